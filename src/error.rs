@@ -1,0 +1,121 @@
+//! What a caller can get wrong, told before anything is written.
+
+use core::fmt;
+
+/// A call that was refused. Nothing was written: weights, gradients, momentum and state are as they were.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice is not as long as the layer (or not empty where the rule keeps no momentum).
+    Length {
+        /// Which slice.
+        slice: Slice,
+        /// How many elements it must have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A learning rate, after multiplication by the layer's own, is negative, infinite or not a number.
+    LearningRate(f64),
+    /// A scalar of an [`Update`](crate::Update) is infinite, not a number, or too large for `f32`.
+    Update,
+}
+
+/// The slice an [`Error::Length`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Slice {
+    /// The weights.
+    Weights,
+    /// The gradients.
+    Gradients,
+    /// The momentum.
+    Momentum,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Length { slice, expected, found } => {
+                let slice = match slice {
+                    Slice::Weights => "weights",
+                    Slice::Gradients => "gradients",
+                    Slice::Momentum => "momentum",
+                };
+                write!(f, "{slice}: {expected} elements expected, {found} found")
+            }
+            Error::LearningRate(rate) => write!(f, "learning rate {rate} is not a finite number >= 0"),
+            Error::Update => f.write_str("a scalar of the update is not a finite f32"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// A hyper-parameter outside its range.
+///
+/// ```
+/// use layerwise::{NovoGrad, NovoGradConfig};
+///
+/// let error = NovoGrad::new(NovoGradConfig { beta2: 1.5, ..NovoGradConfig::DEFAULT }).unwrap_err();
+/// assert_eq!(error.to_string(), "beta2 is 1.5, but must be >= 0 and < 1");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// The value it was given.
+    pub value: f64,
+    /// The values it may have.
+    pub allowed: &'static str,
+}
+
+impl ConfigError {
+    /// `Ok` if `value` is finite and at least 0.
+    pub(crate) const fn unless_non_negative(setting: &'static str, value: f64) -> Result<(), Self> {
+        if value >= 0.0 && value.is_finite() {
+            return Ok(());
+        }
+        Err(ConfigError { setting, value, allowed: "finite and >= 0" })
+    }
+
+    /// `Ok` if `value` is finite and greater than 0.
+    pub(crate) const fn unless_positive(setting: &'static str, value: f64) -> Result<(), Self> {
+        if value > 0.0 && value.is_finite() {
+            return Ok(());
+        }
+        Err(ConfigError { setting, value, allowed: "finite and > 0" })
+    }
+
+    /// `Ok` if `value` is at least 0 and less than 1.
+    pub(crate) const fn unless_fraction(setting: &'static str, value: f64) -> Result<(), Self> {
+        if value >= 0.0 && value < 1.0 {
+            return Ok(());
+        }
+        Err(ConfigError { setting, value, allowed: ">= 0 and < 1" })
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, but must be {}", self.setting, self.value, self.allowed)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// `?` for the checks of a `const fn`, which has no trait calls.
+macro_rules! check {
+    ($check:expr) => {
+        if let Err(error) = $check {
+            return Err(error);
+        }
+    };
+}
+pub(crate) use check;
+
+/// `Ok` if a slice has the length it must have.
+pub(crate) fn check_length(slice: Slice, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { slice, expected, found }) }
+}

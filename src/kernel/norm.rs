@@ -1,0 +1,225 @@
+//! Sums of squares that are accurate, never overflow, and have the same bits everywhere.
+//!
+//! The order of the additions is fixed by the length alone; it is part of the crate's contract:
+//!
+//! 1. An array is cut into leaves of [`LEAF`] elements. In a leaf, element `i` adds its square to the `f32` lane
+//!    `i mod` [`LANES`]; a partial group counts as padded with zeros. The lanes then fold by halves to one `f32`.
+//! 2. A leaf whose sum is not finite, or so small that squares may have been lost to underflow, is summed again with
+//!    its elements scaled by a power of two (the idea of BLAS's `nrm2`), and the scale is taken out in `f64`.
+//! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
+//!    that is smaller than the whole.
+
+use crate::simd::{self, Kernel, Lanes, WIDTH};
+
+/// Elements in a leaf, the unit in which work may be divided.
+pub(crate) const LEAF: usize = 1024;
+
+/// Vectors in a group, one accumulator each.
+const VECTORS: usize = 2;
+
+/// Independent `f32` accumulators in a leaf.
+///
+/// Thirty-two, by measurement (ns per element at 64 Ki, Zen 3, 16 / 32 / 64 lanes in one run): one norm 0.073 / 0.068 /
+/// 0.071 with SSE2 and 0.058 / 0.049 / 0.050 with AVX2; two norms together 0.135 / 0.143 / 0.186 and 0.107 / 0.102 /
+/// 0.116. Sixteen lanes wait for the latency of the additions, sixty-four spill.
+const LANES: usize = VECTORS * WIDTH;
+
+/// Leaves that one kernel call sums; a power of two, so that a tile is a subtree.
+const TILE_LEAVES: usize = 16;
+
+/// Elements that one kernel call reads of each array.
+const TILE: usize = TILE_LEAVES * LEAF;
+
+/// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
+/// are far below the last bit of any larger sum.
+const SMALL: f32 = f32::from_bits((127 - 100) << 23);
+
+/// Scale for a leaf with a small sum: every element, down to the smallest subnormal, gets a normal square.
+const UP: f32 = f32::from_bits((127 + 96) << 23);
+
+/// Scale for a leaf whose sum overflowed: no sum of 1024 squares of scaled `f32` overflows.
+const DOWN: f32 = f32::from_bits((127 - 70) << 23);
+
+/// What is squared and summed: `P` arrays are read, `K` terms are made of each element.
+pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
+    /// The terms of one vector of each array.
+    fn terms<L: Lanes>(self, lanes: L, parts: [L::Vector; P]) -> [L::Vector; K];
+}
+
+/// The arrays themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+impl<const P: usize> Terms<P, P> for Plain {
+    #[inline(always)]
+    fn terms<L: Lanes>(self, _: L, parts: [L::Vector; P]) -> [L::Vector; P] {
+        parts
+    }
+}
+
+/// The weights, and the gradient plus `self` times the weights.
+#[derive(Clone, Copy)]
+pub(crate) struct Decayed(pub(crate) f32);
+
+impl Terms<2, 2> for Decayed {
+    #[inline(always)]
+    fn terms<L: Lanes>(self, lanes: L, [weights, gradients]: [L::Vector; 2]) -> [L::Vector; 2] {
+        let decay = lanes.mul(lanes.splat(self.0), weights);
+        [weights, lanes.add(gradients, decay)]
+    }
+}
+
+/// The sums of squares of the terms of arrays of one length. (Arrays of different lengths give zeros: no caller has
+/// them, and a wrong answer cannot panic.)
+pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
+    terms: T,
+    parts: [&[f32]; P],
+) -> [f64; K] {
+    let len = parts.first().map_or(0, |part| part.len());
+    if len <= TILE {
+        return simd::dispatch(Tile::<T, P, K> { terms, parts });
+    }
+    let (mut left, mut right) = (parts, parts);
+    for (part, (l, r)) in parts.iter().zip(left.iter_mut().zip(&mut right)) {
+        let Some((head, tail)) = part.split_at_checked(left_len(len)) else { return [0.0; K] };
+        (*l, *r) = (head, tail);
+    }
+    let mut sums: [f64; K] = sums_of_squares(terms, left);
+    let right: [f64; K] = sums_of_squares(terms, right);
+    for (sum, right) in sums.iter_mut().zip(right) {
+        *sum += right;
+    }
+    sums
+}
+
+/// Where a node of more than one tile splits: the largest power of two of tiles that is smaller than the whole.
+const fn left_len(len: usize) -> usize {
+    TILE << ((len - 1) / TILE).ilog2()
+}
+
+/// One kernel call: at most [`TILE`] elements of each array.
+struct Tile<'a, T, const P: usize, const K: usize> {
+    terms: T,
+    parts: [&'a [f32]; P],
+}
+
+impl<T: Terms<P, K>, const P: usize, const K: usize> Kernel for Tile<'_, T, P, K> {
+    type Output = [f64; K];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> [f64; K] {
+        let mut rest = self.parts;
+        // Zeros in the place of absent leaves change no sum, so the tree may always be a full one.
+        let mut sums = [[0.0; K]; TILE_LEAVES];
+        for i in 0..TILE_LEAVES {
+            let mut leaf = rest;
+            for (leaf, rest) in leaf.iter_mut().zip(&mut rest) {
+                (*leaf, *rest) = rest.split_at_checked(LEAF).unwrap_or((rest, &[]));
+            }
+            sums[i] = leaf_sums(lanes, self.terms, leaf);
+            if rest.iter().all(|part| part.is_empty()) {
+                if i == 0 {
+                    return sums[0];
+                }
+                break;
+            }
+        }
+        fold_leaves(&mut sums)
+    }
+}
+
+/// Adds the sums of a tile's leaves pair by pair.
+#[inline(always)]
+fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES]) -> [f64; K] {
+    let mut width = TILE_LEAVES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            for k in 0..K {
+                sums[i][k] = sums[2 * i][k] + sums[2 * i + 1][k];
+            }
+        }
+    }
+    sums[0]
+}
+
+/// The sums of squares of one leaf, right over the whole range of `f32`.
+#[inline(always)]
+fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
+    lanes: L,
+    terms: T,
+    leaf: [&[f32]; P],
+) -> [f64; K] {
+    let mut sums = squares(lanes, terms, leaf, None).map(f64::from);
+    for k in 0..K {
+        if sums[k] >= f64::from(SMALL) && sums[k].is_finite() {
+            continue;
+        }
+        let scale = if sums[k] < f64::from(SMALL) { UP } else { DOWN };
+        let unscale = 1.0 / f64::from(scale);
+        sums[k] = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
+    }
+    sums
+}
+
+/// The sums of squares of one leaf in `f32`, of elements multiplied by `scale` if there is one.
+#[inline(always)]
+fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
+    lanes: L,
+    terms: T,
+    leaf: [&[f32]; P],
+    scale: Option<f32>,
+) -> [f32; K] {
+    let mut sums = [[lanes.splat(0.0); VECTORS]; K];
+    let mut add = |parts: [&[[f32; WIDTH]; VECTORS]; P]| {
+        for v in 0..VECTORS {
+            let mut terms = terms.terms(lanes, parts.map(|part| lanes.load(&part[v])));
+            for k in 0..K {
+                if let Some(scale) = scale {
+                    terms[k] = lanes.mul(terms[k], lanes.splat(scale));
+                }
+                sums[k][v] = lanes.add(sums[k][v], lanes.mul(terms[k], terms[k]));
+            }
+        }
+    };
+    let groups = leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0);
+    let count = groups.first().map_or(0, |groups| groups.len());
+    if groups.iter().any(|groups| groups.len() != count) {
+        return [0.0; K];
+    }
+    for i in 0..count {
+        add(groups.map(|groups| &groups[i]));
+    }
+    let tails = leaf.map(|part| part.as_chunks::<LANES>().1);
+    if tails.iter().any(|tail| !tail.is_empty()) {
+        let mut padded = [[[0.0; WIDTH]; VECTORS]; P];
+        for (group, tail) in padded.iter_mut().zip(tails) {
+            for (to, from) in group.as_flattened_mut().iter_mut().zip(tail) {
+                *to = *from;
+            }
+        }
+        add(padded.each_ref());
+    }
+    sums.map(|[a, b]| fold_lanes(lanes, lanes.add(a, b)))
+}
+
+/// The sum of sixteen lanes, folded by halves.
+#[inline(always)]
+fn fold_lanes<L: Lanes>(lanes: L, vector: L::Vector) -> f32 {
+    let mut x = [0.0; WIDTH];
+    lanes.store(vector, &mut x);
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            x[i] += x[i + half];
+        }
+    }
+    x[0]
+}
+
+/// The largest absolute value; NaN if there is a NaN.
+///
+/// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
+/// one result whatever the order, so the compiler may vectorise this loop as it likes.
+pub(crate) fn max_abs(x: &[f32]) -> f32 {
+    f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
+}

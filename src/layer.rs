@@ -1,0 +1,55 @@
+//! What may differ from layer to layer.
+
+/// The switches of one layer.
+///
+/// Biases and normalisation layers are customarily exempt from adaptation and decay: give them [`Layer::PLAIN`].
+///
+/// ```
+/// use layerwise::{Layer, lecun_rate};
+///
+/// let hidden = Layer { rate: lecun_rate(784), ..Layer::DEFAULT };
+/// assert_eq!(hidden.rate, 1.0 / 28.0);
+/// assert!(hidden.adapt && !Layer::PLAIN.adapt);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Layer {
+    /// Whether LARC, LARS or LUC adapts this layer's rate. (NovoGrad's normalisation is the rule itself and stays.)
+    pub adapt: bool,
+    /// Whether weight decay applies to this layer.
+    pub decay: bool,
+    /// A multiplier of the learning rate for this layer, finite and at least 0.
+    pub rate: f64,
+}
+
+impl Layer {
+    /// Adaptation and decay on, rate 1.
+    pub const DEFAULT: Layer = Layer { adapt: true, decay: true, rate: 1.0 };
+
+    /// Neither adaptation nor decay, rate 1: for biases and normalisation layers.
+    pub const PLAIN: Layer = Layer { adapt: false, decay: false, rate: 1.0 };
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        Layer::DEFAULT
+    }
+}
+
+/// The rate multiplier `1/√fan_in` of a layer whose units have `fan_in` inputs each.
+///
+/// A fully connected layer has one input per input unit; a convolution with `c` input channels and a `k × k` kernel has
+/// `c·k²`, which makes the multiplier `1/(√c·k)`. Source: LeCun, Bottou, Orr and Müller, *Efficient BackProp* (1998),
+/// section 4.7, which makes rates proportional to the inverse square root of the number of inputs.
+/// Without inputs the multiplier is 1.
+///
+/// ```
+/// use layerwise::lecun_rate;
+///
+/// assert_eq!(lecun_rate(64), 0.125); // a fully connected layer with 64 inputs
+/// assert_eq!(lecun_rate(16 * 3 * 3), 1.0 / 12.0); // a 3×3 convolution of 16 channels
+/// ```
+pub fn lecun_rate(fan_in: usize) -> f64 {
+    if fan_in == 0 { 1.0 } else { 1.0 / libm::sqrt(fan_in as f64) }
+}

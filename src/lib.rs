@@ -1,0 +1,37 @@
+//! Layer-wise adaptive optimizers on plain slices.
+//!
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+mod error;
+mod kernel;
+mod larc;
+mod layer;
+mod norm;
+mod novograd;
+mod optimizer;
+mod peers;
+mod report;
+mod rule;
+#[cfg(feature = "serde")]
+mod serde_checked;
+mod sgd;
+mod simd;
+mod update;
+
+#[cfg(feature = "serde")]
+pub(crate) use serde_checked::serde_checked;
+
+pub use error::{ConfigError, Error, Slice};
+pub use larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
+pub use layer::{Layer, lecun_rate};
+pub use norm::{l2_norm, l2_norms, max_norm, sum_of_squares};
+pub use novograd::{
+    BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
+    NovoGradState, VInit,
+};
+pub use optimizer::Optimizer;
+pub use report::{Outcome, Report};
+pub use rule::{GradientNorm, Needs, Norms, Plan, Rule};
+pub use sgd::{Sgd, SgdConfig, SgdRule, SgdState};
+pub use update::Update;

@@ -1,0 +1,144 @@
+//! Settings that reproduce other systems. Each is replayed against a recorded run of that system by `tests/golden.rs`.
+
+use crate::{
+    BiasCorrection, DecayInRatio, GradientAveraging, Larc, LarcConfig, LarcMode, Luc, NovoGradConfig, SgdConfig, VInit,
+    ZeroNorm,
+};
+
+impl LarcConfig {
+    /// NVIDIA OpenSeq2Seq, `larc_params` with its defaults: a floor of 1e-7 under the factor, and no plain step for
+    /// layers of zeros. The trust coefficient has no default there; this is the page's.
+    pub const OPENSEQ2SEQ: LarcConfig = LarcConfig {
+        eps: 1e-7,
+        min_update: 1e-7,
+        zero_norm: ZeroNorm::Formula,
+        decay_in_ratio: DecayInRatio::No,
+        ..LarcConfig::DEFAULT
+    };
+
+    /// NVIDIA apex, `apex.parallel.LARC`.
+    pub const APEX: LarcConfig =
+        LarcConfig { eta: 0.02, zero_norm: ZeroNorm::PlainStepWithoutDecay, ..LarcConfig::DEFAULT };
+
+    /// timm, `Lars`; with `trust_clip` set [`mode`](LarcConfig::mode) to [`LarcMode::Clip`], with `always_adapt` set
+    /// [`only_with_decay`](LarcConfig::only_with_decay) to `false`.
+    pub const TIMM: LarcConfig =
+        LarcConfig { mode: LarcMode::Scale, eta: 0.001, only_with_decay: true, ..LarcConfig::DEFAULT };
+
+    /// Lightning Bolts, `LARS`.
+    pub const BOLTS: LarcConfig = LarcConfig { zero_norm: ZeroNorm::PlainStepWithoutDecay, ..LarcConfig::TIMM };
+
+    /// pytorch_optimizer 4, `LARS`, for parameters of two and more dimensions; it leaves vectors alone
+    /// ([`Layer::PLAIN`](crate::Layer::PLAIN)).
+    pub const PYTORCH_OPTIMIZER: LarcConfig = LarcConfig {
+        mode: LarcMode::Scale,
+        eta: 0.001,
+        eps: 0.0,
+        zero_norm: ZeroNorm::PlainStepUnlessDecaying,
+        ..LarcConfig::DEFAULT
+    };
+
+    /// optax, `lars` and `scale_by_trust_ratio` (whose trust coefficient is 1 by default).
+    pub const OPTAX: LarcConfig = LarcConfig {
+        mode: LarcMode::Scale,
+        eta: 0.001,
+        eps: 0.0,
+        decay_in_ratio: DecayInRatio::NormOfSum,
+        ..LarcConfig::DEFAULT
+    };
+
+    /// The LARS paper, equation 6.
+    pub const LARS_PAPER: LarcConfig =
+        LarcConfig { mode: LarcMode::Scale, eta: 0.001, eps: 0.0, ..LarcConfig::DEFAULT };
+}
+
+/// A peer's LARC, which is valid; `tests/golden.rs` reads every one of them.
+const fn larc(config: LarcConfig) -> Option<Larc> {
+    match Larc::new(config) {
+        Ok(larc) => Some(larc),
+        Err(_) => None,
+    }
+}
+
+impl SgdConfig {
+    /// timm, `Lars`: momentum 0.9 as in torch, with [`LarcConfig::TIMM`].
+    pub const TIMM_LARS: SgdConfig = SgdConfig { momentum: 0.9, larc: larc(LarcConfig::TIMM), ..SgdConfig::DEFAULT };
+
+    /// Lightning Bolts, `LARS`: no momentum by default, with [`LarcConfig::BOLTS`].
+    pub const BOLTS_LARS: SgdConfig = SgdConfig { larc: larc(LarcConfig::BOLTS), ..SgdConfig::DEFAULT };
+
+    /// pytorch_optimizer 4, `LARS`: momentum 0.9 that starts at zero, with [`LarcConfig::PYTORCH_OPTIMIZER`].
+    pub const PYTORCH_OPTIMIZER_LARS: SgdConfig = SgdConfig {
+        momentum: 0.9,
+        dampen_first_step: true,
+        larc: larc(LarcConfig::PYTORCH_OPTIMIZER),
+        ..SgdConfig::DEFAULT
+    };
+
+    /// optax, `lars`: momentum 0.9 with the learning rate inside, and [`LarcConfig::OPTAX`].
+    pub const OPTAX_LARS: SgdConfig =
+        SgdConfig { momentum: 0.9, rate_in_momentum: true, larc: larc(LarcConfig::OPTAX), ..SgdConfig::DEFAULT };
+
+    /// The LARS paper, algorithm 1: momentum 0.9 with the learning rate inside, weight decay 0.0005.
+    pub const LARS_PAPER: SgdConfig = SgdConfig {
+        momentum: 0.9,
+        weight_decay: 0.0005,
+        rate_in_momentum: true,
+        larc: larc(LarcConfig::LARS_PAPER),
+        ..SgdConfig::DEFAULT
+    };
+}
+
+impl Luc {
+    /// NeMo's, in which a layer of zeros stays zero for ever.
+    pub const NEMO: Luc = Luc { freezes_zeros: true, ..Luc::DEFAULT };
+}
+
+impl NovoGradConfig {
+    /// NVIDIA OpenSeq2Seq, `NovoGrad` as its code means it: epsilon under the root. (As executed, it never stores the
+    /// second moment: set [`beta2`](NovoGradConfig::beta2) to 0 for that.)
+    pub const OPENSEQ2SEQ: NovoGradConfig = NovoGradConfig { eps: 0.0, eps_root: 1e-8, ..NovoGradConfig::DEFAULT };
+
+    /// NVIDIA NeMo, `Novograd`, and DeepLearningExamples; with `luc` set [`luc`](NovoGradConfig::luc) to
+    /// [`Luc::NEMO`].
+    pub const NEMO: NovoGradConfig = NovoGradConfig::DEFAULT;
+
+    /// timm, `NvNovoGrad`.
+    pub const TIMM: NovoGradConfig = NovoGradConfig::DEFAULT;
+
+    /// optax, `novograd`.
+    pub const OPTAX: NovoGradConfig =
+        NovoGradConfig { beta1: 0.9, beta2: 0.25, eps: 1e-6, v_init: VInit::FirstStep, ..NovoGradConfig::DEFAULT };
+
+    /// TensorFlow Addons, `NovoGrad`. It rounds betas and decay to `f32`: for equality to the last digits, do the same.
+    /// With `grad_averaging` set [`gradient_averaging`](NovoGradConfig::gradient_averaging) to
+    /// [`GradientAveraging::AfterFirstStep`].
+    pub const TFA: NovoGradConfig = NovoGradConfig {
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-7,
+        v_init: VInit::FirstStep,
+        rate_in_momentum: true,
+        ..NovoGradConfig::DEFAULT
+    };
+
+    /// pytorch_optimizer 4, `NovoGrad`. With `grad_averaging` set
+    /// [`gradient_averaging`](NovoGradConfig::gradient_averaging) to [`GradientAveraging::AfterFirstStep`], with
+    /// `adam_debias` [`bias_correction`](NovoGradConfig::bias_correction) to [`BiasCorrection::StepSize`].
+    pub const PYTORCH_OPTIMIZER: NovoGradConfig =
+        NovoGradConfig { v_init: VInit::FirstStep, ..NovoGradConfig::DEFAULT };
+
+    /// NVIDIA apex, `FusedNovoGrad`. With `reg_inside_moment` set [`raw_momentum`](NovoGradConfig::raw_momentum) to
+    /// `false`, with `init_zero` [`v_init`](NovoGradConfig::v_init) to [`VInit::Zero`], with `norm_type` 0
+    /// [`norm`](NovoGradConfig::norm) to [`MomentNorm::Max`](crate::MomentNorm::Max). Its second moment is stored as a
+    /// root.
+    pub const APEX: NovoGradConfig = NovoGradConfig {
+        beta1: 0.9,
+        beta2: 0.999,
+        v_init: VInit::FirstStep,
+        gradient_averaging: GradientAveraging::On,
+        bias_correction: BiasCorrection::Moments,
+        raw_momentum: true,
+        ..NovoGradConfig::DEFAULT
+    };
+}

@@ -1,0 +1,43 @@
+//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128), or plain
+//! scalar code.
+
+use super::{Lanes, WIDTH};
+use wide::f32x16;
+
+/// The token of the portable lanes; every machine has them.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Lanes for Portable {
+    type Vector = f32x16;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> f32x16 {
+        f32x16::splat(value)
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> f32x16 {
+        f32x16::new(*from)
+    }
+
+    #[inline(always)]
+    fn store(self, vector: f32x16, to: &mut [f32; WIDTH]) {
+        *to = vector.to_array();
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x16, b: f32x16) -> f32x16 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32x16, b: f32x16) -> f32x16 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32x16, b: f32x16) -> f32x16 {
+        a * b
+    }
+}

@@ -1,0 +1,152 @@
+//! What a rule decides for one layer, and its application to memory.
+
+use crate::error::{Error, Slice, check_length};
+use crate::kernel::norm;
+use crate::kernel::update::{self, Coefficients, NewMomentum};
+
+/// An affine update of one layer: all that any rule of this crate does to memory.
+///
+/// With `g`, `w`, `m` an element of gradient, weights and momentum:
+///
+/// ```text
+/// h = gradient·g + decay·w
+/// m = momentum·m + h
+/// w = w − (rate·m + direct·h + shrink·w)
+/// ```
+///
+/// Where a layer has no momentum, `h` stands in the place of `m`. The scalars are rounded to `f32` once, when the update
+/// is applied; the order of the operations on the elements is fixed, so an update may be applied in any number of pieces,
+/// on any threads, and gives the same bits.
+///
+/// ```
+/// use layerwise::Update;
+///
+/// // Plain gradient descent with rate 0.5 is the update with gradient 1 and direct 0.5.
+/// let update = Update { gradient: 1.0, direct: 0.5, ..Update::NONE };
+/// let mut weights = [1.0, 2.0, 3.0];
+/// update.apply(&mut weights, &[2.0, 2.0, 2.0])?;
+/// assert_eq!(weights, [0.0, 1.0, 2.0]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// How much of the gradient goes into `h`.
+    pub gradient: f64,
+    /// How much of the weights goes into `h` (L2 regularisation).
+    pub decay: f64,
+    /// How much of the old momentum is kept.
+    pub momentum: f64,
+    /// How much of the new momentum is subtracted from the weights.
+    pub rate: f64,
+    /// How much of `h` is subtracted from the weights besides (Nesterov).
+    pub direct: f64,
+    /// How much of the weights is subtracted from themselves (decoupled decay).
+    pub shrink: f64,
+}
+
+/// Where the coefficient of the gradient leaves the range in which `f32` products keep all their bits.
+const LARGE: f64 = (1_u128 << 100) as f64;
+/// The power of two that brings it back.
+const PRESCALE: f64 = (1_u128 << 90) as f64;
+
+impl Update {
+    /// The update that changes no weight and clears the momentum: a base for struct update syntax.
+    pub const NONE: Update = Update { gradient: 0.0, decay: 0.0, momentum: 0.0, rate: 0.0, direct: 0.0, shrink: 0.0 };
+
+    /// Applies the update to (a chunk of) a layer without momentum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
+    pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
+        check_length(Slice::Gradients, weights.len(), gradients.len())?;
+        let k = self.without_momentum().ok_or(Error::Update)?;
+        update::without_momentum(k, weights, gradients);
+        Ok(())
+    }
+
+    /// Applies the update to (a chunk of) a layer with momentum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
+    ///
+    /// ```
+    /// use layerwise::Update;
+    ///
+    /// let update = Update { gradient: 1.0, momentum: 0.9, rate: 0.5, ..Update::NONE };
+    /// let (mut weights, mut momentum) = ([1.0], [10.0]);
+    /// update.apply_with_momentum(&mut weights, &[-1.0], &mut momentum)?;
+    /// assert_eq!((weights, momentum), ([-3.0], [8.0]));
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn apply_with_momentum(
+        &self,
+        weights: &mut [f32],
+        gradients: &[f32],
+        momentum: &mut [f32],
+    ) -> Result<(), Error> {
+        check_length(Slice::Gradients, weights.len(), gradients.len())?;
+        check_length(Slice::Momentum, weights.len(), momentum.len())?;
+        let k = self.with_momentum().ok_or(Error::Update)?;
+        update::with_momentum(k, weights, gradients, momentum);
+        Ok(())
+    }
+
+    /// The L2 norm of the momentum that this update would write (of `h` where `momentum` is empty), without writing it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
+    pub fn new_momentum_norm(&self, weights: &[f32], gradients: &[f32], momentum: &[f32]) -> Result<f64, Error> {
+        check_length(Slice::Gradients, weights.len(), gradients.len())?;
+        let mut k = self.with_momentum().ok_or(Error::Update)?;
+        let momentum = if momentum.is_empty() {
+            k.momentum = 0.0;
+            weights
+        } else {
+            momentum
+        };
+        check_length(Slice::Momentum, weights.len(), momentum.len())?;
+        let [sum] = norm::sums_of_squares(NewMomentum(k), [weights, gradients, momentum]);
+        Ok(libm::sqrt(sum))
+    }
+
+    /// Replaces a gradient by `gradient·g + decay·w`, the `h` of this update.
+    pub(crate) fn rescale(&self, gradients: &mut [f32], weights: &[f32]) -> Result<(), Error> {
+        let k = self.with_momentum().ok_or(Error::Update)?;
+        update::rescale(k, gradients, weights);
+        Ok(())
+    }
+
+    /// The scalars in `f32`, if all are finite.
+    fn with_momentum(&self) -> Option<Coefficients> {
+        let size = self.gradient.abs();
+        let prescale = if size > LARGE {
+            PRESCALE
+        } else if size < 1.0 / LARGE && size > 0.0 {
+            1.0 / PRESCALE
+        } else {
+            1.0
+        };
+        let gradient = self.gradient / prescale;
+        let scalars = [gradient, self.decay, self.momentum, self.rate, self.direct, self.shrink].map(|x| x as f32);
+        let [gradient, decay, momentum, rate, direct, shrink] = scalars;
+        scalars.iter().all(|x| x.is_finite()).then_some(Coefficients {
+            prescale: prescale as f32,
+            gradient,
+            decay,
+            momentum,
+            rate,
+            direct,
+            shrink,
+        })
+    }
+
+    /// The scalars of the same update where `h` is the momentum: `w = w − (gradient·g + decay·w)`.
+    fn without_momentum(&self) -> Option<Coefficients> {
+        let rate = self.rate + self.direct;
+        Update { gradient: rate * self.gradient, decay: rate * self.decay + self.shrink, ..Update::NONE }
+            .with_momentum()
+    }
+}

@@ -1,0 +1,169 @@
+//! The algorithms in plain `f64`: the readable statement of what the crate computes, and its only oracle.
+//!
+//! Everything here is written for the eye. One loop per formula, no fusion, no SIMD, no care for range beyond what `f64`
+//! gives. It shares the configuration types with the crate, and no arithmetic.
+
+#![allow(dead_code)] // Each test uses its own part.
+
+use layerwise::{
+    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Layer, MomentNorm, NovoGradConfig,
+    SgdConfig, VInit, ZeroNorm,
+};
+
+/// One layer and all that is remembered of it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub weights: Vec<f64>,
+    pub momentum: Vec<f64>,
+    pub second_moment: f64,
+    pub max_second_moment: f64,
+    pub steps: i32,
+}
+
+impl Memory {
+    pub fn new(weights: &[f32]) -> Self {
+        let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
+        Memory { momentum: vec![0.0; weights.len()], weights, ..Memory::default() }
+    }
+}
+
+pub fn l2_norm(x: &[f64]) -> f64 {
+    // Sorted by size, so that the sum itself is as good as f64 can be.
+    let mut squares: Vec<f64> = x.iter().map(|x| x * x).collect();
+    squares.sort_by(f64::total_cmp);
+    squares.iter().sum::<f64>().sqrt()
+}
+
+pub fn max_norm(x: &[f64]) -> f64 {
+    x.iter().fold(0.0, |max, x| x.abs().max(max))
+}
+
+/// LARC's factor and the weight decay it leaves.
+pub fn larc_factor(config: &LarcConfig, lr: f64, decay: f64, weights: &[f64], gradients: &[f64]) -> (f64, f64) {
+    if config.only_with_decay && decay == 0.0 {
+        return (1.0, decay);
+    }
+    let decayed: Vec<f64> = gradients.iter().zip(weights).map(|(g, w)| g + decay * w).collect();
+    let gradient_norm = match config.decay_in_ratio {
+        DecayInRatio::NormOfSum => l2_norm(&decayed),
+        _ => l2_norm(gradients),
+    };
+    let w = l2_norm(weights).max(config.min_norm);
+    let g = gradient_norm.max(config.min_norm);
+    let denominator = if config.decay_in_ratio == DecayInRatio::SumOfNorms { g + decay * w } else { g };
+    match config.zero_norm {
+        ZeroNorm::PlainStep if w == 0.0 || g == 0.0 => return (1.0, decay),
+        ZeroNorm::PlainStepWithoutDecay if w == 0.0 || g == 0.0 => return (1.0, 0.0),
+        ZeroNorm::PlainStepUnlessDecaying if w == 0.0 || denominator == 0.0 => return (1.0, decay),
+        _ => {}
+    }
+    let local = config.eta * w / (denominator + config.eps);
+    match config.mode {
+        LarcMode::Scale => (local.max(config.min_update), decay),
+        LarcMode::Clip if lr == 0.0 => (1.0, decay),
+        LarcMode::Clip => ((local / lr).max(config.min_update).min(1.0), decay),
+    }
+}
+
+/// One step of gradient descent; returns LARC's factor.
+pub fn sgd(config: &SgdConfig, layer: &Layer, lr: f64, gradients: &[f64], memory: &mut Memory) -> f64 {
+    let lr = lr * layer.rate;
+    let decay = if layer.decay { config.weight_decay } else { 0.0 };
+    let gradients: Vec<f64> = gradients.iter().map(|g| if config.maximize { -g } else { *g }).collect();
+    let (factor, decay) = match &config.larc {
+        Some(larc) if layer.adapt => larc_factor(larc.config(), lr, decay, &memory.weights, &gradients),
+        _ => (1.0, decay),
+    };
+    let first = memory.steps == 0;
+    memory.steps += 1;
+    for ((w, m), g) in memory.weights.iter_mut().zip(&mut memory.momentum).zip(gradients) {
+        let mut h = factor * (g + decay * *w);
+        if config.momentum == 0.0 {
+            *w -= lr * h;
+            continue;
+        }
+        if config.rate_in_momentum {
+            h *= lr;
+        }
+        let dampening = if first && !config.dampen_first_step { 0.0 } else { config.dampening };
+        *m = config.momentum * *m + (1.0 - dampening) * h;
+        let step = if config.nesterov { h + config.momentum * *m } else { *m };
+        *w -= if config.rate_in_momentum { step } else { lr * step };
+    }
+    factor
+}
+
+/// One step of NovoGrad.
+pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f64], memory: &mut Memory) {
+    let mut lr = lr * layer.rate;
+    let decay = if layer.decay { config.weight_decay } else { 0.0 };
+    let gradients: Vec<f64> = gradients.iter().map(|g| if config.maximize { -g } else { *g }).collect();
+    let first = memory.steps == 0;
+    memory.steps += 1;
+    let t = memory.steps;
+
+    let s = match config.norm {
+        MomentNorm::L2 => l2_norm(&gradients).powi(2),
+        MomentNorm::Max => max_norm(&gradients),
+    };
+    let v = &mut memory.second_moment;
+    *v = match config.v_init {
+        VInit::WhileZero if *v == 0.0 => s,
+        VInit::FirstStep if first => s,
+        _ => config.beta2 * *v + (1.0 - config.beta2) * s,
+    };
+    let mut v = *v;
+    if config.amsgrad {
+        memory.max_second_moment = memory.max_second_moment.max(v);
+        v = memory.max_second_moment;
+    }
+    let mut root = match config.norm {
+        MomentNorm::L2 => (v + config.eps_root).sqrt(),
+        MomentNorm::Max => v + config.eps_root,
+    };
+    let mut unbias = 1.0;
+    match config.bias_correction {
+        BiasCorrection::Off => {}
+        BiasCorrection::Moments => {
+            root /= (1.0 - config.beta2.powi(t)).sqrt();
+            unbias = 1.0 - config.beta1.powi(t);
+        }
+        BiasCorrection::StepSize => lr *= (1.0 - config.beta2.powi(t)).sqrt(),
+    }
+    let denominator = root + config.eps;
+    let normalised = |x: f64| if denominator == 0.0 { 0.0 } else { x / denominator };
+    let share = match config.gradient_averaging {
+        GradientAveraging::Off => 1.0,
+        GradientAveraging::AfterFirstStep if first => 1.0,
+        _ => 1.0 - config.beta1,
+    };
+    let weight_norm = l2_norm(&memory.weights);
+    for ((m, w), g) in memory.momentum.iter_mut().zip(&memory.weights).zip(gradients) {
+        let mut h = if config.raw_momentum { g } else { normalised(g) };
+        if !config.raw_momentum && config.decay_mode == DecayMode::Coupled {
+            h += decay * w;
+        }
+        if config.rate_in_momentum {
+            h *= lr;
+        }
+        *m = config.beta1 * *m + share * h;
+    }
+    let mut rate = if config.rate_in_momentum { 1.0 } else { lr };
+    if let Some(luc) = config.luc.filter(|_| layer.adapt) {
+        let momentum_norm = l2_norm(&memory.momentum) + luc.eps;
+        if momentum_norm > 0.0 && (weight_norm > 0.0 || luc.freezes_zeros) {
+            rate = rate.min(luc.trust * weight_norm / momentum_norm);
+        }
+    }
+    for (m, w) in memory.momentum.iter().zip(&mut memory.weights) {
+        let shrink = match config.decay_mode {
+            _ if config.raw_momentum => lr * decay,
+            DecayMode::Coupled => 0.0,
+            DecayMode::Decoupled => lr * decay,
+            DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
+            DecayMode::Fixed => decay,
+        };
+        let step = if config.raw_momentum { normalised(*m) } else { *m };
+        *w -= rate * step / unbias + shrink * *w;
+    }
+}
