@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![warn(unreachable_pub)]
 
 mod error;
 mod kernel;

@@ -151,7 +151,10 @@ fn settings(peer: &str, config: &Map<String, Value>) -> Settings {
                 ..LarcConfig::OPENSEQ2SEQ
             };
             larc.finish(peer);
-            Settings::Sgd(torch_sgd(k, SgdConfig { larc: Larc::new(config).ok(), ..SgdConfig::DEFAULT }), Layer::DEFAULT)
+            Settings::Sgd(
+                torch_sgd(k, SgdConfig { larc: Larc::new(config).ok(), ..SgdConfig::DEFAULT }),
+                Layer::DEFAULT,
+            )
         }
         "timm.optim.Lars" => {
             let larc = LarcConfig {
@@ -161,7 +164,10 @@ fn settings(peer: &str, config: &Map<String, Value>) -> Settings {
                 only_with_decay: !k.flag("always_adapt", false),
                 ..LarcConfig::TIMM
             };
-            Settings::Sgd(torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::TIMM_LARS }), Layer::DEFAULT)
+            Settings::Sgd(
+                torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::TIMM_LARS }),
+                Layer::DEFAULT,
+            )
         }
         "lightning-bolts LARS" => {
             let larc = LarcConfig {
@@ -169,7 +175,10 @@ fn settings(peer: &str, config: &Map<String, Value>) -> Settings {
                 eps: k.number("eps", LarcConfig::BOLTS.eps),
                 ..LarcConfig::BOLTS
             };
-            Settings::Sgd(torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::BOLTS_LARS }), Layer::DEFAULT)
+            Settings::Sgd(
+                torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::BOLTS_LARS }),
+                Layer::DEFAULT,
+            )
         }
         "pytorch_optimizer.LARS" => {
             let larc = LarcConfig {

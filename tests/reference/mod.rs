@@ -6,8 +6,8 @@
 #![allow(dead_code)] // Each test uses its own part.
 
 use layerwise::{
-    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Layer, MomentNorm, NovoGradConfig,
-    SgdConfig, VInit, ZeroNorm,
+    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Layer, MomentNorm,
+    NovoGradConfig, SgdConfig, VInit, ZeroNorm,
 };
 
 /// One layer and all that is remembered of it.
