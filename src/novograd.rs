@@ -117,7 +117,8 @@ pub enum MomentNorm {
     Max,
 }
 
-/// Layer-wise update clipping: the rate of a step is at most `trust·|w| / (|m| + eps)`.
+/// Layer-wise update clipping: what a step takes of the momentum is at most `trust·|w| / (|m| + eps)`, with the new momentum
+/// as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Luc {

@@ -39,7 +39,7 @@ use crate::{Layer, Update};
 ///
 /// let mut weights = [1.0, 1.0];
 /// Optimizer::from_rule(Normalised).step_layer(0.5, &mut weights, &[3e30, 4e30], &mut [], &mut ())?;
-/// assert_eq!(weights, [0.7, 0.6]);
+/// assert!((weights[0] - 0.7_f32).abs() < 1e-6 && (weights[1] - 0.6_f32).abs() < 1e-6);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 pub trait Rule {

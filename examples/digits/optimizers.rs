@@ -46,13 +46,13 @@ impl Kind {
     pub fn optimizer(self, layers: &[Parameters]) -> Box<dyn Train> {
         let sgd = |momentum, larc| {
             let config = SgdConfig { momentum, larc, ..SgdConfig::DEFAULT };
-            Host::new(Sgd::new(config).expect("valid settings"), layers)
+            Host::boxed(Sgd::new(config).expect("valid settings"), layers)
         };
         match self {
             Kind::Sgd => sgd(0.0, None),
             Kind::Momentum => sgd(0.9, None),
             Kind::Larc => sgd(0.9, Some(Larc::new(LarcConfig::DEFAULT).expect("valid settings"))),
-            Kind::NovoGrad => Host::new(NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings"), layers),
+            Kind::NovoGrad => Host::boxed(NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings"), layers),
             Kind::Adam => Box::new(Adam::new(layers)),
         }
     }
@@ -66,7 +66,7 @@ struct Host<R: Rule> {
 }
 
 impl<R: Rule + 'static> Host<R> {
-    fn new(optimizer: Optimizer<R>, layers: &[Parameters]) -> Box<dyn Train> {
+    fn boxed(optimizer: Optimizer<R>, layers: &[Parameters]) -> Box<dyn Train> {
         let momentum = layers.iter().map(|layer| vec![0.0; optimizer.momentum_len(layer.weights.len())]).collect();
         Box::new(Host { optimizer, momentum, state: vec![R::State::default(); layers.len()] })
     }

@@ -135,9 +135,11 @@ fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES]) -> [f64; K] {
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            for k in 0..K {
-                sums[i][k] = sums[2 * i][k] + sums[2 * i + 1][k];
+            let [mut sum, right] = [sums[2 * i], sums[2 * i + 1]];
+            for (sum, right) in sum.iter_mut().zip(right) {
+                *sum += right;
             }
+            sums[i] = sum;
         }
     }
     sums[0]
@@ -151,13 +153,13 @@ fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     leaf: [&[f32]; P],
 ) -> [f64; K] {
     let mut sums = squares(lanes, terms, leaf, None).map(f64::from);
-    for k in 0..K {
-        if sums[k] >= f64::from(SMALL) && sums[k].is_finite() {
-            continue;
+    for (k, sum) in sums.iter_mut().enumerate() {
+        let small = *sum < f64::from(SMALL);
+        if small || !sum.is_finite() {
+            let scale = if small { UP } else { DOWN };
+            let unscale = 1.0 / f64::from(scale);
+            *sum = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
         }
-        let scale = if sums[k] < f64::from(SMALL) { UP } else { DOWN };
-        let unscale = 1.0 / f64::from(scale);
-        sums[k] = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
     }
     sums
 }

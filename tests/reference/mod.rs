@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
+pub mod contract;
+
 use layerwise::{
     BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Layer, MomentNorm,
     NovoGradConfig, SgdConfig, VInit, ZeroNorm,
@@ -148,7 +150,10 @@ pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f6
         }
         *m = config.beta1 * *m + share * h;
     }
-    let mut rate = if config.rate_in_momentum { 1.0 } else { lr };
+    let mut rate = if config.rate_in_momentum { 1.0 / unbias } else { lr / unbias };
+    if config.raw_momentum {
+        rate = normalised(rate);
+    }
     if let Some(luc) = config.luc.filter(|_| layer.adapt) {
         let momentum_norm = l2_norm(&memory.momentum) + luc.eps;
         if momentum_norm > 0.0 && (weight_norm > 0.0 || luc.freezes_zeros) {
@@ -163,7 +168,6 @@ pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f6
             DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
             DecayMode::Fixed => decay,
         };
-        let step = if config.raw_momentum { normalised(*m) } else { *m };
-        *w -= rate * step / unbias + shrink * *w;
+        *w -= rate * m + shrink * *w;
     }
 }

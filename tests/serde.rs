@@ -1,0 +1,76 @@
+//! Configurations and state as text.
+
+#![cfg(feature = "serde")]
+
+use layerwise::{
+    DecayMode, Larc, LarcConfig, LarcMode, Layer, Luc, NovoGradConfig, NovoGradState, SgdConfig, SgdState, VInit,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+    let text = serde_json::to_string(&value).unwrap();
+    assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
+}
+
+fn error<T: DeserializeOwned>(text: &str) -> String {
+    serde_json::from_str::<T>(text).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_fragments_of_the_openseq2seq_page_parse_as_they_stand() {
+    let larc: LarcConfig = serde_json::from_str(r#"{"larc_eta": 0.002}"#).unwrap();
+    assert_eq!(larc, LarcConfig::DEFAULT);
+
+    let text = r#"{"beta1": 0.95, "beta2": 0.98, "epsilon": 1e-08, "weight_decay": 0.001}"#;
+    let novograd: NovoGradConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(novograd, NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
+}
+
+#[test]
+fn all_of_openseq2seq_s_larc_params_parse() {
+    let text = r#"{"larc_eta": 0.001, "larc_mode": "scale", "min_update": 1e-7, "epsilon": 1e-7}"#;
+    let larc: LarcConfig = serde_json::from_str(text).unwrap();
+    let expected = LarcConfig { mode: LarcMode::Scale, eta: 0.001, min_update: 1e-7, eps: 1e-7, ..LarcConfig::DEFAULT };
+    assert_eq!(larc, expected);
+}
+
+#[test]
+fn unknown_keys_are_errors() {
+    assert!(error::<LarcConfig>(r#"{"larc_etta": 0.1}"#).contains("larc_etta"));
+    assert!(error::<NovoGradConfig>(r#"{"beta3": 0.1}"#).contains("beta3"));
+    assert!(error::<SgdConfig>(r#"{"lr": 0.1}"#).contains("lr"));
+    assert!(error::<SgdConfig>(r#"{"larc": {"eta": 0.1, "clip": true}}"#).contains("clip"));
+    assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0.1, "e": 1}}"#).contains("`e`"));
+    assert!(
+        error::<NovoGradState>(r#"{"second_moment": 0, "max_second_moment": 0, "steps": 0, "v": 1}"#).contains("`v`")
+    );
+}
+
+#[test]
+fn values_outside_their_range_are_errors() {
+    assert!(error::<LarcConfig>(r#"{"larc_eta": -1}"#).contains("eta is -1, but must be finite and > 0"));
+    assert!(error::<Larc>(r#"{"larc_eta": 0}"#).contains("eta"));
+    assert!(error::<SgdConfig>(r#"{"momentum": 1}"#).contains("momentum is 1, but must be >= 0 and < 1"));
+    assert!(error::<SgdConfig>(r#"{"larc": {"larc_eta": 0}}"#).contains("eta"));
+    assert!(error::<NovoGradConfig>(r#"{"beta2": 1.5}"#).contains("beta2"));
+    assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0}}"#).contains("trust"));
+}
+
+#[test]
+fn everything_survives_saving() {
+    there_and_back(LarcConfig::OPENSEQ2SEQ);
+    there_and_back(LarcConfig::OPTAX);
+    there_and_back(Larc::new(LarcConfig::APEX).unwrap());
+    there_and_back(SgdConfig::TIMM_LARS);
+    there_and_back(SgdConfig::DEFAULT);
+    there_and_back(NovoGradConfig::APEX);
+    there_and_back(NovoGradConfig {
+        luc: Some(Luc::NEMO),
+        decay_mode: DecayMode::Corrected { max_rate: 0.1 },
+        v_init: VInit::Zero,
+        ..NovoGradConfig::DEFAULT
+    });
+    there_and_back(Layer::PLAIN);
+    there_and_back(SgdState { steps: 7 });
+    there_and_back(NovoGradState { second_moment: 0.1 + 0.2, max_second_moment: 1e300, steps: 3 });
+}
