@@ -8,6 +8,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use layerwise::{
     Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, Update, l2_norm, l2_norms,
+    max_norm,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -54,6 +55,7 @@ fn norms(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("layerwise, two at once", len), |b| {
             b.iter(|| l2_norms(black_box(&x), black_box(&y)))
         });
+        group.bench_function(BenchmarkId::new("maximum", len), |b| b.iter(|| max_norm(black_box(&x))));
     }
 }
 
@@ -94,6 +96,11 @@ fn steps(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("LARC, layerwise", len), |b| {
             b.iter(|| larc.step_layer(lr, black_box(&mut w), &g, &mut m, &mut SgdState::default()))
+        });
+        let front = Larc::new(LarcConfig { eta: 1e9, ..LarcConfig::DEFAULT }).expect("valid settings");
+        let mut scaled = g.clone();
+        group.bench_function(BenchmarkId::new("LARC in front of a host", len), |b| {
+            b.iter(|| front.scale_gradients(lr, 0.0, black_box(&w), &mut scaled))
         });
         let mut v = 0.0;
         group.bench_function(BenchmarkId::new("NovoGrad, naive", len), |b| {
