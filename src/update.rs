@@ -129,7 +129,7 @@ impl Update {
         } else {
             1.0
         };
-        let gradient = self.gradient / prescale;
+        let gradient = if prescale == 1.0 { self.gradient } else { self.gradient / prescale };
         let scalars = [gradient, self.decay, self.momentum, self.rate, self.direct, self.shrink].map(|x| x as f32);
         let [gradient, decay, momentum, rate, direct, shrink] = scalars;
         scalars.iter().all(|x| x.is_finite()).then_some(Coefficients {

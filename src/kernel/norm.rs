@@ -41,7 +41,10 @@ const UP: f32 = f32::from_bits((127 + 96) << 23);
 const DOWN: f32 = f32::from_bits((127 - 70) << 23);
 
 /// What is squared and summed: `P` arrays are read, `K` terms are made of each element.
-pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
+pub(crate) trait Terms<const P: usize, const K: usize>: Copy {
+    /// Whether a term is an array itself, so that a leaf of one array may stand beside another leaf of it.
+    const PLAIN: bool = false;
+
     /// The terms of one vector of each array.
     fn terms<L: Lanes>(self, lanes: L, parts: [L::Vector; P]) -> [L::Vector; K];
 }
@@ -51,6 +54,8 @@ pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
 pub(crate) struct Plain;
 
 impl<const P: usize> Terms<P, P> for Plain {
+    const PLAIN: bool = true;
+
     #[inline(always)]
     fn terms<L: Lanes>(self, _: L, parts: [L::Vector; P]) -> [L::Vector; P] {
         parts
@@ -108,30 +113,38 @@ impl<T: Terms<P, K>, const P: usize, const K: usize> Kernel for Tile<'_, T, P, K
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> [f64; K] {
-        let mut rest = self.parts;
-        // Zeros in the place of absent leaves change no sum, so the tree may always be a full one.
         let mut sums = [[0.0; K]; TILE_LEAVES];
-        for i in 0..TILE_LEAVES {
+        let mut rest = self.parts;
+        let mut paired = 0;
+        if let ([part], true, true) = (self.parts.as_slice(), T::PLAIN, L::MANY_REGISTERS) {
+            let pairs = part.as_chunks::<LEAF>().0.as_chunks::<2>().0;
+            for (sums, [a, b]) in sums.as_chunks_mut().0.iter_mut().zip(pairs) {
+                let [a, b] = leaf_sums(lanes, Plain, [a.as_slice(), b.as_slice()]);
+                *sums = [[a; K], [b; K]];
+            }
+            paired = 2 * pairs.len();
+            rest = rest.map(|part| part.get(paired * LEAF..).unwrap_or(&[]));
+        }
+        for sum in sums.iter_mut().skip(paired) {
             let mut leaf = rest;
             for (leaf, rest) in leaf.iter_mut().zip(&mut rest) {
                 (*leaf, *rest) = rest.split_at_checked(LEAF).unwrap_or((rest, &[]));
             }
-            sums[i] = leaf_sums(lanes, self.terms, leaf);
+            *sum = leaf_sums(lanes, self.terms, leaf);
             if rest.iter().all(|part| part.is_empty()) {
-                if i == 0 {
-                    return sums[0];
-                }
                 break;
             }
         }
-        fold_leaves(&mut sums)
+        let len = self.parts.first().map_or(0, |part| part.len());
+        fold_leaves(&mut sums, len.div_ceil(LEAF))
     }
 }
 
-/// Adds the sums of a tile's leaves pair by pair.
+/// Adds the sums of a tile's leaves pair by pair. Zeros in the place of absent leaves change no sum, so the tree may
+/// always be a full one.
 #[inline(always)]
-fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES]) -> [f64; K] {
-    let mut width = TILE_LEAVES;
+fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], leaves: usize) -> [f64; K] {
+    let mut width = leaves.min(TILE_LEAVES).next_power_of_two();
     while width > 1 {
         width /= 2;
         for i in 0..width {
@@ -173,24 +186,13 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     scale: Option<f32>,
 ) -> [f32; K] {
     let mut sums = [[lanes.splat(0.0); VECTORS]; K];
-    let mut add = |parts: [&[[f32; WIDTH]; VECTORS]; P]| {
-        for v in 0..VECTORS {
-            let mut terms = terms.terms(lanes, parts.map(|part| lanes.load(&part[v])));
-            for k in 0..K {
-                if let Some(scale) = scale {
-                    terms[k] = lanes.mul(terms[k], lanes.splat(scale));
-                }
-                sums[k][v] = lanes.add(sums[k][v], lanes.mul(terms[k], terms[k]));
-            }
-        }
-    };
     let groups = leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0);
     let count = groups.first().map_or(0, |groups| groups.len());
     if groups.iter().any(|groups| groups.len() != count) {
         return [0.0; K];
     }
     for i in 0..count {
-        add(groups.map(|groups| &groups[i]));
+        add_squares(lanes, terms, groups.map(|groups| &groups[i]), scale, &mut sums);
     }
     let tails = leaf.map(|part| part.as_chunks::<LANES>().1);
     if tails.iter().any(|tail| !tail.is_empty()) {
@@ -200,28 +202,54 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
                 *to = *from;
             }
         }
-        add(padded.each_ref());
+        add_squares(lanes, terms, padded.each_ref(), scale, &mut sums);
     }
-    sums.map(|[a, b]| fold_lanes(lanes, lanes.add(a, b)))
+    let mut folded = [0.0; K];
+    for (folded, [a, b]) in folded.iter_mut().zip(sums) {
+        *folded = lanes.fold(lanes.add(a, b));
+    }
+    folded
 }
 
-/// The sum of sixteen lanes, folded by halves.
+/// Adds the squares of one group to the lanes' sums.
 #[inline(always)]
-fn fold_lanes<L: Lanes>(lanes: L, vector: L::Vector) -> f32 {
-    let mut x = [0.0; WIDTH];
-    lanes.store(vector, &mut x);
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            x[i] += x[i + half];
+fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
+    lanes: L,
+    terms: T,
+    group: [&[[f32; WIDTH]; VECTORS]; P],
+    scale: Option<f32>,
+    sums: &mut [[L::Vector; VECTORS]; K],
+) {
+    for v in 0..VECTORS {
+        let mut parts = [lanes.splat(0.0); P];
+        for (part, group) in parts.iter_mut().zip(group) {
+            *part = lanes.load(&group[v]);
+        }
+        for (sum, mut term) in sums.iter_mut().zip(terms.terms(lanes, parts)) {
+            if let Some(scale) = scale {
+                term = lanes.mul(term, lanes.splat(scale));
+            }
+            sum[v] = lanes.add(sum[v], lanes.mul(term, term));
         }
     }
-    x[0]
 }
 
 /// The largest absolute value; NaN if there is a NaN.
+pub(crate) fn max_abs(x: &[f32]) -> f32 {
+    f32::from_bits(simd::dispatch(MaxBits(x)))
+}
+
+/// The largest absolute value as bits.
 ///
 /// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
 /// one result whatever the order, so the compiler may vectorise this loop as it likes.
-pub(crate) fn max_abs(x: &[f32]) -> f32 {
-    f32::from_bits(x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff)))
+struct MaxBits<'a>(&'a [f32]);
+
+impl Kernel for MaxBits<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> u32 {
+        self.0.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))
+    }
 }

@@ -63,15 +63,15 @@ pub(crate) fn without_momentum(k: Coefficients, weights: &mut [f32], gradients: 
         return;
     }
     if k.decay == 0.0 {
-        simd::dispatch(Plain::<false> { k, weights, gradients });
+        simd::dispatch(Zip { map: Subtract::<false>(k), to: weights, from: gradients });
     } else {
-        simd::dispatch(Plain::<true> { k, weights, gradients });
+        simd::dispatch(Zip { map: Subtract::<true>(k), to: weights, from: gradients });
     }
 }
 
 /// Replaces a gradient by `gradient·g + decay·w`. The slices have one length; callers check.
 pub(crate) fn rescale(k: Coefficients, gradients: &mut [f32], weights: &[f32]) {
-    simd::dispatch(Rescale { k, gradients, weights });
+    simd::dispatch(Zip { map: Rescale(k), to: gradients, from: weights });
 }
 
 /// A block of a gradient times a power of two, padded with zeros.
@@ -90,97 +90,151 @@ struct Momentum<'a, const DECAY: bool, const EXTRA: bool> {
     momentum: &'a mut [f32],
 }
 
+impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
+    /// Updates one vector.
+    #[inline(always)]
+    fn update<L: Lanes>(
+        k: &Coefficients,
+        lanes: L,
+        weights: &mut [f32; WIDTH],
+        gradients: &[f32; WIDTH],
+        momentum: &mut [f32; WIDTH],
+    ) {
+        let w = lanes.load(weights);
+        let mut h = lanes.mul(lanes.splat(k.gradient), lanes.load(gradients));
+        if DECAY {
+            h = lanes.add(h, lanes.mul(lanes.splat(k.decay), w));
+        }
+        let m = lanes.add(lanes.mul(lanes.splat(k.momentum), lanes.load(momentum)), h);
+        let mut u = lanes.mul(lanes.splat(k.rate), m);
+        if EXTRA {
+            u = lanes.add(u, lanes.mul(lanes.splat(k.direct), h));
+            u = lanes.add(u, lanes.mul(lanes.splat(k.shrink), w));
+        }
+        lanes.store(m, momentum);
+        lanes.store(lanes.sub(w, u), weights);
+    }
+
+    /// Updates less than a vector.
+    #[inline(always)]
+    fn update_partial<L: Lanes>(
+        k: &Coefficients,
+        lanes: L,
+        weights: &mut [f32],
+        gradients: &[f32],
+        momentum: &mut [f32],
+    ) {
+        if !weights.is_empty() {
+            let (mut w, mut m) = (padded(weights), padded(momentum));
+            Self::update(k, lanes, &mut w, &padded(gradients), &mut m);
+            copy(&w, weights);
+            copy(&m, momentum);
+        }
+    }
+}
+
 impl<const DECAY: bool, const EXTRA: bool> Kernel for Momentum<'_, DECAY, EXTRA> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let [gradient, decay, momentum] = [self.k.gradient, self.k.decay, self.k.momentum].map(|x| lanes.splat(x));
-        let [rate, direct, shrink] = [self.k.rate, self.k.direct, self.k.shrink].map(|x| lanes.splat(x));
-        let update = |weights: &mut [f32; WIDTH], gradients: &[f32; WIDTH], momenta: &mut [f32; WIDTH]| {
-            let w = lanes.load(weights);
-            let mut h = lanes.mul(gradient, lanes.load(gradients));
-            if DECAY {
-                h = lanes.add(h, lanes.mul(decay, w));
-            }
-            let m = lanes.add(lanes.mul(momentum, lanes.load(momenta)), h);
-            let mut u = lanes.mul(rate, m);
-            if EXTRA {
-                u = lanes.add(lanes.add(u, lanes.mul(direct, h)), lanes.mul(shrink, w));
-            }
-            lanes.store(m, momenta);
-            lanes.store(lanes.sub(w, u), weights);
-        };
-        let (weights, weights_tail) = self.weights.as_chunks_mut();
-        let (gradients, gradients_tail) = self.gradients.as_chunks();
-        let (momenta, momenta_tail) = self.momentum.as_chunks_mut();
-        for ((weights, gradients), momenta) in weights.iter_mut().zip(gradients).zip(momenta) {
-            update(weights, gradients, momenta);
+        let k = &self.k;
+        let addresses = [self.weights.as_ptr(), self.gradients.as_ptr(), self.momentum.as_ptr()];
+        let head = head_len(addresses, self.weights.len());
+        let Some((weights_head, weights)) = self.weights.split_at_mut_checked(head) else { return };
+        let Some((gradients_head, gradients)) = self.gradients.split_at_checked(head) else { return };
+        let Some((momentum_head, momentum)) = self.momentum.split_at_mut_checked(head) else { return };
+        Self::update_partial(k, lanes, weights_head, gradients_head, momentum_head);
+        let (weights, weights_tail) = weights.as_chunks_mut();
+        let (gradients, gradients_tail) = gradients.as_chunks();
+        let (momentum, momentum_tail) = momentum.as_chunks_mut();
+        for ((weights, gradients), momentum) in weights.iter_mut().zip(gradients).zip(momentum) {
+            Self::update(k, lanes, weights, gradients, momentum);
         }
-        if !weights_tail.is_empty() {
-            let (mut weights, mut momenta) = (padded(weights_tail), padded(momenta_tail));
-            update(&mut weights, &padded(gradients_tail), &mut momenta);
-            copy(&weights, weights_tail);
-            copy(&momenta, momenta_tail);
+        Self::update_partial(k, lanes, weights_tail, gradients_tail, momentum_tail);
+    }
+}
+
+/// What a loop over two arrays, one of which it writes, does to a vector.
+trait Map {
+    /// The new value of the vector that is written.
+    fn map<L: Lanes>(&self, lanes: L, to: L::Vector, from: L::Vector) -> L::Vector;
+}
+
+/// `w − (gradient·g + decay·w)`.
+struct Subtract<const DECAY: bool>(Coefficients);
+
+impl<const DECAY: bool> Map for Subtract<DECAY> {
+    #[inline(always)]
+    fn map<L: Lanes>(&self, lanes: L, weights: L::Vector, gradients: L::Vector) -> L::Vector {
+        let mut u = lanes.mul(lanes.splat(self.0.gradient), gradients);
+        if DECAY {
+            u = lanes.add(u, lanes.mul(lanes.splat(self.0.decay), weights));
+        }
+        lanes.sub(weights, u)
+    }
+}
+
+/// `gradient·g + decay·w`.
+struct Rescale(Coefficients);
+
+impl Map for Rescale {
+    #[inline(always)]
+    fn map<L: Lanes>(&self, lanes: L, gradients: L::Vector, weights: L::Vector) -> L::Vector {
+        let k = &self.0;
+        let g = lanes.mul(lanes.splat(k.gradient), lanes.mul(lanes.splat(k.prescale), gradients));
+        lanes.add(g, lanes.mul(lanes.splat(k.decay), weights))
+    }
+}
+
+struct Zip<'a, M> {
+    map: M,
+    to: &'a mut [f32],
+    from: &'a [f32],
+}
+
+impl<M: Map> Zip<'_, M> {
+    /// Maps less than a vector.
+    #[inline(always)]
+    fn map_partial<L: Lanes>(map: &M, lanes: L, to: &mut [f32], from: &[f32]) {
+        if !to.is_empty() {
+            let mut vector = padded(to);
+            lanes.store(map.map(lanes, lanes.load(&vector), lanes.load(&padded(from))), &mut vector);
+            copy(&vector, to);
         }
     }
 }
 
-struct Plain<'a, const DECAY: bool> {
-    k: Coefficients,
-    weights: &'a mut [f32],
-    gradients: &'a [f32],
-}
-
-impl<const DECAY: bool> Kernel for Plain<'_, DECAY> {
+impl<M: Map> Kernel for Zip<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let [gradient, decay] = [self.k.gradient, self.k.decay].map(|x| lanes.splat(x));
-        zip_vectors(self.weights, self.gradients, |weights, gradients| {
-            let w = lanes.load(weights);
-            let mut u = lanes.mul(gradient, lanes.load(gradients));
-            if DECAY {
-                u = lanes.add(u, lanes.mul(decay, w));
-            }
-            lanes.store(lanes.sub(w, u), weights);
-        });
+        let head = head_len([self.to.as_ptr(), self.from.as_ptr()], self.to.len());
+        let Some((to_head, to)) = self.to.split_at_mut_checked(head) else { return };
+        let Some((from_head, from)) = self.from.split_at_checked(head) else { return };
+        Self::map_partial(&self.map, lanes, to_head, from_head);
+        let (to, to_tail) = to.as_chunks_mut();
+        let (from, from_tail) = from.as_chunks();
+        for (to, from) in to.iter_mut().zip(from) {
+            lanes.store(self.map.map(lanes, lanes.load(to), lanes.load(from)), to);
+        }
+        Self::map_partial(&self.map, lanes, to_tail, from_tail);
     }
 }
 
-struct Rescale<'a> {
-    k: Coefficients,
-    gradients: &'a mut [f32],
-    weights: &'a [f32],
-}
-
-impl Kernel for Rescale<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let [prescale, gradient, decay] = [self.k.prescale, self.k.gradient, self.k.decay].map(|x| lanes.splat(x));
-        zip_vectors(self.gradients, self.weights, |gradients, weights| {
-            let g = lanes.mul(gradient, lanes.mul(prescale, lanes.load(gradients)));
-            lanes.store(lanes.add(g, lanes.mul(decay, lanes.load(weights))), gradients);
-        });
-    }
-}
-
-/// Runs `update` on the vectors of two slices and, padded with zeros, on what is left over.
+/// How many elements to update before the rest of every slice begins on a cache line: 0 where the slices have different
+/// alignments, or are too short for it to matter.
+///
+/// An update may be cut anywhere, for every element is computed alone. (A norm may not: its lanes go by index.)
 #[inline(always)]
-fn zip_vectors(to: &mut [f32], from: &[f32], update: impl Fn(&mut [f32; WIDTH], &[f32; WIDTH])) {
-    let (to, to_tail) = to.as_chunks_mut();
-    let (from, from_tail) = from.as_chunks();
-    for (to, from) in to.iter_mut().zip(from) {
-        update(to, from);
+fn head_len<const N: usize>(slices: [*const f32; N], len: usize) -> usize {
+    const LINE: usize = 64;
+    let offset = slices.first().map_or(0, |slice| slice.addr() % LINE);
+    if len < 16 * WIDTH || slices.iter().any(|slice| slice.addr() % LINE != offset) {
+        return 0;
     }
-    if !to_tail.is_empty() {
-        let mut last = padded(to_tail);
-        update(&mut last, &padded(from_tail));
-        copy(&last, to_tail);
-    }
+    (LINE - offset) % LINE / size_of::<f32>()
 }
 
 /// A partial vector, padded with zeros.

@@ -1,12 +1,21 @@
 //! Lanes: sixteen `f32` at a time.
 //!
-//! This floor knows six operations and nothing of what they are used for. Each one is exact or rounded once by
-//! IEEE 754, so it gives the same bits on every instruction set. What cannot be expressed here (a fused
-//! multiply-add, a reduction, an approximate reciprocal) cannot make two machines differ.
+//! This floor knows seven operations and nothing of what they are used for. Each one is exact, or rounded in one written
+//! order by IEEE 754, so it gives the same bits on every instruction set. What cannot be expressed here (a fused
+//! multiply-add, a reduction in the machine's own order, an approximate reciprocal) cannot make two machines differ.
 //!
-//! A new instruction set is a new file beside `portable.rs`: a token type whose existence proves that the processor
-//! has the instructions, an implementation of [`Lanes`] for it, and an arm in [`dispatch`].
+//! A new instruction set is a new file beside `avx2.rs`: a token type whose existence proves that the processor has the
+//! instructions, an implementation of [`Lanes`] for it, and an arm in [`dispatch`].
+//!
+//! Tests force a backend by `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"avx2"`, `"avx512"`): the others are then
+//! not used, and where the processor has not got the one that is forced, the portable one is.
 
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod portable;
 
 /// How many elements one vector holds, whatever the width of the machine's registers.
@@ -18,6 +27,9 @@ pub(crate) const WIDTH: usize = 16;
 pub(crate) trait Lanes: Copy {
     /// Sixteen `f32` in the machine's registers.
     type Vector: Copy;
+
+    /// Whether the registers hold the sums of two leaves of a norm at once.
+    const MANY_REGISTERS: bool;
 
     /// All sixteen lanes set to `value`.
     fn splat(self, value: f32) -> Self::Vector;
@@ -31,6 +43,20 @@ pub(crate) trait Lanes: Copy {
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b` in each lane, rounded once.
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// The sum of all lanes, folded by halves: lane `i` and lane `i + 8`, then `i` and `i + 4`, and so on. Other orders
+    /// would round differently.
+    #[inline(always)]
+    fn fold(self, vector: Self::Vector) -> f32 {
+        let mut x = [0.0; WIDTH];
+        self.store(vector, &mut x);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                x[i] += x[i + half];
+            }
+        }
+        x[0]
+    }
 }
 
 /// A loop that can run on any lanes. [`dispatch`] chooses which.
@@ -43,8 +69,27 @@ pub(crate) trait Kernel {
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
-/// Runs a kernel on the best lanes there are.
+/// Whether a backend may be used: all may, unless one is forced.
+macro_rules! allowed {
+    ($backend:literal) => {
+        cfg!(any(
+            layerwise_backend = $backend,
+            not(any(layerwise_backend = "portable", layerwise_backend = "avx2", layerwise_backend = "avx512"))
+        ))
+    };
+}
+
+/// Runs a kernel on the best lanes that the processor has.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(lanes) = avx512::Avx512::detect().filter(|_| allowed!("avx512")) {
+            return lanes.run(kernel);
+        }
+        if let Some(lanes) = avx2::Avx2::detect().filter(|_| allowed!("avx2")) {
+            return lanes.run(kernel);
+        }
+    }
     kernel.run(portable::Portable)
 }

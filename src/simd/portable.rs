@@ -10,6 +10,7 @@ pub(super) struct Portable;
 
 impl Lanes for Portable {
     type Vector = f32x16;
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x16 {

@@ -1,0 +1,87 @@
+//! Lanes of AVX2: two registers of eight.
+
+use super::{Kernel, Lanes, WIDTH};
+use core::arch::x86_64::*;
+
+cpufeatures::new!(cpu, "avx2");
+
+/// The token of AVX2; to have one is to have the instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// A token, if this processor and its system have AVX2.
+    #[inline]
+    pub(super) fn detect() -> Option<Self> {
+        cpu::get().then_some(Avx2(()))
+    }
+
+    /// Runs a kernel in a function that is compiled for AVX2.
+    #[inline]
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2")]
+        fn run<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+            kernel.run(lanes)
+        }
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { run(self, kernel) }
+    }
+}
+
+impl Lanes for Avx2 {
+    type Vector = [__m256; 2];
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_set1_ps(value); 2] }
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside of sixteen, and
+        // need no alignment.
+        unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
+        let to = to.as_mut_ptr();
+        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
+        // need no alignment.
+        unsafe {
+            _mm256_storeu_ps(to, vector[0]);
+            _mm256_storeu_ps(to.add(8), vector[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
+    fn fold(self, vector: Self::Vector) -> f32 {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe {
+            let eight = _mm256_add_ps(vector[0], vector[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}

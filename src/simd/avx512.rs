@@ -1,0 +1,84 @@
+//! Lanes of AVX-512: one register of sixteen.
+
+use super::{Kernel, Lanes, WIDTH};
+use core::arch::x86_64::*;
+
+cpufeatures::new!(cpu, "avx512f");
+
+/// The token of AVX-512; to have one is to have the instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// A token, if this processor and its system have AVX-512.
+    #[inline]
+    pub(super) fn detect() -> Option<Self> {
+        cpu::get().then_some(Avx512(()))
+    }
+
+    /// Runs a kernel in a function that is compiled for AVX-512.
+    #[inline]
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f")]
+        fn run<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
+            kernel.run(lanes)
+        }
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { run(self, kernel) }
+    }
+}
+
+impl Lanes for Avx512 {
+    type Vector = __m512;
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen floats, and needs no
+        // alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
+        // alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fold(self, vector: __m512) -> f32 {
+        // SAFETY: the token proves that the processor has AVX-512, which implies AVX.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(vector)));
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(vector), high);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
