@@ -5,3 +5,11 @@
 
 pub(crate) mod norm;
 pub(crate) mod update;
+
+/// Copies as many elements as both slices have.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}

@@ -192,17 +192,19 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         return [0.0; K];
     }
     for i in 0..count {
-        add_squares(lanes, terms, groups.map(|groups| &groups[i]), scale, &mut sums);
+        add_squares(lanes, terms, groups.map(|groups| groups[i].each_ref()), scale, &mut sums);
     }
-    let tails = leaf.map(|part| part.as_chunks::<LANES>().1);
-    if tails.iter().any(|tail| !tail.is_empty()) {
-        let mut padded = [[[0.0; WIDTH]; VECTORS]; P];
-        for (group, tail) in padded.iter_mut().zip(tails) {
-            for (to, from) in group.as_flattened_mut().iter_mut().zip(tail) {
-                *to = *from;
-            }
+    let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
+    if rest.iter().any(|rest| !rest.is_empty()) {
+        let zeros = [0.0; WIDTH];
+        let mut padded = [zeros; P];
+        let mut group = [[&zeros; VECTORS]; P];
+        for ((group, padded), rest) in group.iter_mut().zip(&mut padded).zip(rest) {
+            let (whole, tail) = rest.as_chunks::<WIDTH>();
+            super::copy(tail, padded);
+            *group = if let [whole] = whole { [whole, padded] } else { [padded, &zeros] };
         }
-        add_squares(lanes, terms, padded.each_ref(), scale, &mut sums);
+        add_squares(lanes, terms, group, scale, &mut sums);
     }
     let mut folded = [0.0; K];
     for (folded, [a, b]) in folded.iter_mut().zip(sums) {
@@ -216,14 +218,14 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
 fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     lanes: L,
     terms: T,
-    group: [&[[f32; WIDTH]; VECTORS]; P],
+    group: [[&[f32; WIDTH]; VECTORS]; P],
     scale: Option<f32>,
     sums: &mut [[L::Vector; VECTORS]; K],
 ) {
     for v in 0..VECTORS {
         let mut parts = [lanes.splat(0.0); P];
         for (part, group) in parts.iter_mut().zip(group) {
-            *part = lanes.load(&group[v]);
+            *part = lanes.load(group[v]);
         }
         for (sum, mut term) in sums.iter_mut().zip(terms.terms(lanes, parts)) {
             if let Some(scale) = scale {

@@ -12,6 +12,7 @@
 //!
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
+use super::copy;
 use super::norm::Terms;
 use crate::simd::{self, Kernel, Lanes, WIDTH};
 
@@ -243,14 +244,6 @@ fn padded(tail: &[f32]) -> [f32; WIDTH] {
     let mut vector = [0.0; WIDTH];
     copy(tail, &mut vector);
     vector
-}
-
-/// Copies as many elements as both slices have.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
 }
 
 /// The new momentum that an update would write, for rules that look at its norm first.
