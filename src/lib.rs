@@ -32,7 +32,7 @@ pub use novograd::{
     BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
     NovoGradState, VInit,
 };
-pub use optimizer::Optimizer;
+pub use optimizer::{CarriedNorm, Optimizer};
 pub use report::{Outcome, Report};
 pub use rule::{GradientNorm, Needs, Norms, Plan, Rule};
 pub use sgd::{Sgd, SgdConfig, SgdRule, SgdState};

@@ -1,7 +1,7 @@
 //! The driver: norms, rule, update. It is written once for all rules.
 
 use crate::error::{Error, Slice, check_length};
-use crate::{Layer, Norms, Outcome, Plan, Report, Rule};
+use crate::{Layer, Needs, Norms, Outcome, Plan, Report, Rule};
 
 /// A training step made of a [`Rule`] and the crate's kernels.
 ///
@@ -79,26 +79,87 @@ impl<R: Rule> Optimizer<R> {
         momentum: &mut [f32],
         state: &mut R::State,
     ) -> Result<Report, Error> {
+        self.step(layer, lr, weights, gradients, momentum, state, None)
+    }
+
+    /// Updates one layer like [`step_layer_with`](Optimizer::step_layer_with), and carries the norm of its weights to the
+    /// next step.
+    ///
+    /// A rule that looks at the norm of the weights (LARC, LARS, LUC) then reads them once a step, not twice. Results have
+    /// the same bits. Whoever changes the weights between two steps must [`forget`](CarriedNorm::forget) the norm.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
+    ///
+    /// ```
+    /// use layerwise::{CarriedNorm, Larc, LarcConfig, Layer, Sgd, SgdConfig, SgdState, l2_norm};
+    ///
+    /// let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
+    /// let sgd = Sgd::new(SgdConfig { larc: Some(larc), ..SgdConfig::DEFAULT }).unwrap();
+    /// let (mut weights, mut state, mut norm) = ([0.3, 0.4], SgdState::default(), CarriedNorm::default());
+    /// for _ in 0..3 {
+    ///     sgd.step_layer_carrying(&Layer::DEFAULT, 0.1, &mut weights, &[1.0, 2.0], &mut [], &mut state, &mut norm)?;
+    ///     assert_eq!(norm.get(), Some(l2_norm(&weights)));
+    /// }
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    #[allow(clippy::too_many_arguments)] // One slice and one scalar for each thing that a layer has.
+    pub fn step_layer_carrying(
+        &self,
+        layer: &Layer,
+        lr: f64,
+        weights: &mut [f32],
+        gradients: &[f32],
+        momentum: &mut [f32],
+        state: &mut R::State,
+        norm: &mut CarriedNorm,
+    ) -> Result<Report, Error> {
+        self.step(layer, lr, weights, gradients, momentum, state, Some(norm))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn step(
+        &self,
+        layer: &Layer,
+        lr: f64,
+        weights: &mut [f32],
+        gradients: &[f32],
+        momentum: &mut [f32],
+        state: &mut R::State,
+        carried: Option<&mut CarriedNorm>,
+    ) -> Result<Report, Error> {
         let lr = layer_rate(lr, layer)?;
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, self.momentum_len(weights.len()), momentum.len())?;
-        let norms = self.rule.needs(layer).measure(weights, gradients)?;
+        let needs = self.rule.needs(layer);
+        let norms = match carried.as_ref().and_then(|norm| norm.get()) {
+            Some(norm) if needs.weights => {
+                Norms { weights: Some(norm), ..Needs { weights: false, ..needs }.measure(weights, gradients)? }
+            }
+            _ => needs.measure(weights, gradients)?,
+        };
         if !norms.are_finite() {
             return Ok(report(&norms, lr, None, Outcome::NonFinite));
         }
         let mut next = *state;
         let mut plan = self.rule.plan(lr, layer, &norms, &mut next);
-        if self.rule.needs(layer).new_momentum {
+        if needs.new_momentum {
             match plan.update.new_momentum_norm(weights, gradients, momentum) {
                 Ok(norm) if norm.is_finite() => plan = self.rule.limit(lr, &norms, plan, norm),
                 Ok(_) => return Ok(report(&norms, lr, None, Outcome::NonFinite)),
                 Err(_) => return Ok(report(&norms, lr, None, Outcome::OutOfRange)),
             }
         }
-        let applied = if self.rule.keeps_momentum() {
-            plan.update.apply_with_momentum(weights, gradients, momentum)
-        } else {
-            plan.update.apply(weights, gradients)
+        let applied = match carried {
+            Some(carried) if needs.weights => {
+                plan.update.apply_and_sum(weights, gradients, momentum).map(|sum| carried.norm = Some(libm::sqrt(sum)))
+            }
+            Some(carried) => {
+                carried.forget();
+                plan.update.apply_to(weights, gradients, momentum)
+            }
+            None => plan.update.apply_to(weights, gradients, momentum),
         };
         if applied.is_err() {
             return Ok(report(&norms, lr, None, Outcome::OutOfRange));
@@ -118,6 +179,25 @@ impl<R: Rule> Optimizer<R> {
     /// ```
     pub fn momentum_len(&self, len: usize) -> usize {
         if self.rule.keeps_momentum() { len } else { 0 }
+    }
+}
+
+/// The L2 norm of a layer's weights, carried from one step to the next by
+/// [`step_layer_carrying`](Optimizer::step_layer_carrying). The default is an unknown norm, which the next step measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CarriedNorm {
+    norm: Option<f64>,
+}
+
+impl CarriedNorm {
+    /// The norm, if it is known.
+    pub fn get(&self) -> Option<f64> {
+        self.norm
+    }
+
+    /// Makes the norm unknown, after the weights were changed by other means than a step.
+    pub fn forget(&mut self) {
+        self.norm = None;
     }
 }
 

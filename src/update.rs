@@ -93,6 +93,43 @@ impl Update {
         Ok(())
     }
 
+    /// Applies the update to a layer that has momentum, or to one that has none and whose `momentum` is empty.
+    pub(crate) fn apply_to(&self, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> Result<(), Error> {
+        if momentum.is_empty() {
+            return self.apply(weights, gradients);
+        }
+        self.apply_with_momentum(weights, gradients, momentum)
+    }
+
+    /// Applies the update to a whole layer, with or without momentum, and returns the sum of squares of the new weights.
+    ///
+    /// It has the bits of [`sum_of_squares`](crate::sum_of_squares), but the weights are summed while they are still in the
+    /// cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the lengths differ (`momentum` may be empty), [`Error::Update`] if a scalar is not a finite
+    /// `f32`.
+    ///
+    /// ```
+    /// use layerwise::Update;
+    ///
+    /// let update = Update { gradient: 1.0, direct: 1.0, ..Update::NONE };
+    /// let mut weights = [5.0, 6.0];
+    /// assert_eq!(update.apply_and_sum(&mut weights, &[2.0, 2.0], &mut [])?, 3.0 * 3.0 + 4.0 * 4.0);
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn apply_and_sum(&self, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> Result<f64, Error> {
+        check_length(Slice::Gradients, weights.len(), gradients.len())?;
+        if momentum.is_empty() {
+            let k = self.without_momentum().ok_or(Error::Update)?;
+            return Ok(update::without_momentum_and_sum(k, weights, gradients));
+        }
+        check_length(Slice::Momentum, weights.len(), momentum.len())?;
+        let k = self.with_momentum().ok_or(Error::Update)?;
+        Ok(update::with_momentum_and_sum(k, weights, gradients, momentum))
+    }
+
     /// The L2 norm of the momentum that this update would write (of `h` where `momentum` is empty), without writing it.
     ///
     /// # Errors

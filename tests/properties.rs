@@ -3,8 +3,8 @@
 mod reference;
 
 use layerwise::{
-    BiasCorrection, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, Luc,
-    MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Rule, Sgd, SgdConfig,
+    BiasCorrection, CarriedNorm, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer,
+    Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Rule, Sgd, SgdConfig,
     SgdState, VInit, ZeroNorm, l2_norm,
 };
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn wide(x: &[f32]) -> Vec<f64> {
 
 /// Weights and a few gradients of one length, of ordinary size. Some elements are zero.
 fn layers(steps: usize) -> impl Strategy<Value = (Vec<f32>, Vec<Vec<f32>>)> {
-    let len = prop_oneof![4 => 1..70_usize, 1 => 1000..2100_usize];
+    let len = prop_oneof![4 => 1..70_usize, 1 => 1000..5000_usize];
     let element = || prop_oneof![8 => -1.0..1.0_f32, 1 => Just(0.0)];
     len.prop_flat_map(move |len| {
         let array = move || prop::collection::vec(element(), len);
@@ -141,6 +141,29 @@ fn run<R: Rule>(
         |g: &Vec<f32>| optimizer.step_layer_with(layer, lr, &mut weights, g, &mut momentum, &mut state).unwrap();
     let reports = gradients.iter().map(&mut step).collect();
     (weights, momentum, reports)
+}
+
+/// Runs some steps with a carried norm and compares every bit with those without.
+fn carries_the_same<R: Rule>(
+    optimizer: &Optimizer<R>,
+    layer: &Layer,
+    start: &[f32],
+    gradients: &[Vec<f32>],
+) -> Result<(), TestCaseError> {
+    let (expected, expected_momentum, reports) = run(optimizer, layer, 0.1, start, gradients);
+    let (mut weights, mut state, mut norm) = (start.to_vec(), R::State::default(), CarriedNorm::default());
+    let mut momentum = vec![0.0; optimizer.momentum_len(start.len())];
+    for (g, expected) in gradients.iter().zip(reports) {
+        let report =
+            optimizer.step_layer_carrying(layer, 0.1, &mut weights, g, &mut momentum, &mut state, &mut norm).unwrap();
+        prop_assert_eq!(report.weight_norm.to_bits(), expected.weight_norm.to_bits());
+        prop_assert_eq!(report.factor.to_bits(), expected.factor.to_bits());
+        prop_assert!(norm.get().is_none_or(|norm| norm.to_bits() == l2_norm(&weights).to_bits()));
+        prop_assert_eq!(norm.get().is_some(), optimizer.rule().needs(layer).weights);
+    }
+    prop_assert_eq!(bits(&weights), bits(&expected));
+    prop_assert_eq!(bits(&momentum), bits(&expected_momentum));
+    Ok(())
 }
 
 /// Whether `f32` arithmetic explains the difference to the reference: rounding relative to the largest number that went
@@ -371,6 +394,16 @@ proptest! {
         plan.update.apply_with_momentum(w1, &gradients[0][..cut], m1).unwrap();
         prop_assert_eq!(bits(&weights), bits(&whole));
         prop_assert_eq!(bits(&momentum), bits(&whole_momentum));
+    }
+
+    #[test]
+    fn a_carried_norm_changes_nothing(
+        sgd in sgd_configs(), novograd in novograd_configs(), layer in switches(), (start, gradients) in layers(3), huge: bool,
+    ) {
+        // Weights that are huge or tiny go through the rescue of the sums.
+        let start: Vec<f32> = start.iter().map(|w| w * if huge { 1e30 } else { 1e-30 }).collect();
+        carries_the_same(&Sgd::new(sgd).unwrap(), &layer, &start, &gradients)?;
+        carries_the_same(&NovoGrad::new(novograd).unwrap(), &layer, &start, &gradients)?;
     }
 
     #[test]

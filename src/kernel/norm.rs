@@ -86,7 +86,7 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
     }
     let (mut left, mut right) = (parts, parts);
     for (part, (l, r)) in parts.iter().zip(left.iter_mut().zip(&mut right)) {
-        let Some((head, tail)) = part.split_at_checked(left_len(len)) else { return [0.0; K] };
+        let Some((head, tail)) = part.split_at_checked(left_len(len, TILE)) else { return [0.0; K] };
         (*l, *r) = (head, tail);
     }
     let mut sums: [f64; K] = sums_of_squares(terms, left);
@@ -97,9 +97,10 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
     sums
 }
 
-/// Where a node of more than one tile splits: the largest power of two of tiles that is smaller than the whole.
-const fn left_len(len: usize) -> usize {
-    TILE << ((len - 1) / TILE).ilog2()
+/// Where a node of the tree splits that is longer than `unit`, a power of two of leaves: at the largest power of two of
+/// leaves that is smaller than the whole.
+pub(crate) const fn left_len(len: usize, unit: usize) -> usize {
+    unit << ((len - 1) / unit).ilog2()
 }
 
 /// One kernel call: at most [`TILE`] elements of each array.

@@ -13,7 +13,7 @@
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
 use super::copy;
-use super::norm::Terms;
+use super::norm::{LEAF, Plain, Terms, left_len, sums_of_squares};
 use crate::simd::{self, Kernel, Lanes, WIDTH};
 
 /// The scalars of an update, ready for the lanes.
@@ -68,6 +68,45 @@ pub(crate) fn without_momentum(k: Coefficients, weights: &mut [f32], gradients: 
     } else {
         simd::dispatch(Zip { map: Subtract::<true>(k), to: weights, from: gradients });
     }
+}
+
+/// Elements that are updated before their squares are summed: a power of two of leaves, and few enough that weights,
+/// gradient and momentum stay in a level-1 cache of 48 KiB.
+const SUM_UNIT: usize = 2 * LEAF;
+
+/// [`with_momentum`], and the sum of squares of the new weights.
+pub(crate) fn with_momentum_and_sum(
+    k: Coefficients,
+    weights: &mut [f32],
+    gradients: &[f32],
+    momentum: &mut [f32],
+) -> f64 {
+    let len = weights.len();
+    if len > SUM_UNIT {
+        let mid = left_len(len, SUM_UNIT);
+        if let (Some((w1, w2)), Some((g1, g2)), Some((m1, m2))) =
+            (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid), momentum.split_at_mut_checked(mid))
+        {
+            return with_momentum_and_sum(k, w1, g1, m1) + with_momentum_and_sum(k, w2, g2, m2);
+        }
+    }
+    with_momentum(k, weights, gradients, momentum);
+    let [sum] = sums_of_squares(Plain, [&*weights]);
+    sum
+}
+
+/// [`without_momentum`], and the sum of squares of the new weights.
+pub(crate) fn without_momentum_and_sum(k: Coefficients, weights: &mut [f32], gradients: &[f32]) -> f64 {
+    let len = weights.len();
+    if len > SUM_UNIT {
+        let mid = left_len(len, SUM_UNIT);
+        if let (Some((w1, w2)), Some((g1, g2))) = (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid)) {
+            return without_momentum_and_sum(k, w1, g1) + without_momentum_and_sum(k, w2, g2);
+        }
+    }
+    without_momentum(k, weights, gradients);
+    let [sum] = sums_of_squares(Plain, [&*weights]);
+    sum
 }
 
 /// Replaces a gradient by `gradient·g + decay·w`. The slices have one length; callers check.
