@@ -15,7 +15,7 @@ use crate::simd::{self, Kernel, Lanes, WIDTH};
 pub(crate) const LEAF: usize = 1024;
 
 /// Vectors in a group, one accumulator each.
-const VECTORS: usize = 2;
+pub(crate) const VECTORS: usize = 2;
 
 /// Independent `f32` accumulators in a leaf.
 ///
@@ -25,10 +25,10 @@ const VECTORS: usize = 2;
 const LANES: usize = VECTORS * WIDTH;
 
 /// Leaves that one kernel call sums; a power of two, so that a tile is a subtree.
-const TILE_LEAVES: usize = 16;
+pub(crate) const TILE_LEAVES: usize = 16;
 
 /// Elements that one kernel call reads of each array.
-const TILE: usize = TILE_LEAVES * LEAF;
+pub(crate) const TILE: usize = TILE_LEAVES * LEAF;
 
 /// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
 /// are far below the last bit of any larger sum.
@@ -86,7 +86,7 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
     }
     let (mut left, mut right) = (parts, parts);
     for (part, (l, r)) in parts.iter().zip(left.iter_mut().zip(&mut right)) {
-        let Some((head, tail)) = part.split_at_checked(left_len(len, TILE)) else { return [0.0; K] };
+        let Some((head, tail)) = part.split_at_checked(left_len(len)) else { return [0.0; K] };
         (*l, *r) = (head, tail);
     }
     let mut sums: [f64; K] = sums_of_squares(terms, left);
@@ -97,10 +97,9 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
     sums
 }
 
-/// Where a node of the tree splits that is longer than `unit`, a power of two of leaves: at the largest power of two of
-/// leaves that is smaller than the whole.
-pub(crate) const fn left_len(len: usize, unit: usize) -> usize {
-    unit << ((len - 1) / unit).ilog2()
+/// Where a node of more than one tile splits: at the largest power of two of tiles that is smaller than the whole.
+pub(crate) const fn left_len(len: usize) -> usize {
+    TILE << ((len - 1) / TILE).ilog2()
 }
 
 /// One kernel call: at most [`TILE`] elements of each array.
@@ -144,7 +143,7 @@ impl<T: Terms<P, K>, const P: usize, const K: usize> Kernel for Tile<'_, T, P, K
 /// Adds the sums of a tile's leaves pair by pair. Zeros in the place of absent leaves change no sum, so the tree may
 /// always be a full one.
 #[inline(always)]
-fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], leaves: usize) -> [f64; K] {
+pub(crate) fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], leaves: usize) -> [f64; K] {
     let mut width = leaves.min(TILE_LEAVES).next_power_of_two();
     while width > 1 {
         width /= 2;
@@ -166,16 +165,28 @@ fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     terms: T,
     leaf: [&[f32]; P],
 ) -> [f64; K] {
-    let mut sums = squares(lanes, terms, leaf, None).map(f64::from);
-    for (k, sum) in sums.iter_mut().enumerate() {
-        let small = *sum < f64::from(SMALL);
+    let sums = squares(lanes, terms, leaf, None);
+    let mut rescued = sums.map(f64::from);
+    for (k, (rescued, sum)) in rescued.iter_mut().zip(sums).enumerate() {
+        let small = sum < SMALL;
         if small || !sum.is_finite() {
             let scale = if small { UP } else { DOWN };
             let unscale = 1.0 / f64::from(scale);
-            *sum = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
+            *rescued = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
         }
     }
-    sums
+    rescued
+}
+
+/// The sum of squares of one leaf, whose lanes an update has summed already.
+#[inline(always)]
+pub(crate) fn summed_leaf<L: Lanes>(lanes: L, [a, b]: [L::Vector; VECTORS], leaf: &[f32]) -> f64 {
+    let sum = lanes.fold(lanes.add(a, b));
+    if sum >= SMALL && sum.is_finite() {
+        return f64::from(sum);
+    }
+    let [sum] = leaf_sums(lanes, Plain, [leaf]);
+    sum
 }
 
 /// The sums of squares of one leaf in `f32`, of elements multiplied by `scale` if there is one.

@@ -13,7 +13,9 @@
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
 use super::copy;
-use super::norm::{LEAF, Plain, Terms, left_len, sums_of_squares};
+use super::norm::{
+    LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
+};
 use crate::simd::{self, Kernel, Lanes, WIDTH};
 
 /// The scalars of an update, ready for the lanes.
@@ -70,10 +72,6 @@ pub(crate) fn without_momentum(k: Coefficients, weights: &mut [f32], gradients: 
     }
 }
 
-/// Elements that are updated before their squares are summed: a power of two of leaves, and few enough that weights,
-/// gradient and momentum stay in a level-1 cache of 48 KiB.
-const SUM_UNIT: usize = 2 * LEAF;
-
 /// [`with_momentum`], and the sum of squares of the new weights.
 pub(crate) fn with_momentum_and_sum(
     k: Coefficients,
@@ -82,24 +80,35 @@ pub(crate) fn with_momentum_and_sum(
     momentum: &mut [f32],
 ) -> f64 {
     let len = weights.len();
-    if len > SUM_UNIT {
-        let mid = left_len(len, SUM_UNIT);
+    if len > TILE {
+        let mid = left_len(len);
         if let (Some((w1, w2)), Some((g1, g2)), Some((m1, m2))) =
             (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid), momentum.split_at_mut_checked(mid))
         {
             return with_momentum_and_sum(k, w1, g1, m1) + with_momentum_and_sum(k, w2, g2, m2);
         }
     }
-    with_momentum(k, weights, gradients, momentum);
-    let [sum] = sums_of_squares(Plain, [&*weights]);
-    sum
+    // To sum while updating, vectors must begin where leaves do. An update that gains more by beginning on a cache line
+    // is followed by the sum, while the tile is in the level-2 cache.
+    let peels = head_len([weights.as_ptr(), gradients.as_ptr(), momentum.as_ptr()], len) > 0;
+    if peels || k.prescale != 1.0 {
+        with_momentum(k, weights, gradients, momentum);
+        let [sum] = sums_of_squares(Plain, [&*weights]);
+        return sum;
+    }
+    match (k.decay != 0.0, k.direct != 0.0 || k.shrink != 0.0) {
+        (false, false) => simd::dispatch(AndSum(Momentum::<false, false> { k, weights, gradients, momentum })),
+        (true, false) => simd::dispatch(AndSum(Momentum::<true, false> { k, weights, gradients, momentum })),
+        (false, true) => simd::dispatch(AndSum(Momentum::<false, true> { k, weights, gradients, momentum })),
+        (true, true) => simd::dispatch(AndSum(Momentum::<true, true> { k, weights, gradients, momentum })),
+    }
 }
 
 /// [`without_momentum`], and the sum of squares of the new weights.
 pub(crate) fn without_momentum_and_sum(k: Coefficients, weights: &mut [f32], gradients: &[f32]) -> f64 {
     let len = weights.len();
-    if len > SUM_UNIT {
-        let mid = left_len(len, SUM_UNIT);
+    if len > TILE {
+        let mid = left_len(len);
         if let (Some((w1, w2)), Some((g1, g2))) = (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid)) {
             return without_momentum_and_sum(k, w1, g1) + without_momentum_and_sum(k, w2, g2);
         }
@@ -131,7 +140,7 @@ struct Momentum<'a, const DECAY: bool, const EXTRA: bool> {
 }
 
 impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
-    /// Updates one vector.
+    /// Updates one vector and returns the new weights.
     #[inline(always)]
     fn update<L: Lanes>(
         k: &Coefficients,
@@ -139,7 +148,7 @@ impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
         weights: &mut [f32; WIDTH],
         gradients: &[f32; WIDTH],
         momentum: &mut [f32; WIDTH],
-    ) {
+    ) -> L::Vector {
         let w = lanes.load(weights);
         let mut h = lanes.mul(lanes.splat(k.gradient), lanes.load(gradients));
         if DECAY {
@@ -152,10 +161,12 @@ impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
             u = lanes.add(u, lanes.mul(lanes.splat(k.shrink), w));
         }
         lanes.store(m, momentum);
-        lanes.store(lanes.sub(w, u), weights);
+        let w = lanes.sub(w, u);
+        lanes.store(w, weights);
+        w
     }
 
-    /// Updates less than a vector.
+    /// Updates less than a vector and returns the new weights, padded with zeros.
     #[inline(always)]
     fn update_partial<L: Lanes>(
         k: &Coefficients,
@@ -163,13 +174,15 @@ impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
         weights: &mut [f32],
         gradients: &[f32],
         momentum: &mut [f32],
-    ) {
-        if !weights.is_empty() {
-            let (mut w, mut m) = (padded(weights), padded(momentum));
-            Self::update(k, lanes, &mut w, &padded(gradients), &mut m);
-            copy(&w, weights);
-            copy(&m, momentum);
+    ) -> L::Vector {
+        if weights.is_empty() {
+            return lanes.splat(0.0);
         }
+        let (mut w, mut m) = (padded(weights), padded(momentum));
+        let new = Self::update(k, lanes, &mut w, &padded(gradients), &mut m);
+        copy(&w, weights);
+        copy(&m, momentum);
+        new
     }
 }
 
@@ -192,6 +205,46 @@ impl<const DECAY: bool, const EXTRA: bool> Kernel for Momentum<'_, DECAY, EXTRA>
             Self::update(k, lanes, weights, gradients, momentum);
         }
         Self::update_partial(k, lanes, weights_tail, gradients_tail, momentum_tail);
+    }
+}
+
+/// An update of at most a tile that sums the squares of the new weights as a norm would.
+struct AndSum<U>(U);
+
+impl<const DECAY: bool, const EXTRA: bool> Kernel for AndSum<Momentum<'_, DECAY, EXTRA>> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> f64 {
+        let Momentum { k, weights, gradients, momentum } = self.0;
+        let leaves = weights.len().div_ceil(LEAF);
+        let mut sums = [[0.0]; TILE_LEAVES];
+        let parts = weights.chunks_mut(LEAF).zip(gradients.chunks(LEAF)).zip(momentum.chunks_mut(LEAF));
+        for (((weights, gradients), momentum), sum) in parts.zip(&mut sums) {
+            let mut squares = [lanes.splat(0.0); VECTORS];
+            let (vectors, weights_tail) = weights.as_chunks_mut();
+            let (groups, last) = vectors.as_chunks_mut::<VECTORS>();
+            let (g_vectors, gradients_tail) = gradients.as_chunks();
+            let (g_groups, g_last) = g_vectors.as_chunks::<VECTORS>();
+            let (m_vectors, momentum_tail) = momentum.as_chunks_mut();
+            let (m_groups, m_last) = m_vectors.as_chunks_mut::<VECTORS>();
+            for ((w, g), m) in groups.iter_mut().zip(g_groups).zip(m_groups) {
+                for v in 0..VECTORS {
+                    let new = Momentum::<DECAY, EXTRA>::update(&k, lanes, &mut w[v], &g[v], &mut m[v]);
+                    squares[v] = lanes.add(squares[v], lanes.mul(new, new));
+                }
+            }
+            if let ([w], [g], [m]) = (last, g_last, m_last) {
+                let new = Momentum::<DECAY, EXTRA>::update(&k, lanes, w, g, m);
+                squares[0] = lanes.add(squares[0], lanes.mul(new, new));
+            }
+            let whole = g_vectors.len() % VECTORS;
+            let new = Momentum::<DECAY, EXTRA>::update_partial(&k, lanes, weights_tail, gradients_tail, momentum_tail);
+            squares[whole] = lanes.add(squares[whole], lanes.mul(new, new));
+            *sum = [summed_leaf(lanes, squares, weights)];
+        }
+        let [sum] = fold_leaves(&mut sums, leaves);
+        sum
     }
 }
 
