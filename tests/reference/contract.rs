@@ -41,3 +41,33 @@ fn lanes(x: &[f32], scale: f32) -> f32 {
     }
     lanes[0]
 }
+
+/// One element of an update whose gradient needs no scaling: new weight and new momentum, in the written order.
+pub fn update(update: &layerwise::Update, w: f32, g: f32, m: f32) -> (f32, f32) {
+    let [gradient, decay, momentum, rate, direct, shrink] =
+        [update.gradient, update.decay, update.momentum, update.rate, update.direct, update.shrink].map(|x| x as f32);
+    let mut h = gradient * g;
+    if decay != 0.0 {
+        h += decay * w;
+    }
+    let kept = momentum * m;
+    let m = kept + h;
+    let mut u = rate * m;
+    if direct != 0.0 || shrink != 0.0 {
+        u += direct * h;
+        u += shrink * w;
+    }
+    (w - u, m)
+}
+
+/// The same without momentum.
+pub fn plain_update(update: &layerwise::Update, w: f32, g: f32) -> f32 {
+    let rate = update.rate + update.direct;
+    let gradient = (rate * update.gradient) as f32;
+    let decay = (rate * update.decay + update.shrink) as f32;
+    let mut u = gradient * g;
+    if decay != 0.0 {
+        u += decay * w;
+    }
+    w - u
+}
