@@ -1,0 +1,165 @@
+//! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak bytes.
+
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use candle_optimisers::Momentum;
+use candle_optimisers::esgd::{ParamsSGD, SGD};
+use layerwise::{
+    CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// An allocator that knows how much is in use and how much was at the most.
+struct Counting;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(used, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one that `System` wants.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one that `System` wants.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The models of `benches/models.rs`.
+fn resnet50() -> Vec<usize> {
+    let mut tensors = vec![64 * 3 * 7 * 7, 64, 64];
+    let mut inputs = 64;
+    for (planes, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
+        for block in 0..blocks {
+            let outputs = 4 * planes;
+            for (convolution, channels) in
+                [(inputs * planes, planes), (planes * planes * 9, planes), (planes * outputs, outputs)]
+            {
+                tensors.extend([convolution, channels, channels]);
+            }
+            if block == 0 {
+                tensors.extend([inputs * outputs, outputs, outputs]);
+            }
+            inputs = outputs;
+        }
+    }
+    tensors.extend([2048 * 1000, 1000]);
+    tensors
+}
+
+fn keyword_spotter() -> Vec<usize> {
+    const CHANNELS: usize = 132;
+    let mut tensors = vec![10 * 4 * CHANNELS, CHANNELS];
+    for _ in 0..5 {
+        tensors.extend([9 * CHANNELS, CHANNELS, CHANNELS * CHANNELS, CHANNELS]);
+    }
+    tensors.extend([12 * CHANNELS, 12]);
+    tensors
+}
+
+/// Times a step like `measure` of `peers.py`.
+fn measure(name: &str, model: &str, parameters: usize, mut step: impl FnMut()) {
+    for _ in 0..3 {
+        step();
+    }
+    let before = USED.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    for _ in 0..5 {
+        step();
+    }
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let mut best = Duration::MAX;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        let start = Instant::now();
+        step();
+        best = best.min(start.elapsed());
+    }
+    println!("{name}\t{model}\t{:.4}\t{peak}", best.as_secs_f64() / parameters as f64 * 1e9);
+}
+
+/// Numbers from 0.5 to 1.5 without a pattern.
+fn numbers(len: usize) -> Vec<f32> {
+    (0..len as u32).map(|i| 0.5 + (i.wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 24) as f32).collect()
+}
+
+fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
+    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
+    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
+    let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
+    run("layerwise NovoGrad", model, tensors, parameters, |w, g, m, state: &mut NovoGradState, _| {
+        novograd.step_layer(1e-6, w, g, m, state).expect("slices of one length");
+    });
+    type LarcState = <layerwise::SgdRule as Rule>::State;
+    run("layerwise LARC", model, tensors, parameters, |w, g, m, state: &mut LarcState, _| {
+        larc.step_layer(1e-6, w, g, m, state).expect("slices of one length");
+    });
+    run("layerwise LARC, norm carried", model, tensors, parameters, |w, g, m, state: &mut LarcState, norm| {
+        larc.step_layer_carrying(&Layer::DEFAULT, 1e-6, w, g, m, state, norm).expect("slices of one length");
+    });
+}
+
+fn run<S: Default>(
+    name: &str,
+    model: &str,
+    tensors: &[usize],
+    parameters: usize,
+    step: impl Fn(&mut [f32], &[f32], &mut [f32], &mut S, &mut CarriedNorm),
+) {
+    let mut layers: Vec<_> = tensors
+        .iter()
+        .map(|&len| (numbers(len), numbers(len), vec![0.0; len], S::default(), CarriedNorm::default()))
+        .collect();
+    measure(name, model, parameters, || {
+        for (weights, gradients, momentum, state, norm) in &mut layers {
+            step(weights, gradients, momentum, state, norm);
+        }
+    });
+}
+
+fn candle(model: &str, tensors: &[usize], parameters: usize) -> candle_core::Result<()> {
+    let variables = || -> candle_core::Result<Vec<Var>> {
+        tensors.iter().map(|&len| Var::from_vec(numbers(len), len, &Device::Cpu)).collect()
+    };
+    // The gradient of Σ c·v is c.
+    let gradients = |variables: &[Var]| {
+        let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        for variable in variables {
+            let factors = Tensor::from_vec(numbers(variable.elem_count()), variable.elem_count(), &Device::Cpu)?;
+            loss = (loss + (variable.as_tensor() * factors)?.sum_all()?)?;
+        }
+        loss.backward()
+    };
+
+    let v = variables()?;
+    let grads = gradients(&v)?;
+    let mut optimizer = AdamW::new(v, ParamsAdamW { lr: 1e-6, ..ParamsAdamW::default() })?;
+    measure("candle-nn AdamW", model, parameters, || optimizer.step(&grads).expect("a step"));
+
+    let v = variables()?;
+    let grads = gradients(&v)?;
+    let momentum = Some(Momentum::Classical(0.9));
+    let mut optimizer = SGD::new(v, ParamsSGD { lr: 1e-6, momentum, ..ParamsSGD::default() })?;
+    measure("candle-optimisers SGD, momentum", model, parameters, || optimizer.step(&grads).expect("a step"));
+    Ok(())
+}
+
+fn main() -> candle_core::Result<()> {
+    for (model, tensors) in [("keyword spotter", keyword_spotter()), ("ResNet-50", resnet50())] {
+        let parameters = tensors.iter().sum();
+        layerwise(model, &tensors, parameters);
+        candle(model, &tensors, parameters)?;
+    }
+    Ok(())
+}
