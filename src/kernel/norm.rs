@@ -117,12 +117,16 @@ impl<T: Terms<P, K>, const P: usize, const K: usize> Kernel for Tile<'_, T, P, K
         let mut rest = self.parts;
         let mut paired = 0;
         if let ([part], true, true) = (self.parts.as_slice(), T::PLAIN, L::MANY_REGISTERS) {
-            let pairs = part.as_chunks::<LEAF>().0.as_chunks::<2>().0;
-            for (sums, [a, b]) in sums.as_chunks_mut().0.iter_mut().zip(pairs) {
-                let [a, b] = leaf_sums(lanes, Plain, [a.as_slice(), b.as_slice()]);
-                *sums = [[a; K], [b; K]];
+            // The two leaves are half a tile apart, which keeps two streams of memory open.
+            let leaves = part.as_chunks::<LEAF>().0;
+            let (left, right) = leaves.split_at(leaves.len() / 2);
+            let (left_sums, right_sums) = sums.split_at_mut(left.len().min(TILE_LEAVES));
+            let to = left_sums.iter_mut().zip(right_sums);
+            for ((left_sum, right_sum), (left, right)) in to.zip(left.iter().zip(right)) {
+                let [left, right] = leaf_sums(lanes, Plain, [left.as_slice(), right.as_slice()]);
+                (*left_sum, *right_sum) = ([left; K], [right; K]);
             }
-            paired = 2 * pairs.len();
+            paired = 2 * left.len();
             rest = rest.map(|part| part.get(paired * LEAF..).unwrap_or(&[]));
         }
         for sum in sums.iter_mut().skip(paired) {
