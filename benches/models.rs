@@ -7,47 +7,16 @@
 //! "copy" moves 8 bytes per parameter and "triad" (`a = b + s·c`) 12; a NovoGrad step moves 24 (the gradient is read for its
 //! norm and again for the update), a LARC step 28, or 24 with the norm of the weights carried. Figures are per parameter.
 
+#[path = "shared/tensors.rs"]
+mod tensors;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use layerwise::{
     CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
 };
 use std::hint::black_box;
 use std::time::Duration;
-
-/// The tensors of ResNet-50 (He et al., 2015): 161 of them, 25,557,032 parameters.
-fn resnet50() -> Vec<usize> {
-    let mut tensors = vec![64 * 3 * 7 * 7, 64, 64];
-    let mut inputs = 64;
-    for (planes, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
-        for block in 0..blocks {
-            let outputs = 4 * planes;
-            for (convolution, channels) in
-                [(inputs * planes, planes), (planes * planes * 9, planes), (planes * outputs, outputs)]
-            {
-                tensors.extend([convolution, channels, channels]);
-            }
-            if block == 0 {
-                tensors.extend([inputs * outputs, outputs, outputs]);
-            }
-            inputs = outputs;
-        }
-    }
-    tensors.extend([2048 * 1000, 1000]);
-    assert_eq!((tensors.len(), tensors.iter().sum()), (161, 25_557_032));
-    tensors
-}
-
-/// A keyword-spotting network of depthwise separable convolutions with 132 channels: 24 tensors, 101,388 parameters.
-fn keyword_spotter() -> Vec<usize> {
-    const CHANNELS: usize = 132;
-    let mut tensors = vec![10 * 4 * CHANNELS, CHANNELS];
-    for _ in 0..5 {
-        tensors.extend([9 * CHANNELS, CHANNELS, CHANNELS * CHANNELS, CHANNELS]);
-    }
-    tensors.extend([12 * CHANNELS, 12]);
-    assert_eq!((tensors.len(), tensors.iter().sum()), (24, 101_388));
-    tensors
-}
+use tensors::{keyword_spotter, resnet50};
 
 /// One layer with all that any optimizer here remembers of it.
 #[derive(Default)]

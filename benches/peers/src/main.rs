@@ -1,15 +1,17 @@
 //! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak bytes.
 
+#[path = "../../shared/tensors.rs"]
+mod tensors;
+
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
 use candle_optimisers::esgd::{ParamsSGD, SGD};
-use layerwise::{
-    CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig,
-};
+use layerwise::{CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tensors::{keyword_spotter, resnet50};
 
 /// An allocator that knows how much is in use and how much was at the most.
 struct Counting;
@@ -35,38 +37,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// The models of `benches/models.rs`.
-fn resnet50() -> Vec<usize> {
-    let mut tensors = vec![64 * 3 * 7 * 7, 64, 64];
-    let mut inputs = 64;
-    for (planes, blocks) in [(64, 3), (128, 4), (256, 6), (512, 3)] {
-        for block in 0..blocks {
-            let outputs = 4 * planes;
-            for (convolution, channels) in
-                [(inputs * planes, planes), (planes * planes * 9, planes), (planes * outputs, outputs)]
-            {
-                tensors.extend([convolution, channels, channels]);
-            }
-            if block == 0 {
-                tensors.extend([inputs * outputs, outputs, outputs]);
-            }
-            inputs = outputs;
-        }
-    }
-    tensors.extend([2048 * 1000, 1000]);
-    tensors
-}
-
-fn keyword_spotter() -> Vec<usize> {
-    const CHANNELS: usize = 132;
-    let mut tensors = vec![10 * 4 * CHANNELS, CHANNELS];
-    for _ in 0..5 {
-        tensors.extend([9 * CHANNELS, CHANNELS, CHANNELS * CHANNELS, CHANNELS]);
-    }
-    tensors.extend([12 * CHANNELS, 12]);
-    tensors
-}
 
 /// Times a step like `measure` of `peers.py`.
 fn measure(name: &str, model: &str, parameters: usize, mut step: impl FnMut()) {
