@@ -70,6 +70,7 @@ pub(crate) trait Kernel {
 }
 
 /// Whether a backend may be used: all may, unless one is forced.
+#[cfg(target_arch = "x86_64")]
 macro_rules! allowed {
     ($backend:literal) => {
         cfg!(any(
