@@ -12,7 +12,7 @@ mod tensors;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use layerwise::{
-    CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
+    CarriedNorms, Larc, LarcConfig, Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -26,7 +26,7 @@ struct Memory {
     momentum: Vec<f32>,
     novograd: NovoGradState,
     sgd: SgdState,
-    norm: CarriedNorm,
+    norms: CarriedNorms,
     second_moment: f32,
 }
 
@@ -95,17 +95,15 @@ fn models(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter("LARC, norm carried"), |bench| {
             bench.iter(|| {
                 for l in &mut layers {
-                    let (weights, momentum) = (&mut l.weights, &mut l.momentum);
-                    larc.step_layer_carrying(
-                        &Layer::DEFAULT,
-                        lr,
-                        weights,
-                        &l.gradients,
-                        momentum,
-                        &mut l.sgd,
-                        &mut l.norm,
-                    )
-                    .expect("slices of one length");
+                    let view = LayerView {
+                        layer: Layer::DEFAULT,
+                        weights: &mut l.weights,
+                        gradients: &l.gradients,
+                        momentum: &mut l.momentum,
+                        state: &mut l.sgd,
+                        norms: Some(&mut l.norms),
+                    };
+                    larc.step_view(lr, view).expect("slices of one length");
                 }
             })
         });

@@ -15,6 +15,17 @@ pub enum Error {
         /// How many it has.
         found: usize,
     },
+    /// A slice of one of several layers does not have the right length.
+    LengthInLayer {
+        /// The index of the layer.
+        layer: usize,
+        /// Which slice.
+        slice: Slice,
+        /// How many elements it must have.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// A learning rate, after multiplication by the layer's own, is negative, infinite or not a number.
     LearningRate(f64),
     /// A scalar of an [`Update`](crate::Update) is infinite, not a number, or too large for `f32`.
@@ -31,18 +42,35 @@ pub enum Slice {
     Gradients,
     /// The momentum.
     Momentum,
+    /// The states of all layers.
+    States,
+    /// The carried norms of all layers.
+    Norms,
+    /// The reports of all layers.
+    Reports,
+}
+
+impl fmt::Display for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Slice::Weights => "weights",
+            Slice::Gradients => "gradients",
+            Slice::Momentum => "momentum",
+            Slice::States => "states",
+            Slice::Norms => "carried norms",
+            Slice::Reports => "reports",
+        })
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Length { slice, expected, found } => {
-                let slice = match slice {
-                    Slice::Weights => "weights",
-                    Slice::Gradients => "gradients",
-                    Slice::Momentum => "momentum",
-                };
                 write!(f, "{slice}: {expected} elements expected, {found} found")
+            }
+            Error::LengthInLayer { layer, slice, expected, found } => {
+                write!(f, "layer {layer}: {slice}: {expected} elements expected, {found} found")
             }
             Error::LearningRate(rate) => write!(f, "learning rate {rate} is not a finite number >= 0"),
             Error::Update => f.write_str("a scalar of the update is not a finite f32"),

@@ -11,8 +11,8 @@
 //! "Optimizers" of NVIDIA's OpenSeq2Seq.
 
 use crate::error::{ConfigError, Error, Slice, check, check_length};
-use crate::optimizer::{layer_rate, report};
-use crate::{GradientNorm, Layer, Needs, Norms, Outcome, Plan, Report, Update};
+use crate::optimizer::{check_rate, report};
+use crate::{GradientNorm, Needs, Norms, Outcome, Plan, Report, Update};
 
 /// Settings of [`Larc`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -224,7 +224,7 @@ impl Larc {
         weights: &[f32],
         gradients: &mut [f32],
     ) -> Result<Report, Error> {
-        let lr = layer_rate(lr, &Layer::DEFAULT)?;
+        check_rate(lr, 1.0)?;
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         let norms = self.needs(decay).measure(weights, gradients)?;
         if !norms.are_finite() {

@@ -1,4 +1,6 @@
-//! What may differ from layer to layer.
+//! One layer: what may differ from layer to layer, and its memory.
+
+use crate::CarriedNorms;
 
 /// The switches of one layer.
 ///
@@ -21,14 +23,53 @@ pub struct Layer {
     pub decay: bool,
     /// A multiplier of the learning rate for this layer, finite and at least 0.
     pub rate: f64,
+    /// Whether the layer is left as it is: its numbers are neither read nor written.
+    pub frozen: bool,
 }
 
 impl Layer {
     /// Adaptation and decay on, rate 1.
-    pub const DEFAULT: Layer = Layer { adapt: true, decay: true, rate: 1.0 };
+    pub const DEFAULT: Layer = Layer { adapt: true, decay: true, rate: 1.0, frozen: false };
 
     /// Neither adaptation nor decay, rate 1: for biases and normalisation layers.
-    pub const PLAIN: Layer = Layer { adapt: false, decay: false, rate: 1.0 };
+    pub const PLAIN: Layer = Layer { adapt: false, decay: false, ..Layer::DEFAULT };
+
+    /// Not trained.
+    pub const FROZEN: Layer = Layer { frozen: true, ..Layer::DEFAULT };
+}
+
+/// One layer with the memory that a step needs of it.
+///
+/// ```
+/// use layerwise::{Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState};
+///
+/// let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap();
+/// let (mut bias, mut momentum, mut state) = ([1.0], [0.0], NovoGradState::default());
+/// let report = novograd.step_view(0.1, LayerView {
+///     layer: Layer::PLAIN, // no decay
+///     weights: &mut bias,
+///     gradients: &[-4.0],
+///     momentum: &mut momentum,
+///     state: &mut state,
+///     norms: None,
+/// })?;
+/// assert_eq!((bias, report.gradient_norm), ([1.1], 4.0));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LayerView<'a, S> {
+    /// The switches of the layer.
+    pub layer: Layer,
+    /// The weights.
+    pub weights: &'a mut [f32],
+    /// The gradients, as many as weights.
+    pub gradients: &'a [f32],
+    /// The momentum, as long as the weights, or empty if the rule keeps none. Zeros are right for the first step.
+    pub momentum: &'a mut [f32],
+    /// What the rule remembers of the layer besides. The default is right for the first step.
+    pub state: &'a mut S,
+    /// Norms that are known before the step, and the place for the new norm of the weights; see [`CarriedNorms`].
+    pub norms: Option<&'a mut CarriedNorms>,
 }
 
 impl Default for Layer {

@@ -5,14 +5,21 @@
 #![warn(unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
+mod accumulate;
+mod carried;
 mod error;
 mod kernel;
 mod larc;
 mod layer;
+mod layers;
+mod model;
 mod norm;
 mod novograd;
 mod optimizer;
+#[cfg(feature = "rayon")]
+mod parallel;
 mod peers;
+mod policy;
 mod report;
 mod rule;
 #[cfg(feature = "serde")]
@@ -24,15 +31,20 @@ mod update;
 #[cfg(feature = "serde")]
 pub(crate) use serde_checked::serde_checked;
 
+pub use accumulate::accumulate;
+pub use carried::CarriedNorms;
 pub use error::{ConfigError, Error, Slice};
 pub use larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
-pub use layer::{Layer, lecun_rate};
+pub use layer::{Layer, LayerView, lecun_rate};
+pub use layers::{LayerSpan, Layers, LayersError};
+pub use model::{ModelState, Summary};
 pub use norm::{l2_norm, l2_norms, max_norm, sum_of_squares};
 pub use novograd::{
     BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
     NovoGradState, VInit,
 };
-pub use optimizer::{CarriedNorm, Optimizer};
+pub use optimizer::Optimizer;
+pub use policy::{NonFinite, Policy};
 pub use report::{Outcome, Report};
 pub use rule::{GradientNorm, Needs, Norms, Plan, Rule};
 pub use sgd::{Sgd, SgdConfig, SgdRule, SgdState};

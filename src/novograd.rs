@@ -220,7 +220,7 @@ impl NovoGrad {
         check!(config.check());
         let one_minus_beta1 = 1.0 - config.beta1;
         let one_minus_beta2 = 1.0 - config.beta2;
-        Ok(Optimizer { rule: NovoGradRule { config, one_minus_beta1, one_minus_beta2 } })
+        Ok(Optimizer::from_rule(NovoGradRule { config, one_minus_beta1, one_minus_beta2 }))
     }
 
     /// The settings.
@@ -260,10 +260,16 @@ impl NovoGradRule {
 impl Rule for NovoGradRule {
     type State = NovoGradState;
 
+    #[inline]
     fn keeps_momentum(&self) -> bool {
         self.config.beta1 != 0.0
     }
 
+    fn allows_clipping(&self) -> bool {
+        self.config.norm == MomentNorm::L2
+    }
+
+    #[inline]
     fn needs(&self, layer: &Layer) -> Needs {
         let gradient = match self.config.norm {
             MomentNorm::L2 => GradientNorm::L2,
@@ -273,6 +279,7 @@ impl Rule for NovoGradRule {
         Needs { gradient, weights: limited, new_momentum: limited }
     }
 
+    #[inline]
     fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut NovoGradState) -> Plan {
         let config = &self.config;
         let first = state.steps == 0;

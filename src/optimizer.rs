@@ -1,7 +1,9 @@
-//! The driver: norms, rule, update. It is written once for all rules.
+//! The driver for one layer: norms, rule, update. It is written once for all rules.
 
 use crate::error::{Error, Slice, check_length};
-use crate::{Layer, Needs, Norms, Outcome, Plan, Report, Rule};
+use crate::kernel::join::{Join, Serial};
+use crate::kernel::update::Slices;
+use crate::{ConfigError, GradientNorm, Layer, LayerView, Needs, Norms, Outcome, Plan, Policy, Report, Rule};
 
 /// A training step made of a [`Rule`] and the crate's kernels.
 ///
@@ -11,12 +13,40 @@ use crate::{Layer, Needs, Norms, Outcome, Plan, Report, Rule};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer<R> {
     pub(crate) rule: R,
+    pub(crate) policy: Policy,
 }
 
 impl<R: Rule> Optimizer<R> {
     /// An optimizer that follows `rule`.
     pub const fn from_rule(rule: R) -> Self {
-        Optimizer { rule }
+        Optimizer { rule, policy: Policy::DEFAULT }
+    }
+
+    /// The same optimizer with another policy for whole steps.
+    ///
+    /// # Errors
+    ///
+    /// The setting that is outside its range, or `clip_norm` if the rule [does not allow it](Rule::allows_clipping).
+    ///
+    /// ```
+    /// use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig};
+    ///
+    /// let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
+    /// let novograd = NovoGrad::new(NovoGradConfig::DEFAULT)?.with_policy(clip)?;
+    /// assert_eq!(novograd.policy().clip_norm, Some(1.0));
+    ///
+    /// let larc = Some(Larc::new(LarcConfig::DEFAULT)?);
+    /// assert!(Sgd::new(SgdConfig { larc, ..SgdConfig::DEFAULT })?.with_policy(clip).is_err());
+    /// # Ok::<(), layerwise::ConfigError>(())
+    /// ```
+    pub fn with_policy(self, policy: Policy) -> Result<Self, ConfigError> {
+        policy.check(self.rule.allows_clipping())?;
+        Ok(Optimizer { policy, ..self })
+    }
+
+    /// The policy for whole steps.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The rule, for hosts that run the pieces themselves.
@@ -62,110 +92,105 @@ impl<R: Rule> Optimizer<R> {
         momentum: &mut [f32],
         state: &mut R::State,
     ) -> Result<Report, Error> {
-        self.step_layer_with(&Layer::DEFAULT, lr, weights, gradients, momentum, state)
+        self.step_view(lr, LayerView { layer: Layer::DEFAULT, weights, gradients, momentum, state, norms: None })
     }
 
-    /// Updates one layer with switches of its own; otherwise like [`step_layer`](Optimizer::step_layer).
+    /// Updates one layer with switches and, if wanted, carried norms of its own; otherwise like
+    /// [`step_layer`](Optimizer::step_layer). A [`Policy`] treats the layer as a model of one.
     ///
     /// # Errors
     ///
     /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
-    pub fn step_layer_with(
-        &self,
-        layer: &Layer,
-        lr: f64,
-        weights: &mut [f32],
-        gradients: &[f32],
-        momentum: &mut [f32],
-        state: &mut R::State,
-    ) -> Result<Report, Error> {
-        self.step(layer, lr, weights, gradients, momentum, state, None)
+    pub fn step_view(&self, lr: f64, mut view: LayerView<'_, R::State>) -> Result<Report, Error> {
+        self.check(lr, &view)?;
+        Ok(self.step_checked(Serial, lr, &mut view))
     }
 
-    /// Updates one layer like [`step_layer_with`](Optimizer::step_layer_with), and carries the norm of its weights to the
-    /// next step.
-    ///
-    /// A rule that looks at the norm of the weights (LARC, LARS, LUC) then reads them once a step, not twice. Results have
-    /// the same bits. Whoever changes the weights between two steps must [`forget`](CarriedNorm::forget) the norm.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
-    ///
-    /// ```
-    /// use layerwise::{CarriedNorm, Larc, LarcConfig, Layer, Sgd, SgdConfig, SgdState, l2_norm};
-    ///
-    /// let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
-    /// let sgd = Sgd::new(SgdConfig { larc: Some(larc), ..SgdConfig::DEFAULT }).unwrap();
-    /// let (mut weights, mut state, mut norm) = ([0.3, 0.4], SgdState::default(), CarriedNorm::default());
-    /// for _ in 0..3 {
-    ///     sgd.step_layer_carrying(&Layer::DEFAULT, 0.1, &mut weights, &[1.0, 2.0], &mut [], &mut state, &mut norm)?;
-    ///     assert_eq!(norm.get(), Some(l2_norm(&weights)));
-    /// }
-    /// # Ok::<(), layerwise::Error>(())
-    /// ```
-    #[allow(clippy::too_many_arguments)] // One slice and one scalar for each thing that a layer has.
-    pub fn step_layer_carrying(
-        &self,
-        layer: &Layer,
-        lr: f64,
-        weights: &mut [f32],
-        gradients: &[f32],
-        momentum: &mut [f32],
-        state: &mut R::State,
-        norm: &mut CarriedNorm,
-    ) -> Result<Report, Error> {
-        self.step(layer, lr, weights, gradients, momentum, state, Some(norm))
+    /// Checks what the caller can get wrong of one layer.
+    #[inline]
+    pub(crate) fn check(&self, lr: f64, view: &LayerView<'_, R::State>) -> Result<(), Error> {
+        let len = view.weights.len();
+        check_rate(lr, view.layer.rate)?;
+        check_length(Slice::Gradients, len, view.gradients.len())?;
+        check_length(Slice::Momentum, self.momentum_len(len), view.momentum.len())
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn step(
-        &self,
-        layer: &Layer,
-        lr: f64,
-        weights: &mut [f32],
-        gradients: &[f32],
-        momentum: &mut [f32],
-        state: &mut R::State,
-        carried: Option<&mut CarriedNorm>,
-    ) -> Result<Report, Error> {
-        let lr = layer_rate(lr, layer)?;
-        check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        check_length(Slice::Momentum, self.momentum_len(weights.len()), momentum.len())?;
-        let needs = self.rule.needs(layer);
-        let norms = match carried.as_ref().and_then(|norm| norm.get()) {
-            Some(norm) if needs.weights => {
-                Norms { weights: Some(norm), ..Needs { weights: false, ..needs }.measure(weights, gradients)? }
-            }
-            _ => needs.measure(weights, gradients)?,
+    /// Norms, rule, update of one layer.
+    #[inline]
+    pub(crate) fn step_checked<J: Join>(&self, join: J, lr: f64, view: &mut LayerView<'_, R::State>) -> Report {
+        if view.layer.frozen {
+            return Report::FROZEN;
+        }
+        let norms = self.measure(join, view);
+        self.update(join, lr, self.policy.clip(norms.gradient), &norms, view)
+    }
+
+    /// The norms of a layer that the rule needs. What is carried of the gradient is used up.
+    #[inline]
+    pub(crate) fn measure<J: Join>(&self, join: J, view: &mut LayerView<'_, R::State>) -> Norms {
+        let needs = self.rule.needs(&view.layer);
+        let Some(carried) = view.norms.as_deref_mut() else {
+            return needs.measure_of(join, view.weights, view.gradients);
         };
-        if !norms.are_finite() {
-            return Ok(report(&norms, lr, None, Outcome::NonFinite));
+        let weights = carried.weights.filter(|_| needs.weights);
+        let gradient = carried.gradient.take().filter(|_| needs.gradient == GradientNorm::L2);
+        let missing = Needs { weights: needs.weights && weights.is_none(), ..needs };
+        match gradient {
+            None => {
+                let norms = missing.measure_of(join, view.weights, view.gradients);
+                Norms { weights: weights.or(norms.weights), ..norms }
+            }
+            // The norm of the weights alone is measured as that of a gradient.
+            Some(gradient) if missing.weights => {
+                let alone = Needs { weights: false, ..needs };
+                Norms { gradient, weights: Some(alone.measure_of(join, view.weights, view.weights).gradient) }
+            }
+            Some(gradient) => Norms { gradient, weights },
         }
-        let mut next = *state;
-        let mut plan = self.rule.plan(lr, layer, &norms, &mut next);
+    }
+
+    /// Rule and update of one layer. The rule sees a gradient that is multiplied by `clip`.
+    #[inline]
+    pub(crate) fn update<J: Join>(
+        &self,
+        join: J,
+        lr: f64,
+        clip: f64,
+        norms: &Norms,
+        view: &mut LayerView<'_, R::State>,
+    ) -> Report {
+        let lr = lr * view.layer.rate;
+        if !norms.are_finite() {
+            return report(norms, lr, None, Outcome::NonFinite);
+        }
+        let needs = self.rule.needs(&view.layer);
+        let clipped = Norms { gradient: clip * norms.gradient, ..*norms };
+        let mut next = *view.state;
+        let mut plan = self.rule.plan(lr, &view.layer, &clipped, &mut next);
+        plan.update.gradient *= clip;
         if needs.new_momentum {
-            match plan.update.new_momentum_norm(weights, gradients, momentum) {
-                Ok(norm) if norm.is_finite() => plan = self.rule.limit(lr, &norms, plan, norm),
-                Ok(_) => return Ok(report(&norms, lr, None, Outcome::NonFinite)),
-                Err(_) => return Ok(report(&norms, lr, None, Outcome::OutOfRange)),
+            match plan.update.new_momentum_norm_of(join, view.weights, view.gradients, view.momentum) {
+                Ok(norm) if norm.is_finite() => plan = self.rule.limit(lr, &clipped, plan, norm),
+                Ok(_) => return report(norms, lr, None, Outcome::NonFinite),
+                Err(_) => return report(norms, lr, None, Outcome::OutOfRange),
             }
         }
-        let applied = match carried {
+        let slices = Slices { weights: view.weights, gradients: view.gradients, momentum: view.momentum };
+        let applied = match &mut view.norms {
             Some(carried) if needs.weights => {
-                plan.update.apply_and_sum(weights, gradients, momentum).map(|sum| carried.norm = Some(libm::sqrt(sum)))
+                plan.update.apply_and_sum_to(join, slices).map(|sum| carried.weights = Some(libm::sqrt(sum)))
             }
             Some(carried) => {
-                carried.forget();
-                plan.update.apply_to(weights, gradients, momentum)
+                carried.forget_weights();
+                plan.update.apply_to(join, slices)
             }
-            None => plan.update.apply_to(weights, gradients, momentum),
+            None => plan.update.apply_to(join, slices),
         };
         if applied.is_err() {
-            return Ok(report(&norms, lr, None, Outcome::OutOfRange));
+            return report(norms, lr, None, Outcome::OutOfRange);
         }
-        *state = next;
-        Ok(report(&norms, lr, Some(&plan), Outcome::Applied))
+        *view.state = next;
+        report(norms, lr, Some(&plan), Outcome::Applied)
     }
 
     /// How long the momentum of a layer of `len` weights must be: `len`, or 0 if the rule keeps none.
@@ -177,38 +202,21 @@ impl<R: Rule> Optimizer<R> {
     /// assert_eq!(Sgd::new(SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT })?.momentum_len(100), 100);
     /// # Ok::<(), layerwise::ConfigError>(())
     /// ```
+    #[inline]
     pub fn momentum_len(&self, len: usize) -> usize {
         if self.rule.keeps_momentum() { len } else { 0 }
     }
 }
 
-/// The L2 norm of a layer's weights, carried from one step to the next by
-/// [`step_layer_carrying`](Optimizer::step_layer_carrying). The default is an unknown norm, which the next step measures.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct CarriedNorm {
-    norm: Option<f64>,
-}
-
-impl CarriedNorm {
-    /// The norm, if it is known.
-    pub fn get(&self) -> Option<f64> {
-        self.norm
-    }
-
-    /// Makes the norm unknown, after the weights were changed by other means than a step.
-    pub fn forget(&mut self) {
-        self.norm = None;
-    }
-}
-
-/// The learning rate of a layer, checked.
-pub(crate) fn layer_rate(lr: f64, layer: &Layer) -> Result<f64, Error> {
-    let rate = lr * layer.rate;
+/// Checks a learning rate and a layer's multiplier.
+pub(crate) fn check_rate(lr: f64, multiplier: f64) -> Result<(), Error> {
+    let rate = lr * multiplier;
     let valid = |x: f64| x >= 0.0 && x.is_finite();
-    if valid(lr) && valid(layer.rate) && valid(rate) { Ok(rate) } else { Err(Error::LearningRate(rate)) }
+    if valid(lr) && valid(multiplier) && valid(rate) { Ok(()) } else { Err(Error::LearningRate(rate)) }
 }
 
 /// The report of a layer; without a plan, of one that was left alone.
+#[inline]
 pub(crate) fn report(norms: &Norms, lr: f64, plan: Option<&Plan>, outcome: Outcome) -> Report {
     Report {
         gradient_norm: norms.gradient,

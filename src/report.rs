@@ -30,11 +30,31 @@ pub enum Outcome {
     NonFinite,
     /// The step would need scalars beyond the range of `f32`. Nothing was written.
     OutOfRange,
+    /// The layer is [frozen](crate::Layer::frozen). Nothing was read or written, and the norms of the report are NaN.
+    Frozen,
+    /// Another layer was not finite, and the [policy](crate::Policy) skips the whole step then. Nothing was written.
+    StepSkipped,
 }
 
 impl Report {
+    /// The report of a frozen layer: norms NaN, factor 1, rate 0. The default, to fill an array with.
+    pub const FROZEN: Report = Report {
+        gradient_norm: f64::NAN,
+        weight_norm: f64::NAN,
+        factor: 1.0,
+        effective_rate: 0.0,
+        clipped: false,
+        outcome: Outcome::Frozen,
+    };
+
     /// Whether the layer was updated.
     pub fn applied(&self) -> bool {
         self.outcome == Outcome::Applied
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report::FROZEN
     }
 }

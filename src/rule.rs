@@ -1,9 +1,9 @@
 //! The interface between a layer-wise rule, which sees only scalars, and the driver, which sees only memory.
 
-use crate::error::Error;
-use crate::kernel::norm::{self, Decayed};
-use crate::norm::{l2_norm, l2_norms, max_norm};
-use crate::{Layer, Update};
+use crate::error::{Error, check_length};
+use crate::kernel::join::{Join, Serial};
+use crate::kernel::norm::{self, Decayed, Plain};
+use crate::{Layer, Slice, Update};
 
 /// A layer-wise rule: norms in, an [`Update`] out.
 ///
@@ -58,6 +58,12 @@ pub trait Rule {
     /// What is written to `state` is kept only if the update is applied.
     fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut Self::State) -> Plan;
 
+    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. A rule says no if
+    /// its gradient norm is not the plain L2 norm, or if it bounds the step of each layer itself.
+    fn allows_clipping(&self) -> bool {
+        true
+    }
+
     /// Changes a plan in view of the norm of the momentum that it would write; called if
     /// [`Needs::new_momentum`] asks for it.
     fn limit(&self, lr: f64, norms: &Norms, plan: Plan, new_momentum_norm: f64) -> Plan {
@@ -111,21 +117,35 @@ impl Needs {
     ///
     /// [`Error::Length`] if the lengths differ.
     pub fn measure(&self, weights: &[f32], gradients: &[f32]) -> Result<Norms, Error> {
+        check_length(Slice::Gradients, weights.len(), gradients.len())?;
+        Ok(self.measure_of(Serial, weights, gradients))
+    }
+
+    /// [`measure`](Needs::measure) of slices that have been checked.
+    #[inline]
+    pub(crate) fn measure_of<J: Join>(&self, join: J, weights: &[f32], gradients: &[f32]) -> Norms {
+        let of_weights = || {
+            let [sum] = norm::sums_of_squares(join, Plain, [weights]);
+            libm::sqrt(sum)
+        };
         let (gradient, weights) = match (self.gradient, self.weights) {
+            (GradientNorm::L2, false) => {
+                let [sum] = norm::sums_of_squares(join, Plain, [gradients]);
+                (libm::sqrt(sum), None)
+            }
             (GradientNorm::L2, true) => {
-                let [weights, gradient] = l2_norms(weights, gradients)?;
+                let sums = norm::sums_of_squares(join, Plain, [weights, gradients]);
+                let [weights, gradient] = sums.map(libm::sqrt);
                 (gradient, Some(weights))
             }
-            (GradientNorm::L2WithDecay(decay), _) => {
-                crate::error::check_length(crate::Slice::Gradients, weights.len(), gradients.len())?;
-                let sums = norm::sums_of_squares(Decayed(decay as f32), [weights, gradients]);
+            (GradientNorm::L2WithDecay(decay), needed) => {
+                let sums = norm::sums_of_squares(join, Decayed(decay as f32), [weights, gradients]);
                 let [weights, gradient] = sums.map(libm::sqrt);
-                (gradient, self.weights.then_some(weights))
+                (gradient, needed.then_some(weights))
             }
-            (GradientNorm::L2, false) => (l2_norm(gradients), None),
-            (GradientNorm::Max, needed) => (max_norm(gradients).into(), needed.then(|| l2_norm(weights))),
+            (GradientNorm::Max, needed) => (norm::max_abs(join, gradients).into(), needed.then(of_weights)),
         };
-        Ok(Norms { gradient, weights })
+        Norms { gradient, weights }
     }
 }
 

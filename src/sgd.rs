@@ -98,7 +98,7 @@ impl Sgd {
     /// The first setting that is outside its range.
     pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
         check!(config.check());
-        Ok(Optimizer { rule: SgdRule { config } })
+        Ok(Optimizer::from_rule(SgdRule { config }))
     }
 
     /// The settings.
@@ -124,10 +124,16 @@ impl SgdRule {
 impl Rule for SgdRule {
     type State = SgdState;
 
+    #[inline]
     fn keeps_momentum(&self) -> bool {
         self.config.momentum != 0.0
     }
 
+    fn allows_clipping(&self) -> bool {
+        self.config.larc.is_none()
+    }
+
+    #[inline]
     fn needs(&self, layer: &Layer) -> Needs {
         match self.larc(layer) {
             Some(larc) => larc.needs(self.sign() * self.decay(layer)),
@@ -135,6 +141,7 @@ impl Rule for SgdRule {
         }
     }
 
+    #[inline]
     fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut SgdState) -> Plan {
         let config = &self.config;
         let decay = self.decay(layer);

@@ -1,8 +1,9 @@
 //! What a rule decides for one layer, and its application to memory.
 
 use crate::error::{Error, Slice, check_length};
+use crate::kernel::join::{Join, Serial};
 use crate::kernel::norm;
-use crate::kernel::update::{self, Coefficients, NewMomentum};
+use crate::kernel::update::{self, Coefficients, NewMomentum, Slices};
 
 /// An affine update of one layer: all that any rule of this crate does to memory.
 ///
@@ -60,9 +61,7 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        let k = self.without_momentum().ok_or(Error::Update)?;
-        update::without_momentum(k, weights, gradients);
-        Ok(())
+        self.apply_to(Serial, Slices { weights, gradients, momentum: &mut [] })
     }
 
     /// Applies the update to (a chunk of) a layer with momentum.
@@ -88,17 +87,7 @@ impl Update {
     ) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        let k = self.with_momentum().ok_or(Error::Update)?;
-        update::with_momentum(k, weights, gradients, momentum);
-        Ok(())
-    }
-
-    /// Applies the update to a layer that has momentum, or to one that has none and whose `momentum` is empty.
-    pub(crate) fn apply_to(&self, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> Result<(), Error> {
-        if momentum.is_empty() {
-            return self.apply(weights, gradients);
-        }
-        self.apply_with_momentum(weights, gradients, momentum)
+        self.apply_to(Serial, Slices { weights, gradients, momentum })
     }
 
     /// Applies the update to a whole layer, with or without momentum, and returns the sum of squares of the new weights.
@@ -121,13 +110,10 @@ impl Update {
     /// ```
     pub fn apply_and_sum(&self, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> Result<f64, Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        if momentum.is_empty() {
-            let k = self.without_momentum().ok_or(Error::Update)?;
-            return Ok(update::without_momentum_and_sum(k, weights, gradients));
+        if !momentum.is_empty() {
+            check_length(Slice::Momentum, weights.len(), momentum.len())?;
         }
-        check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        let k = self.with_momentum().ok_or(Error::Update)?;
-        Ok(update::with_momentum_and_sum(k, weights, gradients, momentum))
+        self.apply_and_sum_to(Serial, Slices { weights, gradients, momentum })
     }
 
     /// The L2 norm of the momentum that this update would write (of `h` where `momentum` is empty), without writing it.
@@ -137,27 +123,73 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn new_momentum_norm(&self, weights: &[f32], gradients: &[f32], momentum: &[f32]) -> Result<f64, Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        let mut k = self.with_momentum().ok_or(Error::Update)?;
+        if !momentum.is_empty() {
+            check_length(Slice::Momentum, weights.len(), momentum.len())?;
+        }
+        self.new_momentum_norm_of(Serial, weights, gradients, momentum)
+    }
+
+    /// [`apply`](Update::apply) or [`apply_with_momentum`](Update::apply_with_momentum) to slices that have been checked.
+    #[inline]
+    pub(crate) fn apply_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<(), Error> {
+        let k = self.coefficients(slices.momentum.is_empty());
+        if !k.are_finite() {
+            return Err(Error::Update);
+        }
+        update::apply(join, &k, slices);
+        Ok(())
+    }
+
+    /// [`apply_and_sum`](Update::apply_and_sum) of slices that have been checked.
+    pub(crate) fn apply_and_sum_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<f64, Error> {
+        let k = self.coefficients(slices.momentum.is_empty());
+        if !k.are_finite() {
+            return Err(Error::Update);
+        }
+        Ok(update::apply_and_sum(join, &k, slices))
+    }
+
+    /// [`new_momentum_norm`](Update::new_momentum_norm) of slices that have been checked.
+    pub(crate) fn new_momentum_norm_of<J: Join>(
+        &self,
+        join: J,
+        weights: &[f32],
+        gradients: &[f32],
+        momentum: &[f32],
+    ) -> Result<f64, Error> {
+        let mut k = self.with_momentum();
+        if !k.are_finite() {
+            return Err(Error::Update);
+        }
         let momentum = if momentum.is_empty() {
             k.momentum = 0.0;
             weights
         } else {
             momentum
         };
-        check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        let [sum] = norm::sums_of_squares(NewMomentum(k), [weights, gradients, momentum]);
+        let [sum] = norm::sums_of_squares(join, NewMomentum(&k), [weights, gradients, momentum]);
         Ok(libm::sqrt(sum))
     }
 
     /// Replaces a gradient by `gradient·g + decay·w`, the `h` of this update.
     pub(crate) fn rescale(&self, gradients: &mut [f32], weights: &[f32]) -> Result<(), Error> {
-        let k = self.with_momentum().ok_or(Error::Update)?;
-        update::rescale(k, gradients, weights);
+        let k = self.with_momentum();
+        if !k.are_finite() {
+            return Err(Error::Update);
+        }
+        update::rescale(&k, gradients, weights);
         Ok(())
     }
 
-    /// The scalars in `f32`, if all are finite.
-    fn with_momentum(&self) -> Option<Coefficients> {
+    /// The scalars in `f32` for a layer with momentum or without. They may not be finite.
+    #[inline]
+    fn coefficients(&self, without_momentum: bool) -> Coefficients {
+        if without_momentum { self.without_momentum() } else { self.with_momentum() }
+    }
+
+    /// The scalars in `f32`.
+    #[inline]
+    fn with_momentum(&self) -> Coefficients {
         let size = self.gradient.abs();
         let prescale = if size > LARGE {
             PRESCALE
@@ -167,21 +199,19 @@ impl Update {
             1.0
         };
         let gradient = if prescale == 1.0 { self.gradient } else { self.gradient / prescale };
-        let scalars = [gradient, self.decay, self.momentum, self.rate, self.direct, self.shrink].map(|x| x as f32);
-        let [gradient, decay, momentum, rate, direct, shrink] = scalars;
-        scalars.iter().all(|x| x.is_finite()).then_some(Coefficients {
+        Coefficients {
             prescale: prescale as f32,
-            gradient,
-            decay,
-            momentum,
-            rate,
-            direct,
-            shrink,
-        })
+            gradient: gradient as f32,
+            decay: self.decay as f32,
+            momentum: self.momentum as f32,
+            rate: self.rate as f32,
+            direct: self.direct as f32,
+            shrink: self.shrink as f32,
+        }
     }
 
     /// The scalars of the same update where `h` is the momentum: `w = w − (gradient·g + decay·w)`.
-    fn without_momentum(&self) -> Option<Coefficients> {
+    fn without_momentum(&self) -> Coefficients {
         let rate = self.rate + self.direct;
         Update { gradient: rate * self.gradient, decay: rate * self.decay + self.shrink, ..Update::NONE }
             .with_momentum()

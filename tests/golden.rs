@@ -7,8 +7,8 @@ mod reference;
 
 use flate2::read::GzDecoder;
 use layerwise::{
-    BiasCorrection, DecayMode, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, Luc, MomentNorm, NovoGrad,
-    NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, VInit,
+    BiasCorrection, DecayMode, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, LayerView, Luc, MomentNorm,
+    NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, VInit,
 };
 use reference::Memory;
 use serde::Deserialize;
@@ -377,29 +377,29 @@ fn run_crate(settings: &Settings, input: &InputLayer, lr: &[f64]) -> Vec<Snapsho
         .zip(lr)
         .map(|(step, &lr)| {
             let gradients = input.gradients(step);
+            let (weights, momentum, norms) = (&mut *weights, &mut *momentum, None);
             let report = match settings {
-                Settings::Sgd(config, layer) => Sgd::new(*config).unwrap().step_layer_with(
-                    layer,
+                Settings::Sgd(config, layer) => Sgd::new(*config).unwrap().step_view(
                     lr,
-                    &mut weights,
-                    &gradients,
-                    &mut momentum,
-                    &mut sgd_state,
+                    LayerView { layer: *layer, weights, gradients: &gradients, momentum, state: &mut sgd_state, norms },
                 ),
-                Settings::NovoGrad(config, layer) => NovoGrad::new(*config).unwrap().step_layer_with(
-                    layer,
+                Settings::NovoGrad(config, layer) => NovoGrad::new(*config).unwrap().step_view(
                     lr,
-                    &mut weights,
-                    &gradients,
-                    &mut momentum,
-                    &mut novograd_state,
+                    LayerView {
+                        layer: *layer,
+                        weights,
+                        gradients: &gradients,
+                        momentum,
+                        state: &mut novograd_state,
+                        norms,
+                    },
                 ),
             }
             .unwrap();
             assert!(report.applied());
             Snapshot {
-                weights: wide(&weights),
-                momentum: wide(&momentum),
+                weights: wide(weights),
+                momentum: wide(momentum),
                 second_moment: novograd_state.second_moment,
                 factor: report.factor,
             }

@@ -3,7 +3,7 @@
 mod reference;
 
 use layerwise::{
-    ConfigError, DecayMode, Error, Larc, LarcConfig, LarcMode, Layer, Luc, Norms, NovoGrad, NovoGradConfig,
+    ConfigError, DecayMode, Error, Larc, LarcConfig, LarcMode, Layer, LayerView, Luc, Norms, NovoGrad, NovoGradConfig,
     NovoGradState, Outcome, Sgd, SgdConfig, SgdState, Slice, Update, ZeroNorm, l2_norm,
 };
 use reference::Memory;
@@ -169,8 +169,9 @@ fn layer_switches_exempt_a_layer() {
     let sgd = Sgd::new(config).unwrap();
     let step = |layer| {
         let mut weights = [1.0];
-        let report =
-            sgd.step_layer_with(&layer, 0.25, &mut weights, &[1.0], &mut [], &mut SgdState::default()).unwrap();
+        let state = &mut SgdState::default();
+        let view = LayerView { layer, weights: &mut weights, gradients: &[1.0], momentum: &mut [], state, norms: None };
+        let report = sgd.step_view(0.25, view).unwrap();
         (weights[0], report.clipped, report.weight_norm.is_nan())
     };
     assert!(step(Layer::DEFAULT).1);

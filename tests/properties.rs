@@ -3,9 +3,9 @@
 mod reference;
 
 use layerwise::{
-    BiasCorrection, CarriedNorm, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer,
-    Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Rule, Sgd, SgdConfig,
-    SgdState, VInit, ZeroNorm, l2_norm,
+    BiasCorrection, CarriedNorms, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer,
+    LayerView, Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Rule, Sgd,
+    SgdConfig, SgdState, VInit, ZeroNorm, l2_norm,
 };
 use proptest::prelude::*;
 use reference::Memory;
@@ -123,6 +123,7 @@ fn switches() -> impl Strategy<Value = Layer> {
         adapt,
         decay,
         rate,
+        frozen: false,
     })
 }
 
@@ -137,9 +138,12 @@ fn run<R: Rule>(
     let mut weights = weights.to_vec();
     let mut momentum = vec![0.0; optimizer.momentum_len(weights.len())];
     let mut state = R::State::default();
-    let mut step =
-        |g: &Vec<f32>| optimizer.step_layer_with(layer, lr, &mut weights, g, &mut momentum, &mut state).unwrap();
-    let reports = gradients.iter().map(&mut step).collect();
+    let mut reports = vec![];
+    for gradients in gradients {
+        let (weights, momentum, state) = (&mut weights, &mut momentum, &mut state);
+        let view = LayerView { layer: *layer, weights, gradients, momentum, state, norms: None };
+        reports.push(optimizer.step_view(lr, view).unwrap());
+    }
     (weights, momentum, reports)
 }
 
@@ -151,15 +155,16 @@ fn carries_the_same<R: Rule>(
     gradients: &[Vec<f32>],
 ) -> Result<(), TestCaseError> {
     let (expected, expected_momentum, reports) = run(optimizer, layer, 0.1, start, gradients);
-    let (mut weights, mut state, mut norm) = (start.to_vec(), R::State::default(), CarriedNorm::default());
+    let (mut weights, mut state, mut norm) = (start.to_vec(), R::State::default(), CarriedNorms::default());
     let mut momentum = vec![0.0; optimizer.momentum_len(start.len())];
-    for (g, expected) in gradients.iter().zip(reports) {
-        let report =
-            optimizer.step_layer_carrying(layer, 0.1, &mut weights, g, &mut momentum, &mut state, &mut norm).unwrap();
+    for (gradients, expected) in gradients.iter().zip(reports) {
+        let (weights, momentum, state) = (&mut weights, &mut momentum, &mut state);
+        let view = LayerView { layer: *layer, weights, gradients, momentum, state, norms: Some(&mut norm) };
+        let report = optimizer.step_view(0.1, view).unwrap();
         prop_assert_eq!(report.weight_norm.to_bits(), expected.weight_norm.to_bits());
         prop_assert_eq!(report.factor.to_bits(), expected.factor.to_bits());
-        prop_assert!(norm.get().is_none_or(|norm| norm.to_bits() == l2_norm(&weights).to_bits()));
-        prop_assert_eq!(norm.get().is_some(), optimizer.rule().needs(layer).weights);
+        prop_assert!(norm.weights().is_none_or(|norm| norm.to_bits() == l2_norm(&weights).to_bits()));
+        prop_assert_eq!(norm.weights().is_some(), optimizer.rule().needs(layer).weights);
     }
     prop_assert_eq!(bits(&weights), bits(&expected));
     prop_assert_eq!(bits(&momentum), bits(&expected_momentum));
@@ -342,7 +347,9 @@ proptest! {
         }
         let mut state = NovoGradState { second_moment: 0.25, max_second_moment: 0.5, steps: 3 };
         let (before, momentum_before) = (state, bits(&momentum));
-        let error = novograd.step_layer_with(&layer, lr, &mut weights, &g, &mut momentum, &mut state).unwrap_err();
+        let (w, m, v) = (&mut weights, &mut momentum, &mut state);
+        let view = LayerView { layer, weights: w, gradients: &g, momentum: m, state: v, norms: None };
+        let error = novograd.step_view(lr, view).unwrap_err();
         prop_assert_eq!(matches!(error, Error::LearningRate(_)), fault < 4);
         prop_assert_eq!(matches!(error, Error::Length { .. }), fault >= 4);
         prop_assert_eq!(bits(&weights), bits(&start));

@@ -3,6 +3,7 @@
 //! This floor moves memory. It knows nothing of hyper-parameters (it gets ready scalars) and nothing of instruction
 //! sets (it is written over [`crate::simd::Lanes`]). No kernel allocates or can panic.
 
+pub(crate) mod join;
 pub(crate) mod norm;
 pub(crate) mod update;
 

@@ -9,6 +9,7 @@
 //! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
 //!    that is smaller than the whole.
 
+use super::join::{Join, Serial};
 use crate::simd::{self, Kernel, Lanes, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
@@ -22,7 +23,7 @@ pub(crate) const VECTORS: usize = 2;
 /// Thirty-two, by measurement (ns per element at 64 Ki, Zen 3, 16 / 32 / 64 lanes in one run): one norm 0.073 / 0.068 /
 /// 0.071 with SSE2 and 0.058 / 0.049 / 0.050 with AVX2; two norms together 0.135 / 0.143 / 0.186 and 0.107 / 0.102 /
 /// 0.116. Sixteen lanes wait for the latency of the additions, sixty-four spill.
-const LANES: usize = VECTORS * WIDTH;
+pub(crate) const LANES: usize = VECTORS * WIDTH;
 
 /// Leaves that one kernel call sums; a power of two, so that a tile is a subtree.
 pub(crate) const TILE_LEAVES: usize = 16;
@@ -41,7 +42,7 @@ const UP: f32 = f32::from_bits((127 + 96) << 23);
 const DOWN: f32 = f32::from_bits((127 - 70) << 23);
 
 /// What is squared and summed: `P` arrays are read, `K` terms are made of each element.
-pub(crate) trait Terms<const P: usize, const K: usize>: Copy {
+pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
     /// Whether a term is an array itself, so that a leaf of one array may stand beside another leaf of it.
     const PLAIN: bool = false;
 
@@ -76,21 +77,39 @@ impl Terms<2, 2> for Decayed {
 
 /// The sums of squares of the terms of arrays of one length. (Arrays of different lengths give zeros: no caller has
 /// them, and a wrong answer cannot panic.)
-pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
+#[inline]
+pub(crate) fn sums_of_squares<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
+    join: J,
     terms: T,
     parts: [&[f32]; P],
 ) -> [f64; K] {
     let len = parts.first().map_or(0, |part| part.len());
+    if len <= LEAF {
+        return simd::dispatch(Leaf { terms, parts });
+    }
+    tree(join, terms, parts, len)
+}
+
+/// The same for more than a leaf.
+fn tree<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
+    join: J,
+    terms: T,
+    parts: [&[f32]; P],
+    len: usize,
+) -> [f64; K] {
     if len <= TILE {
-        return simd::dispatch(Tile::<T, P, K> { terms, parts });
+        return simd::dispatch(Tile { terms, parts });
     }
     let (mut left, mut right) = (parts, parts);
     for (part, (l, r)) in parts.iter().zip(left.iter_mut().zip(&mut right)) {
         let Some((head, tail)) = part.split_at_checked(left_len(len)) else { return [0.0; K] };
         (*l, *r) = (head, tail);
     }
-    let mut sums: [f64; K] = sums_of_squares(terms, left);
-    let right: [f64; K] = sums_of_squares(terms, right);
+    let (mut sums, right): ([f64; K], [f64; K]) = if len <= J::GRAIN {
+        (sums_of_squares(Serial, terms, left), sums_of_squares(Serial, terms, right))
+    } else {
+        join.join(|| sums_of_squares(join, terms, left), || sums_of_squares(join, terms, right))
+    };
     for (sum, right) in sums.iter_mut().zip(right) {
         *sum += right;
     }
@@ -100,6 +119,21 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
 /// Where a node of more than one tile splits: at the largest power of two of tiles that is smaller than the whole.
 pub(crate) const fn left_len(len: usize) -> usize {
     TILE << ((len - 1) / TILE).ilog2()
+}
+
+/// One kernel call for a small array: at most [`LEAF`] elements.
+struct Leaf<'a, T, const P: usize, const K: usize> {
+    terms: T,
+    parts: [&'a [f32]; P],
+}
+
+impl<T: Terms<P, K>, const P: usize, const K: usize> Kernel for Leaf<'_, T, P, K> {
+    type Output = [f64; K];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> [f64; K] {
+        leaf_sums(lanes, self.terms, self.parts)
+    }
 }
 
 /// One kernel call: at most [`TILE`] elements of each array.
@@ -253,11 +287,21 @@ fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
 }
 
 /// The largest absolute value; NaN if there is a NaN.
-pub(crate) fn max_abs(x: &[f32]) -> f32 {
-    f32::from_bits(simd::dispatch(MaxBits(x)))
+pub(crate) fn max_abs<J: Join>(join: J, x: &[f32]) -> f32 {
+    f32::from_bits(max_bits(join, x))
 }
 
 /// The largest absolute value as bits.
+fn max_bits<J: Join>(join: J, x: &[f32]) -> u32 {
+    if x.len() <= J::GRAIN {
+        return simd::dispatch(MaxBits(x));
+    }
+    let (left, right) = x.split_at(x.len() / 2);
+    let (left, right) = join.join(|| max_bits(join, left), || max_bits(join, right));
+    left.max(right)
+}
+
+/// The loop of [`max_bits`].
 ///
 /// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
 /// one result whatever the order, so the compiler may vectorise this loop as it likes.

@@ -13,8 +13,9 @@
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
 use super::copy;
+use super::join::{Join, Serial};
 use super::norm::{
-    LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
+    LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
 };
 use crate::simd::{self, Kernel, Lanes, WIDTH};
 
@@ -32,117 +33,131 @@ pub(crate) struct Coefficients {
     pub(crate) shrink: f32,
 }
 
+impl Coefficients {
+    /// Whether all are finite.
+    #[inline]
+    pub(crate) fn are_finite(&self) -> bool {
+        let Coefficients { prescale: _, gradient, decay, momentum, rate, direct, shrink } = *self;
+        [gradient, decay, momentum, rate, direct, shrink].iter().all(|x| x.is_finite())
+    }
+}
+
+/// The memory of (a piece of) a layer: slices of one length, except that `momentum` is empty where there is none; then
+/// only `prescale`, `gradient` and `decay` of the coefficients count.
+pub(crate) struct Slices<'a> {
+    pub(crate) weights: &'a mut [f32],
+    pub(crate) gradients: &'a [f32],
+    pub(crate) momentum: &'a mut [f32],
+}
+
+impl<'a> Slices<'a> {
+    /// Two pieces, cut at `mid` or where the slices end.
+    #[inline(always)]
+    fn split_at(self, mid: usize) -> (Slices<'a>, Slices<'a>) {
+        let (w1, w2) = self.weights.split_at_mut(mid.min(self.weights.len()));
+        let (g1, g2) = self.gradients.split_at(mid.min(self.gradients.len()));
+        let (m1, m2) = self.momentum.split_at_mut(mid.min(self.momentum.len()));
+        (Slices { weights: w1, gradients: g1, momentum: m1 }, Slices { weights: w2, gradients: g2, momentum: m2 })
+    }
+
+    fn reborrow(&mut self) -> Slices<'_> {
+        Slices { weights: self.weights, gradients: self.gradients, momentum: self.momentum }
+    }
+}
+
 /// Elements that are scaled at a time where `prescale` is not 1.
 const BLOCK: usize = 4 * WIDTH;
 
-/// Updates weights and momentum. The slices have one length; callers check.
-pub(crate) fn with_momentum(k: Coefficients, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) {
-    if k.prescale != 1.0 {
-        let k_scaled = Coefficients { prescale: 1.0, ..k };
-        let blocks = weights.chunks_mut(BLOCK).zip(momentum.chunks_mut(BLOCK));
-        for ((weights, momentum), gradients) in blocks.zip(gradients.chunks(BLOCK)) {
-            let scaled = scaled(gradients, k.prescale);
-            with_momentum(k_scaled, weights, scaled.get(..gradients.len()).unwrap_or(&[]), momentum);
-        }
+/// Updates weights and momentum.
+#[inline]
+pub(crate) fn apply<J: Join>(join: J, k: &Coefficients, slices: Slices<'_>) {
+    let len = slices.weights.len();
+    if len <= J::GRAIN {
+        update::<false>(k, slices);
         return;
     }
-    match (k.decay != 0.0, k.direct != 0.0 || k.shrink != 0.0) {
-        (false, false) => simd::dispatch(Momentum::<false, false> { k, weights, gradients, momentum }),
-        (true, false) => simd::dispatch(Momentum::<true, false> { k, weights, gradients, momentum }),
-        (false, true) => simd::dispatch(Momentum::<false, true> { k, weights, gradients, momentum }),
-        (true, true) => simd::dispatch(Momentum::<true, true> { k, weights, gradients, momentum }),
-    }
+    let (left, right) = slices.split_at(left_len(len));
+    join.join(|| apply(join, k, left), || apply(join, k, right));
 }
 
-/// Updates weights that have no momentum; of `k` only `prescale`, `gradient` and `decay` count. The slices have one
-/// length; callers check.
-pub(crate) fn without_momentum(k: Coefficients, weights: &mut [f32], gradients: &[f32]) {
-    if k.prescale != 1.0 {
-        let k_scaled = Coefficients { prescale: 1.0, ..k };
-        for (weights, gradients) in weights.chunks_mut(BLOCK).zip(gradients.chunks(BLOCK)) {
-            let scaled = scaled(gradients, k.prescale);
-            without_momentum(k_scaled, weights, scaled.get(..gradients.len()).unwrap_or(&[]));
-        }
-        return;
-    }
-    if k.decay == 0.0 {
-        simd::dispatch(Zip { map: Subtract::<false>(k), to: weights, from: gradients });
-    } else {
-        simd::dispatch(Zip { map: Subtract::<true>(k), to: weights, from: gradients });
-    }
-}
-
-/// [`with_momentum`], and the sum of squares of the new weights.
-pub(crate) fn with_momentum_and_sum(
-    k: Coefficients,
-    weights: &mut [f32],
-    gradients: &[f32],
-    momentum: &mut [f32],
-) -> f64 {
-    let len = weights.len();
+/// [`apply`], and the sum of squares of the new weights.
+pub(crate) fn apply_and_sum<J: Join>(join: J, k: &Coefficients, mut slices: Slices<'_>) -> f64 {
+    let len = slices.weights.len();
     if len > TILE {
-        let mid = left_len(len);
-        if let (Some((w1, w2)), Some((g1, g2)), Some((m1, m2))) =
-            (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid), momentum.split_at_mut_checked(mid))
-        {
-            return with_momentum_and_sum(k, w1, g1, m1) + with_momentum_and_sum(k, w2, g2, m2);
-        }
+        let (left, right) = slices.split_at(left_len(len));
+        let (left, right) = if len <= J::GRAIN {
+            (apply_and_sum(Serial, k, left), apply_and_sum(Serial, k, right))
+        } else {
+            join.join(|| apply_and_sum(join, k, left), || apply_and_sum(join, k, right))
+        };
+        return left + right;
     }
     // To sum while updating, vectors must begin where leaves do. An update that gains more by beginning on a cache line
     // is followed by the sum, while the tile is in the level-2 cache.
-    let peels = head_len([weights.as_ptr(), gradients.as_ptr(), momentum.as_ptr()], len) > 0;
-    if peels || k.prescale != 1.0 {
-        with_momentum(k, weights, gradients, momentum);
-        let [sum] = sums_of_squares(Plain, [&*weights]);
+    let peels = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len) > 0;
+    if peels || k.prescale != 1.0 || slices.momentum.is_empty() {
+        update::<false>(k, slices.reborrow());
+        let [sum] = sums_of_squares(Serial, Plain, [&*slices.weights]);
         return sum;
     }
+    update::<true>(k, slices)
+}
+
+/// Runs the loop of the form that the coefficients have. With `SUM`, returns the sum of squares of the new weights of at
+/// most a tile; callers see to it that there is momentum and that `prescale` is 1.
+#[inline]
+fn update<const SUM: bool>(k: &Coefficients, slices: Slices<'_>) -> f64 {
+    if k.prescale != 1.0 {
+        update_prescaled(k, slices);
+        return 0.0;
+    }
+    if slices.momentum.is_empty() {
+        let Slices { weights: to, gradients: from, .. } = slices;
+        if k.decay == 0.0 {
+            simd::dispatch(Zip { map: Subtract::<false>(k), to, from });
+        } else {
+            simd::dispatch(Zip { map: Subtract::<true>(k), to, from });
+        }
+        return 0.0;
+    }
     match (k.decay != 0.0, k.direct != 0.0 || k.shrink != 0.0) {
-        (false, false) => simd::dispatch(AndSum(Momentum::<false, false> { k, weights, gradients, momentum })),
-        (true, false) => simd::dispatch(AndSum(Momentum::<true, false> { k, weights, gradients, momentum })),
-        (false, true) => simd::dispatch(AndSum(Momentum::<false, true> { k, weights, gradients, momentum })),
-        (true, true) => simd::dispatch(AndSum(Momentum::<true, true> { k, weights, gradients, momentum })),
+        (false, false) => simd::dispatch(Momentum::<false, false, SUM> { k, slices }),
+        (true, false) => simd::dispatch(Momentum::<true, false, SUM> { k, slices }),
+        (false, true) => simd::dispatch(Momentum::<false, true, SUM> { k, slices }),
+        (true, true) => simd::dispatch(Momentum::<true, true, SUM> { k, slices }),
     }
 }
 
-/// [`without_momentum`], and the sum of squares of the new weights.
-pub(crate) fn without_momentum_and_sum(k: Coefficients, weights: &mut [f32], gradients: &[f32]) -> f64 {
-    let len = weights.len();
-    if len > TILE {
-        let mid = left_len(len);
-        if let (Some((w1, w2)), Some((g1, g2))) = (weights.split_at_mut_checked(mid), gradients.split_at_checked(mid)) {
-            return without_momentum_and_sum(k, w1, g1) + without_momentum_and_sum(k, w2, g2);
+/// Multiplies the gradient by a power of two, block by block, and updates with the rest of the coefficients.
+#[cold]
+fn update_prescaled(k: &Coefficients, mut slices: Slices<'_>) {
+    let k_scaled = &Coefficients { prescale: 1.0, ..*k };
+    while !slices.weights.is_empty() {
+        let (block, rest) = slices.split_at(BLOCK);
+        let mut scaled = [0.0; BLOCK];
+        for (to, from) in scaled.iter_mut().zip(block.gradients) {
+            *to = *from * k.prescale;
         }
+        let gradients = scaled.get(..block.gradients.len()).unwrap_or(&[]);
+        update::<false>(k_scaled, Slices { gradients, ..block });
+        slices = rest;
     }
-    without_momentum(k, weights, gradients);
-    let [sum] = sums_of_squares(Plain, [&*weights]);
-    sum
 }
 
 /// Replaces a gradient by `gradient·g + decay·w`. The slices have one length; callers check.
-pub(crate) fn rescale(k: Coefficients, gradients: &mut [f32], weights: &[f32]) {
+pub(crate) fn rescale(k: &Coefficients, gradients: &mut [f32], weights: &[f32]) {
     simd::dispatch(Zip { map: Rescale(k), to: gradients, from: weights });
 }
 
-/// A block of a gradient times a power of two, padded with zeros.
-fn scaled(gradients: &[f32], prescale: f32) -> [f32; BLOCK] {
-    let mut block = [0.0; BLOCK];
-    for (to, from) in block.iter_mut().zip(gradients) {
-        *to = *from * prescale;
-    }
-    block
+struct Momentum<'a, const DECAY: bool, const EXTRA: bool, const SUM: bool> {
+    k: &'a Coefficients,
+    slices: Slices<'a>,
 }
 
-struct Momentum<'a, const DECAY: bool, const EXTRA: bool> {
-    k: Coefficients,
-    weights: &'a mut [f32],
-    gradients: &'a [f32],
-    momentum: &'a mut [f32],
-}
-
-impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
+impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, EXTRA, SUM> {
     /// Updates one vector and returns the new weights.
     #[inline(always)]
-    fn update<L: Lanes>(
+    fn vector<L: Lanes>(
         k: &Coefficients,
         lanes: L,
         weights: &mut [f32; WIDTH],
@@ -166,9 +181,9 @@ impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
         w
     }
 
-    /// Updates less than a vector and returns the new weights, padded with zeros.
+    /// Updates at most a vector and returns the new weights, padded with zeros.
     #[inline(always)]
-    fn update_partial<L: Lanes>(
+    fn partial<L: Lanes>(
         k: &Coefficients,
         lanes: L,
         weights: &mut [f32],
@@ -179,72 +194,82 @@ impl<const DECAY: bool, const EXTRA: bool> Momentum<'_, DECAY, EXTRA> {
             return lanes.splat(0.0);
         }
         let (mut w, mut m) = (padded(weights), padded(momentum));
-        let new = Self::update(k, lanes, &mut w, &padded(gradients), &mut m);
+        let new = Self::vector(k, lanes, &mut w, &padded(gradients), &mut m);
         copy(&w, weights);
         copy(&m, momentum);
         new
     }
-}
 
-impl<const DECAY: bool, const EXTRA: bool> Kernel for Momentum<'_, DECAY, EXTRA> {
-    type Output = ();
-
+    /// Updates any number of elements, beginning on a cache line where all slices can.
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let k = &self.k;
-        let addresses = [self.weights.as_ptr(), self.gradients.as_ptr(), self.momentum.as_ptr()];
-        let head = head_len(addresses, self.weights.len());
-        let Some((weights_head, weights)) = self.weights.split_at_mut_checked(head) else { return };
-        let Some((gradients_head, gradients)) = self.gradients.split_at_checked(head) else { return };
-        let Some((momentum_head, momentum)) = self.momentum.split_at_mut_checked(head) else { return };
-        Self::update_partial(k, lanes, weights_head, gradients_head, momentum_head);
-        let (weights, weights_tail) = weights.as_chunks_mut();
-        let (gradients, gradients_tail) = gradients.as_chunks();
-        let (momentum, momentum_tail) = momentum.as_chunks_mut();
-        for ((weights, gradients), momentum) in weights.iter_mut().zip(gradients).zip(momentum) {
-            Self::update(k, lanes, weights, gradients, momentum);
+    fn stream<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>) {
+        let addresses = [slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()];
+        let mut rest = slices;
+        let head_len = head_len(addresses, rest.weights.len());
+        if head_len > 0 {
+            let head;
+            (head, rest) = rest.split_at(head_len);
+            Self::partial(k, lanes, head.weights, head.gradients, head.momentum);
         }
-        Self::update_partial(k, lanes, weights_tail, gradients_tail, momentum_tail);
+        let (weights, weights_tail) = rest.weights.as_chunks_mut();
+        let (gradients, gradients_tail) = rest.gradients.as_chunks();
+        let (momentum, momentum_tail) = rest.momentum.as_chunks_mut();
+        for ((weights, gradients), momentum) in weights.iter_mut().zip(gradients).zip(momentum) {
+            Self::vector(k, lanes, weights, gradients, momentum);
+        }
+        Self::partial(k, lanes, weights_tail, gradients_tail, momentum_tail);
     }
-}
 
-/// An update of at most a tile that sums the squares of the new weights as a norm would.
-struct AndSum<U>(U);
-
-impl<const DECAY: bool, const EXTRA: bool> Kernel for AndSum<Momentum<'_, DECAY, EXTRA>> {
-    type Output = f64;
-
+    /// Updates at most a tile and sums the squares of the new weights as a norm would.
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> f64 {
-        let Momentum { k, weights, gradients, momentum } = self.0;
+    fn tile<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>) -> f64 {
+        let Slices { weights, gradients, momentum } = slices;
+        if weights.len() <= LEAF {
+            return Self::leaf(k, lanes, weights, gradients, momentum);
+        }
         let leaves = weights.len().div_ceil(LEAF);
         let mut sums = [[0.0]; TILE_LEAVES];
         let parts = weights.chunks_mut(LEAF).zip(gradients.chunks(LEAF)).zip(momentum.chunks_mut(LEAF));
         for (((weights, gradients), momentum), sum) in parts.zip(&mut sums) {
-            let mut squares = [lanes.splat(0.0); VECTORS];
-            let (vectors, weights_tail) = weights.as_chunks_mut();
-            let (groups, last) = vectors.as_chunks_mut::<VECTORS>();
-            let (g_vectors, gradients_tail) = gradients.as_chunks();
-            let (g_groups, g_last) = g_vectors.as_chunks::<VECTORS>();
-            let (m_vectors, momentum_tail) = momentum.as_chunks_mut();
-            let (m_groups, m_last) = m_vectors.as_chunks_mut::<VECTORS>();
-            for ((w, g), m) in groups.iter_mut().zip(g_groups).zip(m_groups) {
-                for v in 0..VECTORS {
-                    let new = Momentum::<DECAY, EXTRA>::update(&k, lanes, &mut w[v], &g[v], &mut m[v]);
-                    squares[v] = lanes.add(squares[v], lanes.mul(new, new));
-                }
-            }
-            if let ([w], [g], [m]) = (last, g_last, m_last) {
-                let new = Momentum::<DECAY, EXTRA>::update(&k, lanes, w, g, m);
-                squares[0] = lanes.add(squares[0], lanes.mul(new, new));
-            }
-            let whole = g_vectors.len() % VECTORS;
-            let new = Momentum::<DECAY, EXTRA>::update_partial(&k, lanes, weights_tail, gradients_tail, momentum_tail);
-            squares[whole] = lanes.add(squares[whole], lanes.mul(new, new));
-            *sum = [summed_leaf(lanes, squares, weights)];
+            *sum = [Self::leaf(k, lanes, weights, gradients, momentum)];
         }
         let [sum] = fold_leaves(&mut sums, leaves);
         sum
+    }
+
+    /// Updates at most a leaf and sums the squares of the new weights as a norm would.
+    #[inline(always)]
+    fn leaf<L: Lanes>(k: &Coefficients, lanes: L, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> f64 {
+        let mut squares = [lanes.splat(0.0); VECTORS];
+        let (w_groups, w_rest) = weights.as_chunks_mut::<LANES>();
+        let (g_groups, g_rest) = gradients.as_chunks::<LANES>();
+        let (m_groups, m_rest) = momentum.as_chunks_mut::<LANES>();
+        for ((w, g), m) in w_groups.iter_mut().zip(g_groups).zip(m_groups) {
+            let vectors = w.as_chunks_mut().0.iter_mut().zip(g.as_chunks().0).zip(m.as_chunks_mut().0);
+            for (((w, g), m), squares) in vectors.zip(&mut squares) {
+                let new = Self::vector(k, lanes, w, g, m);
+                *squares = lanes.add(*squares, lanes.mul(new, new));
+            }
+        }
+        let vectors = w_rest.chunks_mut(WIDTH).zip(g_rest.chunks(WIDTH)).zip(m_rest.chunks_mut(WIDTH));
+        for (((w, g), m), squares) in vectors.zip(&mut squares) {
+            let new = Self::partial(k, lanes, w, g, m);
+            *squares = lanes.add(*squares, lanes.mul(new, new));
+        }
+        summed_leaf(lanes, squares, weights)
+    }
+}
+
+impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Kernel for Momentum<'_, DECAY, EXTRA, SUM> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> f64 {
+        if SUM {
+            return Self::tile(self.k, lanes, self.slices);
+        }
+        Self::stream(self.k, lanes, self.slices);
+        0.0
     }
 }
 
@@ -255,9 +280,9 @@ trait Map {
 }
 
 /// `w − (gradient·g + decay·w)`.
-struct Subtract<const DECAY: bool>(Coefficients);
+struct Subtract<'a, const DECAY: bool>(&'a Coefficients);
 
-impl<const DECAY: bool> Map for Subtract<DECAY> {
+impl<const DECAY: bool> Map for Subtract<'_, DECAY> {
     #[inline(always)]
     fn map<L: Lanes>(&self, lanes: L, weights: L::Vector, gradients: L::Vector) -> L::Vector {
         let mut u = lanes.mul(lanes.splat(self.0.gradient), gradients);
@@ -269,12 +294,12 @@ impl<const DECAY: bool> Map for Subtract<DECAY> {
 }
 
 /// `gradient·g + decay·w`.
-struct Rescale(Coefficients);
+struct Rescale<'a>(&'a Coefficients);
 
-impl Map for Rescale {
+impl Map for Rescale<'_> {
     #[inline(always)]
     fn map<L: Lanes>(&self, lanes: L, gradients: L::Vector, weights: L::Vector) -> L::Vector {
-        let k = &self.0;
+        let k = self.0;
         let g = lanes.mul(lanes.splat(k.gradient), lanes.mul(lanes.splat(k.prescale), gradients));
         lanes.add(g, lanes.mul(lanes.splat(k.decay), weights))
     }
@@ -340,9 +365,9 @@ fn padded(tail: &[f32]) -> [f32; WIDTH] {
 
 /// The new momentum that an update would write, for rules that look at its norm first.
 #[derive(Clone, Copy)]
-pub(crate) struct NewMomentum(pub(crate) Coefficients);
+pub(crate) struct NewMomentum<'a>(pub(crate) &'a Coefficients);
 
-impl Terms<3, 1> for NewMomentum {
+impl Terms<3, 1> for NewMomentum<'_> {
     #[inline(always)]
     fn terms<L: Lanes>(self, lanes: L, [weights, gradients, momentum]: [L::Vector; 3]) -> [L::Vector; 1] {
         let k = self.0;

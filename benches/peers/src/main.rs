@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
 use candle_optimisers::esgd::{ParamsSGD, SGD};
-use layerwise::{CarriedNorm, Larc, LarcConfig, Layer, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig};
+use layerwise::{CarriedNorms, Larc, LarcConfig, Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -76,7 +76,9 @@ fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
         larc.step_layer(1e-6, w, g, m, state).expect("slices of one length");
     });
     run("layerwise LARC, norm carried", model, tensors, parameters, |w, g, m, state: &mut LarcState, norm| {
-        larc.step_layer_carrying(&Layer::DEFAULT, 1e-6, w, g, m, state, norm).expect("slices of one length");
+        let norms = Some(norm);
+        let view = LayerView { layer: Layer::DEFAULT, weights: w, gradients: g, momentum: m, state, norms };
+        larc.step_view(1e-6, view).expect("slices of one length");
     });
 }
 
@@ -85,11 +87,11 @@ fn run<S: Default>(
     model: &str,
     tensors: &[usize],
     parameters: usize,
-    step: impl Fn(&mut [f32], &[f32], &mut [f32], &mut S, &mut CarriedNorm),
+    step: impl Fn(&mut [f32], &[f32], &mut [f32], &mut S, &mut CarriedNorms),
 ) {
     let mut layers: Vec<_> = tensors
         .iter()
-        .map(|&len| (numbers(len), numbers(len), vec![0.0; len], S::default(), CarriedNorm::default()))
+        .map(|&len| (numbers(len), numbers(len), vec![0.0; len], S::default(), CarriedNorms::default()))
         .collect();
     measure(name, model, parameters, || {
         for (weights, gradients, momentum, state, norm) in &mut layers {
