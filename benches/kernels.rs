@@ -1,24 +1,42 @@
-//! Each kernel, and whole steps, beside the loop that a training program without this crate has.
+//! Each kernel, and whole steps, beside the loop that a training program without this crate has and beside what the memory
+//! allows. Arrays begin at random places of a page.
 //!
 //! ```text
-//! cargo bench --bench kernels                 # all
-//! cargo bench --bench kernels -- norm/65536   # one
+//! cargo bench --bench kernels                              # all
+//! cargo bench --bench kernels -- norm/layerwise/65536      # one
+//! RUSTFLAGS='--cfg layerwise_backend="portable"' cargo bench --bench kernels      # another backend
 //! ```
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use layerwise::{
-    Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, Update, l2_norm, l2_norms,
-    max_norm,
+    Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, Update, accumulate, l2_norm,
+    l2_norms, max_norm,
 };
 use std::hint::black_box;
 use std::time::Duration;
 
-const SIZES: [usize; 4] = [256, 4 << 10, 64 << 10, 1 << 20];
+const SIZES: [usize; 6] = [256, 4 << 10, 16 << 10, 64 << 10, 1 << 20, 16 << 20];
 
-/// Numbers without a pattern, none of them small.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    (0..len).map(|_| (0.5 + rng.f32()) * if rng.bool() { 1.0 } else { -1.0 }).collect()
+/// An array that begins somewhere else in its page each time it is asked for, as arrays of a host do.
+struct Array {
+    memory: Vec<f32>,
+    len: usize,
+    rng: fastrand::Rng,
+}
+
+impl Array {
+    /// Numbers without a pattern, none of them small.
+    fn new(len: usize, seed: u64) -> Self {
+        const PAGE: usize = 4096 / size_of::<f32>();
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let number = |_| (0.5 + rng.f32()) * if rng.bool() { 1.0 } else { -1.0 };
+        Array { memory: (0..len + PAGE).map(number).collect(), len, rng }
+    }
+
+    fn get(&mut self) -> &mut [f32] {
+        let start = self.rng.usize(..=self.memory.len() - self.len);
+        &mut self.memory[start..start + self.len]
+    }
 }
 
 /// What everybody writes.
@@ -45,38 +63,56 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32)
     }
 }
 
+/// What the memory allows: `copy` moves 8 bytes per element, `triad` 12. A norm reads 4, an update with momentum moves 20.
+fn limits(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("limit");
+    for len in SIZES {
+        let [mut a, mut b, mut c] = [1, 2, 3].map(|seed| Array::new(len, seed));
+        group.throughput(Throughput::Elements(len as u64));
+        group.bench_function(BenchmarkId::new("copy", len), |bench| {
+            bench.iter(|| black_box(a.get()).copy_from_slice(b.get()))
+        });
+        group.bench_function(BenchmarkId::new("triad", len), |bench| {
+            bench.iter(|| {
+                for ((a, b), c) in black_box(a.get()).iter_mut().zip(b.get()).zip(c.get()) {
+                    *a = *b + 3.0 * *c;
+                }
+            })
+        });
+    }
+}
+
 fn norms(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("norm");
     for len in SIZES {
-        let (x, y) = (numbers(len, 1), numbers(len, 2));
+        let [mut x, mut y] = [1, 2].map(|seed| Array::new(len, seed));
         group.throughput(Throughput::Elements(len as u64));
-        group.bench_function(BenchmarkId::new("naive", len), |b| b.iter(|| naive_norm(black_box(&x))));
-        group.bench_function(BenchmarkId::new("layerwise", len), |b| b.iter(|| l2_norm(black_box(&x))));
+        group.bench_function(BenchmarkId::new("naive", len), |b| b.iter(|| naive_norm(black_box(x.get()))));
+        group.bench_function(BenchmarkId::new("layerwise", len), |b| b.iter(|| l2_norm(black_box(x.get()))));
         group.bench_function(BenchmarkId::new("layerwise, two at once", len), |b| {
-            b.iter(|| l2_norms(black_box(&x), black_box(&y)))
+            b.iter(|| l2_norms(black_box(x.get()), black_box(y.get())))
         });
-        group.bench_function(BenchmarkId::new("maximum", len), |b| b.iter(|| max_norm(black_box(&x))));
+        group.bench_function(BenchmarkId::new("maximum", len), |b| b.iter(|| max_norm(black_box(x.get()))));
     }
 }
 
 fn updates(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("update");
     for len in SIZES {
-        let (mut w, g, mut m) = (numbers(len, 1), numbers(len, 2), vec![0.0; len]);
+        let [mut w, mut g, mut m] = [1, 2, 3].map(|seed| Array::new(len, seed));
         group.throughput(Throughput::Elements(len as u64));
         let plain = Update { gradient: 1e-6, direct: 1.0, ..Update::NONE };
-        group.bench_function(BenchmarkId::new("plain", len), |b| b.iter(|| plain.apply(black_box(&mut w), &g)));
+        group.bench_function(BenchmarkId::new("plain", len), |b| b.iter(|| plain.apply(black_box(w.get()), g.get())));
         let momentum = Update { gradient: 1e-6, momentum: 0.9, rate: 1e-3, ..Update::NONE };
-        group.bench_function(BenchmarkId::new("momentum", len), |b| {
-            b.iter(|| momentum.apply_with_momentum(black_box(&mut w), &g, &mut m))
-        });
         let decay = Update { decay: 1e-6, ..momentum };
-        group.bench_function(BenchmarkId::new("momentum and decay", len), |b| {
-            b.iter(|| decay.apply_with_momentum(black_box(&mut w), &g, &mut m))
-        });
         let all = Update { direct: 1e-3, shrink: 1e-9, ..decay };
-        group.bench_function(BenchmarkId::new("everything", len), |b| {
-            b.iter(|| all.apply_with_momentum(black_box(&mut w), &g, &mut m))
+        for (name, update) in [("momentum", momentum), ("momentum and decay", decay), ("everything", all)] {
+            group.bench_function(BenchmarkId::new(name, len), |b| {
+                b.iter(|| update.apply_with_momentum(black_box(w.get()), g.get(), m.get()))
+            });
+        }
+        group.bench_function(BenchmarkId::new("accumulate", len), |b| {
+            b.iter(|| accumulate(black_box(w.get()), g.get(), 1e-6))
         });
     }
 }
@@ -89,26 +125,25 @@ fn steps(criterion: &mut Criterion) {
     let lr = 1e-6;
     let mut group = criterion.benchmark_group("step");
     for len in SIZES {
-        let (mut w, g, mut m) = (numbers(len, 1), numbers(len, 2), vec![0.0; len]);
+        let [mut w, mut g, mut m] = [1, 2, 3].map(|seed| Array::new(len, seed));
         group.throughput(Throughput::Elements(len as u64));
         group.bench_function(BenchmarkId::new("LARC, naive", len), |b| {
-            b.iter(|| naive_larc(lr as f32, black_box(&mut w), &g, &mut m))
+            b.iter(|| naive_larc(lr as f32, black_box(w.get()), g.get(), m.get()))
         });
         group.bench_function(BenchmarkId::new("LARC, layerwise", len), |b| {
-            b.iter(|| larc.step_layer(lr, black_box(&mut w), &g, &mut m, &mut SgdState::default()))
+            b.iter(|| larc.step_layer(lr, black_box(w.get()), g.get(), m.get(), &mut SgdState::default()))
         });
         let front = Larc::new(LarcConfig { eta: 1e9, ..LarcConfig::DEFAULT }).expect("valid settings");
-        let mut scaled = g.clone();
         group.bench_function(BenchmarkId::new("LARC in front of a host", len), |b| {
-            b.iter(|| front.scale_gradients(lr, 0.0, black_box(&w), &mut scaled))
+            b.iter(|| front.scale_gradients(lr, 0.0, black_box(w.get()), m.get()))
         });
         let mut v = 0.0;
         group.bench_function(BenchmarkId::new("NovoGrad, naive", len), |b| {
-            b.iter(|| naive_novograd(lr as f32, black_box(&mut w), &g, &mut m, &mut v))
+            b.iter(|| naive_novograd(lr as f32, black_box(w.get()), g.get(), m.get(), &mut v))
         });
         let mut state = NovoGradState::default();
         group.bench_function(BenchmarkId::new("NovoGrad, layerwise", len), |b| {
-            b.iter(|| novograd.step_layer(lr, black_box(&mut w), &g, &mut m, &mut state))
+            b.iter(|| novograd.step_layer(lr, black_box(w.get()), g.get(), m.get(), &mut state))
         });
     }
 }
@@ -116,6 +151,6 @@ fn steps(criterion: &mut Criterion) {
 criterion_group! {
     name = kernels;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = norms, updates, steps
+    targets = limits, norms, updates, steps
 }
 criterion_main!(kernels);

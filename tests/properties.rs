@@ -163,7 +163,7 @@ fn carries_the_same<R: Rule>(
         let report = optimizer.step_view(0.1, view).unwrap();
         prop_assert_eq!(report.weight_norm.to_bits(), expected.weight_norm.to_bits());
         prop_assert_eq!(report.factor.to_bits(), expected.factor.to_bits());
-        prop_assert!(norm.weights().is_none_or(|norm| norm.to_bits() == l2_norm(&weights).to_bits()));
+        prop_assert!(norm.weights().is_none_or(|norm| norm.to_bits() == l2_norm(weights).to_bits()));
         prop_assert_eq!(norm.weights().is_some(), optimizer.rule().needs(layer).weights);
     }
     prop_assert_eq!(bits(&weights), bits(&expected));

@@ -3,6 +3,7 @@
 #[path = "../../shared/tensors.rs"]
 mod tensors;
 
+use burn::optim::{AdamWConfig, Optimizer as BurnOptimizer, SgdConfig as BurnSgdConfig, momentum::MomentumConfig};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
@@ -127,11 +128,32 @@ fn candle(model: &str, tensors: &[usize], parameters: usize) -> candle_core::Res
     Ok(())
 }
 
+fn burn(model: &str, tensors: &[usize], parameters: usize) {
+    let momentum = Some(MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false });
+    let sgd = BurnSgdConfig::new().with_momentum(momentum).build();
+    run_burn("burn SGD, momentum", sgd, model, tensors, parameters);
+    run_burn("burn AdamW", AdamWConfig::new().build(), model, tensors, parameters);
+}
+
+fn run_burn<O: BurnOptimizer>(name: &str, optimizer: O, model: &str, tensors: &[usize], parameters: usize) {
+    let device = burn::tensor::Device::flex();
+    let tensor = |len: usize| burn::tensor::Tensor::<1>::from_data(numbers(len).as_slice(), &device);
+    let mut layers: Vec<_> = tensors.iter().map(|&len| (Some(tensor(len)), tensor(len), None)).collect();
+    measure(name, model, parameters, || {
+        for (weights, gradients, state) in &mut layers {
+            let before = weights.take().expect("every step puts it back");
+            let (after, next) = optimizer.step(1e-6, before, gradients.clone(), state.take());
+            (*weights, *state) = (Some(after), next);
+        }
+    });
+}
+
 fn main() -> candle_core::Result<()> {
     for (model, tensors) in [("keyword spotter", keyword_spotter()), ("ResNet-50", resnet50())] {
         let parameters = tensors.iter().sum();
         layerwise(model, &tensors, parameters);
         candle(model, &tensors, parameters)?;
+        burn(model, &tensors, parameters);
     }
     Ok(())
 }
