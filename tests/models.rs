@@ -1,0 +1,395 @@
+//! Whole models: the bits of single layers whatever the table and the threads, policies, carried norms, bad tables.
+
+use layerwise::{
+    CarriedNorms, Error, Larc, LarcConfig, Layer, LayerSpan, LayerView, Layers, LayersError, Luc, ModelState,
+    NonFinite, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Rule, Sgd, SgdConfig,
+    SgdState, Slice, Summary, accumulate, l2_norm, sum_of_squares,
+};
+use proptest::prelude::*;
+
+/// A model in one buffer, with the memory of a rule.
+#[derive(Clone)]
+struct Model<S> {
+    spans: Vec<LayerSpan>,
+    weights: Vec<f32>,
+    gradients: Vec<f32>,
+    momentum: Vec<f32>,
+    states: Vec<S>,
+    norms: Vec<CarriedNorms>,
+    reports: Vec<Report>,
+}
+
+/// How a step visits the layers.
+#[derive(Clone, Copy, Debug)]
+enum Walk {
+    Serial,
+    Views,
+    #[cfg(feature = "rayon")]
+    Parallel(usize),
+    #[cfg(feature = "rayon")]
+    ViewsParallel(usize),
+}
+
+#[cfg(feature = "rayon")]
+fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
+}
+
+fn walks() -> Vec<Walk> {
+    let mut walks = vec![Walk::Serial, Walk::Views];
+    #[cfg(feature = "rayon")]
+    walks.extend((1..=8).flat_map(|threads| [Walk::Parallel(threads), Walk::ViewsParallel(threads)]));
+    walks
+}
+
+impl<S: Copy + Default + Send + Sync> Model<S> {
+    /// A model of these layers, `gap` elements apart.
+    fn new(layers: &[(usize, Layer)], gap: usize, momentum: bool, carried: bool, seed: u64) -> Self {
+        let mut spans = vec![];
+        let mut end = 0;
+        for &(len, layer) in layers {
+            spans.push(LayerSpan { start: end, len, layer });
+            end += len + gap;
+        }
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut numbers = |scale: f32| (0..end).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect::<Vec<_>>();
+        let (weights, gradients) = (numbers(0.1), numbers(3.0));
+        let momentum = if momentum { numbers(0.5) } else { vec![] };
+        Model {
+            states: vec![S::default(); spans.len()],
+            norms: if carried { vec![CarriedNorms::default(); spans.len()] } else { vec![] },
+            reports: vec![Report::default(); spans.len()],
+            spans,
+            weights,
+            gradients,
+            momentum,
+        }
+    }
+
+    fn step<R: Rule<State = S> + Sync>(&mut self, optimizer: &Optimizer<R>, lr: f64, walk: Walk) -> Summary {
+        let layers = Layers::with_gaps(&self.spans, self.weights.len()).unwrap();
+        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
+        let (weights, gradients, reports) = (&mut self.weights, &self.gradients, &mut self.reports);
+        match walk {
+            Walk::Serial => optimizer.step(lr, &layers, weights, gradients, state, reports),
+            #[cfg(feature = "rayon")]
+            Walk::Parallel(threads) => {
+                on_threads(threads, || optimizer.step_parallel(lr, &layers, weights, gradients, state, reports))
+            }
+            Walk::Views => optimizer.step_views(lr, &mut views(&self.spans, weights, gradients, state), reports),
+            #[cfg(feature = "rayon")]
+            Walk::ViewsParallel(threads) => {
+                let mut views = views(&self.spans, weights, gradients, state);
+                on_threads(threads, || optimizer.step_views_parallel(lr, &mut views, reports))
+            }
+        }
+        .unwrap()
+    }
+
+    /// Steps each layer by itself, as a host without a table would.
+    fn step_one_by_one<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, lr: f64) {
+        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
+        let views = views(&self.spans, &mut self.weights, &self.gradients, state);
+        for (view, report) in views.into_iter().zip(&mut self.reports) {
+            *report = optimizer.step_view(lr, view).unwrap();
+        }
+    }
+
+    /// Every bit that a step may change, but for the states.
+    fn bits(&self) -> Vec<u64> {
+        let numbers = self.weights.iter().chain(&self.momentum).map(|x| u64::from(x.to_bits()));
+        let reports = self.reports.iter().flat_map(|r| {
+            let outcome = [f64::from(r.outcome as u8), f64::from(u8::from(r.clipped))];
+            [[r.gradient_norm, r.weight_norm], [r.factor, r.effective_rate], outcome].into_iter().flatten()
+        });
+        let norms = self.norms.iter().flat_map(|norms| [norms.weights(), norms.gradient()]);
+        let norms = norms.map(|norm| norm.map_or(u64::MAX, f64::to_bits));
+        numbers.chain(reports.map(f64::to_bits)).chain(norms).collect()
+    }
+}
+
+/// The layers of a buffer as a host has them that allocates each.
+fn views<'a, S>(
+    spans: &[LayerSpan],
+    mut weights: &'a mut [f32],
+    gradients: &'a [f32],
+    state: ModelState<'a, S>,
+) -> Vec<LayerView<'a, S>> {
+    let ModelState { mut momentum, states, norms } = state;
+    let mut norms = norms.iter_mut();
+    let mut start = 0;
+    let mut views = vec![];
+    for (span, state) in spans.iter().zip(states) {
+        let (skip, end) = (span.start - start, span.start - start + span.len);
+        let (w, w_rest) = weights.split_at_mut(end);
+        let (m, m_rest) = momentum.split_at_mut(if momentum.is_empty() { 0 } else { end });
+        (weights, momentum, start) = (w_rest, m_rest, span.start + span.len);
+        views.push(LayerView {
+            layer: span.layer,
+            weights: &mut w[skip..],
+            gradients: &gradients[span.start..span.start + span.len],
+            momentum: m.get_mut(skip..).unwrap_or_default(),
+            state,
+            norms: norms.next(),
+        });
+    }
+    views
+}
+
+fn larc() -> Sgd {
+    let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
+    Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 0.01, larc: Some(larc), ..SgdConfig::DEFAULT }).unwrap()
+}
+
+fn novograd() -> NovoGrad {
+    NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap()
+}
+
+fn luc() -> NovoGrad {
+    NovoGrad::new(NovoGradConfig { luc: Some(Luc::DEFAULT), ..NovoGradConfig::DEFAULT }).unwrap()
+}
+
+/// Tables of small layers with now and then a large one.
+fn tables() -> impl Strategy<Value = Vec<(usize, Layer)>> {
+    let len = prop_oneof![8 => 1..100_usize, 3 => 1000..3000_usize, 1 => 60_000..200_000_usize];
+    let layer = (any::<bool>(), any::<bool>(), 0..8_usize).prop_map(|(adapt, decay, n)| Layer {
+        adapt,
+        decay,
+        rate: [1.0, 0.5][n % 2],
+        frozen: n == 7,
+    });
+    prop::collection::vec((len, layer), 1..60)
+}
+
+/// Compares every walk with the layers stepped one by one, over three steps.
+fn walks_are_identical<R: Rule<State = S> + Sync, S: Copy + Default + Send + Sync + PartialEq + std::fmt::Debug>(
+    optimizer: &Optimizer<R>,
+    start: &Model<S>,
+) -> Result<(), TestCaseError> {
+    let mut expected = start.clone();
+    for _ in 0..3 {
+        expected.step_one_by_one(optimizer, 0.05);
+    }
+    for walk in walks() {
+        let mut model = start.clone();
+        for _ in 0..3 {
+            model.step(optimizer, 0.05, walk);
+        }
+        prop_assert!(model.bits() == expected.bits(), "{walk:?}");
+        prop_assert_eq!(&model.states, &expected.states);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn models_have_the_bits_of_their_layers(table in tables(), gap in 0..3_usize, carried: bool, seed: u64, nan: bool) {
+        let mut model = Model::new(&table, gap, true, carried, seed);
+        if nan {
+            let middle = model.spans[model.spans.len() / 2].start;
+            model.gradients[middle] = f32::NAN;
+        }
+        walks_are_identical(&larc(), &model)?;
+        let mut model = Model::new(&table, gap, true, carried, seed);
+        if nan {
+            let last = model.gradients.len() - 1 - gap;
+            model.gradients[last] = f32::INFINITY;
+        }
+        walks_are_identical(&novograd(), &model)?;
+        walks_are_identical(&luc(), &model)?;
+    }
+
+    #[test]
+    fn policies_have_the_same_bits_on_all_walks(table in tables(), gap in 0..3_usize, seed: u64, nan: bool) {
+        let policy = Policy { non_finite: NonFinite::SkipStep, clip_norm: Some(0.5) };
+        let optimizer = novograd().with_policy(policy).unwrap();
+        let mut start = Model::new(&table, gap, true, true, seed);
+        if nan {
+            let first = start.spans[0].start;
+            start.gradients[first] = f32::NAN;
+        }
+        let mut expected = start.clone();
+        let summary = expected.step(&optimizer, 0.05, Walk::Serial);
+        for walk in walks() {
+            let mut model = start.clone();
+            prop_assert_eq!(model.step(&optimizer, 0.05, walk), summary);
+            prop_assert!(model.bits() == expected.bits(), "{:?}", walk);
+        }
+        if nan && !table[0].1.frozen {
+            prop_assert_eq!(summary.applied, 0);
+            prop_assert!(expected.weights == start.weights && expected.momentum == start.momentum);
+        } else {
+            prop_assert_eq!(summary.skipped, 0);
+        }
+    }
+
+    #[test]
+    fn accumulated_gradients_need_no_norm(len in 0..40_000_usize, seed: u64, scale in 0.01..2.0_f64) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut numbers = || (0..len).map(|_| 2.0 * rng.f32() - 1.0).collect::<Vec<_>>();
+        let (mut sum, start) = (vec![0.0; len], numbers());
+        let mut norms = CarriedNorms::default();
+        for _ in 0..3 {
+            norms.set_gradient(accumulate(&mut sum, &numbers(), scale).unwrap());
+        }
+        prop_assert_eq!(norms.gradient(), Some(l2_norm(&sum)));
+        for optimizer in [larc(), Sgd::new(SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT }).unwrap()] {
+            let step = |norms| {
+                let (mut weights, mut momentum, mut state) = (start.clone(), vec![0.0; len], SgdState::default());
+                let (layer, weights_, momentum_) = (Layer::DEFAULT, &mut weights, &mut momentum);
+                let report = optimizer.step_view(0.1, LayerView {
+                    layer, weights: weights_, gradients: &sum, momentum: momentum_, state: &mut state, norms,
+                }).unwrap();
+                (weights, momentum, report.gradient_norm, report.weight_norm.to_bits())
+            };
+            let mut carried = norms;
+            prop_assert_eq!(step(Some(&mut carried)), step(None));
+            prop_assert_eq!(carried.gradient(), None);
+        }
+    }
+}
+
+#[test]
+fn a_global_clip_scales_all_gradients_alike() {
+    let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
+    let clipping = sgd.with_policy(Policy { clip_norm: Some(1.0), ..Policy::DEFAULT }).unwrap();
+    let table = [(2, Layer::DEFAULT), (1, Layer::FROZEN), (1, Layer::DEFAULT)];
+    let mut model = Model::new(&table, 0, false, false, 1);
+    model.weights.fill(0.0);
+    model.gradients.copy_from_slice(&[2.0, 3.0, f32::NAN, 6.0]);
+    let summary = model.step(&clipping, 1.0, Walk::Serial);
+    assert_eq!((summary.gradient_norm, summary.clip), (7.0, 1.0 / 7.0));
+    assert_eq!((summary.applied, summary.skipped), (2, 0));
+    let expected = [2.0, 3.0, 0.0, 6.0].map(|g: f32| -(1.0 / 7.0_f64) as f32 * g);
+    assert_eq!(model.weights, expected);
+    assert_eq!(model.reports[2].gradient_norm, 6.0);
+
+    // Below the limit nothing is scaled.
+    model.gradients.copy_from_slice(&[0.5, 0.5, 0.0, 0.5]);
+    assert_eq!(model.step(&clipping, 1.0, Walk::Serial).clip, 1.0);
+}
+
+#[test]
+fn a_frozen_layer_is_neither_read_nor_written() {
+    let table = [(3, Layer::FROZEN), (3, Layer::DEFAULT)];
+    let mut model = Model::<SgdState>::new(&table, 0, true, true, 1);
+    model.gradients[..3].fill(f32::NAN);
+    let before = model.clone();
+    let summary = model.step(&larc(), 0.1, Walk::Serial);
+    assert_eq!((summary.applied, summary.skipped), (1, 0));
+    assert_eq!(model.reports[0].outcome, Outcome::Frozen);
+    assert_eq!(model.weights[..3], before.weights[..3]);
+    assert_eq!(model.momentum[..3], before.momentum[..3]);
+    assert_ne!(model.weights[3..], before.weights[3..]);
+    assert_eq!(model.norms[0], CarriedNorms::default());
+}
+
+#[test]
+fn gaps_are_not_touched() {
+    let mut model = Model::<NovoGradState>::new(&[(3, Layer::DEFAULT), (2, Layer::DEFAULT)], 2, true, false, 1);
+    for gap in [3, 4, 7, 8] {
+        model.weights[gap] = f32::NAN;
+        model.gradients[gap] = f32::INFINITY;
+        model.momentum[gap] = f32::NAN;
+    }
+    let summary = model.step(&novograd(), 0.1, Walk::Serial);
+    assert_eq!(summary.applied, 2);
+    for (i, w) in model.weights.iter().enumerate() {
+        assert_eq!(w.is_nan(), [3, 4, 7, 8].contains(&i), "{i}");
+    }
+}
+
+#[test]
+fn bad_tables_are_errors() {
+    let span = |start, len| LayerSpan { start, len, layer: Layer::DEFAULT };
+    let check = |spans: &[LayerSpan], len| (Layers::new(spans, len).err(), Layers::with_gaps(spans, len).err());
+    let both = |error| (Some(error), Some(error));
+    assert_eq!(check(&[], 0), both(LayersError::NoLayers));
+    assert_eq!(check(&[span(0, 3), span(3, 0)], 3), both(LayersError::EmptyLayer { layer: 1 }));
+    assert_eq!(check(&[span(0, 3), span(2, 2)], 4), both(LayersError::Overlap { layer: 1 }));
+    assert_eq!(check(&[span(0, 2), span(2, 2), span(1, 2)], 4), both(LayersError::Overlap { layer: 2 }));
+    assert_eq!(check(&[span(0, 3), span(3, 2)], 4), both(LayersError::OutOfBounds { layer: 1 }));
+    assert_eq!(
+        check(&[span(0, usize::MAX), span(usize::MAX, 2)], usize::MAX),
+        both(LayersError::OutOfBounds { layer: 1 })
+    );
+    assert_eq!(check(&[span(1, 3)], 4), (Some(LayersError::Gap { layer: 0 }), None));
+    assert_eq!(check(&[span(0, 2), span(3, 1)], 4), (Some(LayersError::Gap { layer: 1 }), None));
+    assert_eq!(check(&[span(0, 3)], 4), (Some(LayersError::Gap { layer: 1 }), None));
+    for rate in [-1.0, f64::NAN, f64::INFINITY] {
+        let layer = Layer { rate, ..Layer::DEFAULT };
+        assert_eq!(check(&[LayerSpan { layer, ..span(0, 1) }], 1), both(LayersError::Rate { layer: 0 }));
+    }
+    assert_eq!(LayerSpan::contiguous([usize::MAX, 2])[1].start, usize::MAX);
+    assert_eq!(LayersError::Gap { layer: 1 }.to_string(), "there is a gap before layer 1");
+}
+
+#[test]
+fn bad_lengths_are_errors_before_the_first_write() {
+    let start = Model::<SgdState>::new(&[(3, Layer::DEFAULT), (2, Layer::DEFAULT)], 0, true, true, 1);
+    for fault in [Slice::Weights, Slice::Gradients, Slice::Momentum, Slice::States, Slice::Norms, Slice::Reports] {
+        let mut model = start.clone();
+        match fault {
+            Slice::Weights => model.weights.truncate(4),
+            Slice::Gradients => model.gradients.push(0.0),
+            Slice::Momentum => model.momentum.clear(),
+            Slice::States => model.states.truncate(1),
+            Slice::Norms => model.norms.truncate(1),
+            _ => model.reports.truncate(1),
+        }
+        let before = model.clone();
+        let layers = Layers::new(&start.spans, 5).unwrap();
+        let state = ModelState { momentum: &mut model.momentum, states: &mut model.states, norms: &mut model.norms };
+        let error =
+            larc().step(0.1, &layers, &mut model.weights, &model.gradients, state, &mut model.reports).unwrap_err();
+        assert!(matches!(error, Error::Length { slice, .. } if slice == fault), "{error}");
+        assert!(model.bits() == before.bits(), "{fault}");
+    }
+
+    let mut model = start.clone();
+    let state = ModelState { momentum: &mut model.momentum, states: &mut model.states, norms: &mut model.norms };
+    let mut layers = views(&model.spans, &mut model.weights, &model.gradients, state);
+    layers[1].gradients = &[];
+    let error = larc().step_views(0.1, &mut layers, &mut model.reports).unwrap_err();
+    let expected = Error::LengthInLayer { layer: 1, slice: Slice::Gradients, expected: 2, found: 0 };
+    assert_eq!(error, expected);
+    assert_eq!(error.to_string(), "layer 1: gradients: 2 elements expected, 0 found");
+    assert!(model.bits() == start.bits());
+}
+
+#[test]
+fn bad_rates_are_errors_before_the_first_write() {
+    let fast = Layer { rate: 1e300, ..Layer::DEFAULT };
+    let start = Model::<SgdState>::new(&[(3, Layer::DEFAULT), (2, fast)], 0, true, true, 1);
+    for lr in [-1.0, f64::NAN, f64::INFINITY, 1e10] {
+        let mut model = start.clone();
+        let layers = Layers::new(&start.spans, 5).unwrap();
+        let state = ModelState { momentum: &mut model.momentum, states: &mut model.states, norms: &mut model.norms };
+        let error =
+            larc().step(lr, &layers, &mut model.weights, &model.gradients, state, &mut model.reports).unwrap_err();
+        assert!(matches!(error, Error::LearningRate(_)), "{error}");
+        assert!(model.bits() == start.bits());
+    }
+}
+
+#[test]
+fn clip_norms_out_of_range_are_errors() {
+    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = novograd().with_policy(Policy { clip_norm: Some(clip), ..Policy::DEFAULT }).unwrap_err();
+        assert_eq!(error.setting, "clip_norm");
+    }
+    let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
+    let maximum = NovoGradConfig { norm: layerwise::MomentNorm::Max, ..NovoGradConfig::DEFAULT };
+    assert!(NovoGrad::new(maximum).unwrap().with_policy(clip).is_err());
+    assert!(larc().with_policy(clip).is_err());
+    assert!(larc().with_policy(Policy { non_finite: NonFinite::SkipStep, ..Policy::DEFAULT }).is_ok());
+}
+
+#[test]
+fn the_global_norm_is_in_the_summary() {
+    let mut model = Model::<NovoGradState>::new(&[(3, Layer::DEFAULT), (4, Layer::DEFAULT)], 0, true, false, 1);
+    let summary = model.step(&novograd(), 0.1, Walk::Serial);
+    assert!((summary.gradient_norm.powi(2) / sum_of_squares(&model.gradients) - 1.0).abs() < 1e-6);
+}
