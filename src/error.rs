@@ -48,6 +48,8 @@ pub enum Slice {
     Norms,
     /// The reports of all layers.
     Reports,
+    /// The sums of the leaves of a chunk.
+    Sums,
 }
 
 impl fmt::Display for Slice {
@@ -59,6 +61,7 @@ impl fmt::Display for Slice {
             Slice::States => "states",
             Slice::Norms => "carried norms",
             Slice::Reports => "reports",
+            Slice::Sums => "sums of leaves",
         })
     }
 }

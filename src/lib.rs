@@ -38,7 +38,7 @@ pub use larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
 pub use layer::{Layer, LayerView, lecun_rate};
 pub use layers::{LayerSpan, Layers, LayersError};
 pub use model::{ModelState, Summary};
-pub use norm::{l2_norm, l2_norms, max_norm, sum_of_squares};
+pub use norm::{LEAF, fold_leaf_sums, l2_norm, l2_norms, leaf_sums, max_norm, sum_of_squares};
 pub use novograd::{
     BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
     NovoGradState, VInit,

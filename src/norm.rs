@@ -56,3 +56,39 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
 pub fn max_norm(x: &[f32]) -> f32 {
     norm::max_abs(Serial, x)
 }
+
+/// Elements in a leaf, the unit in which the work on a norm may be divided: chunks that hosts sum on their own threads or
+/// machines begin at multiples of it.
+pub const LEAF: usize = norm::LEAF;
+
+/// The sum of squares of each leaf of [`LEAF`] elements (the last may be shorter), for hosts that divide a layer between
+/// threads or machines of their own.
+///
+/// `sums` has `x.len()` / [`LEAF`] elements, rounded up. Bring the sums of all chunks of a layer together in their order, and
+/// [`fold_leaf_sums`] makes the norm of them, with the bits of the serial one.
+///
+/// # Errors
+///
+/// [`Error::Length`] if `sums` has another length; then nothing is written.
+///
+/// ```
+/// use layerwise::{LEAF, fold_leaf_sums, leaf_sums, sum_of_squares};
+///
+/// let x: Vec<f32> = (0..5000).map(|i| i as f32).collect();
+/// let mut sums = vec![0.0; 5]; // 5000 elements are four leaves and a part
+/// let (left, right) = x.split_at(3 * LEAF);
+/// leaf_sums(left, &mut sums[..3])?; // on one thread
+/// leaf_sums(right, &mut sums[3..])?; // on another
+/// assert_eq!(fold_leaf_sums(&sums), sum_of_squares(&x));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn leaf_sums(x: &[f32], sums: &mut [f64]) -> Result<(), Error> {
+    check_length(Slice::Sums, x.len().div_ceil(LEAF), sums.len())?;
+    norm::leaf_sums_of_squares(x, sums);
+    Ok(())
+}
+
+/// The sum of squares of a layer of which these are the [`leaf_sums`]: the sums of all its leaves, in their order.
+pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
+    norm::fold_leaf_sums(sums)
+}

@@ -1,9 +1,13 @@
-//! Updates have the bits of the contract, whatever the alignment, the pieces, and the backend that this build uses.
+//! Updates and steps have the bits of the contract, whatever the alignment, the pieces, and the backend that this build
+//! uses.
 
 mod reference;
 
-use layerwise::{Update, sum_of_squares};
-use reference::contract;
+use layerwise::{
+    CarriedNorms, LEAF, Layer, LayerView, NovoGrad, Optimizer, Outcome, Rule, Sgd, Update, fold_leaf_sums, l2_norm,
+    leaf_sums, sum_of_squares,
+};
+use reference::{contract, settings};
 
 /// Lengths around every boundary: vectors, groups, leaves, tiles, the shortest update that is aligned.
 const LENGTHS: [usize; 24] = [
@@ -19,6 +23,11 @@ const UPDATES: [Update; 6] = [
     Update { gradient: 1.0, momentum: 0.9, rate: 0.1, shrink: 0.01, ..Update::NONE },
     Update { gradient: 1.0, direct: 0.1, ..Update::NONE },
 ];
+
+/// Where three arrays begin, in elements behind a cache line: every alignment, alike and unlike. Long arrays get a few.
+fn offsets(len: usize) -> impl Iterator<Item = [usize; 3]> {
+    (0..16).flat_map(|i| [[i; 3], [i, 5 * i % 16, 11 * i % 16]]).step_by(if len > 2000 { 7 } else { 1 })
+}
 
 /// An array that begins `offset` elements behind a cache line.
 struct Array {
@@ -48,7 +57,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
 #[test]
 fn updates_have_the_bits_of_the_contract_at_any_alignment() {
     for (seed, len) in (0..).zip(LENGTHS) {
-        for offsets in [[0, 0, 0], [5, 5, 5], [15, 15, 15], [0, 4, 8], [3, 0, 0], [0, 0, 1]] {
+        for offsets in offsets(len) {
             for update in UPDATES {
                 for scale in [1.0, 1e30, 1e-30, 1e-41] {
                     let [mut w, mut g, mut m] =
@@ -82,6 +91,116 @@ fn updates_have_the_bits_of_the_contract_at_any_alignment() {
                     assert_eq!(bits(w), bits(&plain), "plain summed, {what}");
                     assert_eq!(sum.to_bits(), sum_of_squares(&plain).to_bits(), "plain sum, {what}");
                 }
+            }
+        }
+    }
+}
+
+/// The data of a layer: ordinary, huge, tiny, subnormal, all sizes mixed, and zeros of both signs among ordinary numbers.
+const KINDS: [&str; 6] = ["ordinary", "huge", "tiny", "subnormal", "mixed", "signed zeros"];
+
+fn fill(kind: &str, to: &mut [f32], rng: &mut fastrand::Rng) {
+    for x in to {
+        let ordinary = 2.0 * rng.f32() - 1.0;
+        *x = match kind {
+            "huge" => 3e38 * ordinary,
+            "tiny" => 1e-30 * ordinary,
+            "subnormal" => f32::from_bits(rng.u32(..1 << 23) | rng.u32(..2) << 31),
+            "mixed" => f32::from_bits(rng.u32(..0xff << 23) & !(1 << 30) | rng.u32(..2) << 31),
+            "signed zeros" => [0.0, -0.0, ordinary][rng.usize(..3)],
+            _ => ordinary,
+        };
+    }
+}
+
+/// Two steps of a layer by every way through the crate, compared with the contract.
+fn steps_are_those_of_the_contract<R: Rule>(name: &str, optimizer: &Optimizer<R>)
+where
+    R::State: PartialEq + std::fmt::Debug,
+{
+    let (lr, layer) = (0.01, Layer::DEFAULT);
+    for (seed, len) in (0..).zip(LENGTHS) {
+        for (kind, offsets) in KINDS.iter().flat_map(|kind| offsets(len).step_by(5).map(move |offsets| (kind, offsets)))
+        {
+            let what = format!("{name}, {len} {kind} elements at {offsets:?}");
+            let [mut w, mut g, mut m] = [0, 1, 2].map(|i| Array::new(len, offsets[i], 1.0, 0));
+            let mut rng = fastrand::Rng::with_seed(seed);
+            fill(kind, w.get(), &mut rng);
+            let start = w.get().to_vec();
+            let (mut weights, mut momentum) = (start.clone(), vec![0.0; optimizer.momentum_len(len)]);
+            let (mut state, mut our_state) = (R::State::default(), R::State::default());
+            let mut carried = CarriedNorms::default();
+            for step in 0..2 {
+                fill(kind, g.get(), &mut rng);
+                let (norms, outcome) =
+                    contract::step(optimizer.rule(), lr, &layer, &mut weights, g.get(), &mut momentum, &mut state);
+
+                let ours = &mut m.get()[..momentum.len()];
+                if step == 0 {
+                    ours.fill(0.0);
+                }
+                let norms_carried = (seed % 2 == 0).then_some(&mut carried);
+                let view = LayerView {
+                    layer,
+                    weights: w.get(),
+                    gradients: g.get(),
+                    momentum: ours,
+                    state: &mut our_state,
+                    norms: norms_carried,
+                };
+                let report = optimizer.step_view(lr, view).unwrap();
+                assert_eq!(report.outcome, outcome, "{what}");
+                assert_eq!(report.gradient_norm.to_bits(), norms.gradient.to_bits(), "{what}");
+                assert_eq!(report.weight_norm.to_bits(), norms.weights.unwrap_or(f64::NAN).to_bits(), "{what}");
+                assert_eq!(bits(w.get()), bits(&weights), "weights after step {step}, {what}");
+                assert_eq!(bits(&m.get()[..momentum.len()]), bits(&momentum), "momentum after step {step}, {what}");
+                assert_eq!(our_state, state, "{what}");
+                if let Some(norm) = carried.weights().filter(|_| outcome == Outcome::Applied) {
+                    assert_eq!(norm.to_bits(), l2_norm(&weights).to_bits(), "carried norm, {what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sgd_steps_are_those_of_the_contract() {
+    for (name, config) in settings::SGD {
+        steps_are_those_of_the_contract(name, &Sgd::new(config).unwrap());
+    }
+}
+
+#[test]
+fn novograd_steps_are_those_of_the_contract() {
+    for (name, config) in settings::NOVOGRAD {
+        steps_are_those_of_the_contract(name, &NovoGrad::new(config).unwrap());
+    }
+}
+
+/// Where chunks of a layer begin that end at leaves, drawn at random.
+fn leaf_aligned_cuts(len: usize, chunks: usize, rng: &mut fastrand::Rng) -> Vec<usize> {
+    let mut cuts: Vec<usize> = (1..chunks).map(|_| rng.usize(..=len / LEAF) * LEAF).collect();
+    cuts.extend([0, len]);
+    cuts.sort_unstable();
+    cuts
+}
+
+#[test]
+fn norms_of_leaf_aligned_chunks_make_the_norm() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    for len in [0, 1, LEAF - 1, LEAF, LEAF + 1, 3 * LEAF, 5 * LEAF + 7, 17 * LEAF + 1, 100_003, 163_841] {
+        for kind in KINDS {
+            let mut x = vec![0.0; len];
+            fill(kind, &mut x, &mut rng);
+            let expected = contract::sum_of_squares(&x).to_bits();
+            for chunks in 1..10 {
+                let cuts = leaf_aligned_cuts(len, chunks, &mut rng);
+                let mut sums = vec![f64::NAN; len.div_ceil(LEAF)];
+                for cut in cuts.windows(2) {
+                    let sums = &mut sums[cut[0] / LEAF..cut[1].div_ceil(LEAF)];
+                    leaf_sums(&x[cut[0]..cut[1]], sums).unwrap();
+                }
+                assert_eq!(fold_leaf_sums(&sums).to_bits(), expected, "{len} {kind} elements cut at {cuts:?}");
             }
         }
     }

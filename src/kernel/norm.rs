@@ -196,6 +196,39 @@ pub(crate) fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], le
     sums[0]
 }
 
+/// The sum of squares of each leaf of an array, for hosts that add them up by [`fold_leaf_sums`].
+pub(crate) fn leaf_sums_of_squares(x: &[f32], sums: &mut [f64]) {
+    simd::dispatch(Leaves { x, sums });
+}
+
+struct Leaves<'a> {
+    x: &'a [f32],
+    sums: &'a mut [f64],
+}
+
+impl Kernel for Leaves<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        for (sum, leaf) in self.sums.iter_mut().zip(self.x.chunks(LEAF)) {
+            [*sum] = leaf_sums(lanes, Plain, [leaf]);
+        }
+    }
+}
+
+/// The sum of the sums of leaves, along the tree that [`sums_of_squares`] walks.
+pub(crate) fn fold_leaf_sums(sums: &[f64]) -> f64 {
+    match sums {
+        [] => 0.0,
+        [sum] => *sum,
+        _ => {
+            let (left, right) = sums.split_at(1 << (sums.len() - 1).ilog2());
+            fold_leaf_sums(left) + fold_leaf_sums(right)
+        }
+    }
+}
+
 /// The sums of squares of one leaf, right over the whole range of `f32`.
 #[inline(always)]
 fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(

@@ -1,4 +1,6 @@
-//! The numeric contract for norms, one scalar at a time: what every backend must give, bit for bit.
+//! The numeric contract, one scalar at a time: what every backend and every way through the crate must give, bit for bit.
+
+use layerwise::{GradientNorm, Layer, Needs, Norms, Outcome, Rule, Update};
 
 const LEAF: usize = 1024;
 const LANES: usize = 32;
@@ -42,10 +44,11 @@ fn lanes(x: &[f32], scale: f32) -> f32 {
     lanes[0]
 }
 
-/// One element of an update whose gradient needs no scaling: new weight and new momentum, in the written order.
-pub fn update(update: &layerwise::Update, w: f32, g: f32, m: f32) -> (f32, f32) {
-    let [gradient, decay, momentum, rate, direct, shrink] =
-        [update.gradient, update.decay, update.momentum, update.rate, update.direct, update.shrink].map(|x| x as f32);
+/// One element of an update: new weight and new momentum, in the written order.
+pub fn update(update: &Update, w: f32, g: f32, m: f32) -> (f32, f32) {
+    let (gradient, g) = scaled(update.gradient, g);
+    let [decay, momentum, rate, direct, shrink] =
+        [update.decay, update.momentum, update.rate, update.direct, update.shrink].map(|x| x as f32);
     let mut h = gradient * g;
     if decay != 0.0 {
         h += decay * w;
@@ -61,13 +64,93 @@ pub fn update(update: &layerwise::Update, w: f32, g: f32, m: f32) -> (f32, f32) 
 }
 
 /// The same without momentum.
-pub fn plain_update(update: &layerwise::Update, w: f32, g: f32) -> f32 {
+pub fn plain_update(update: &Update, w: f32, g: f32) -> f32 {
     let rate = update.rate + update.direct;
-    let gradient = (rate * update.gradient) as f32;
+    let (gradient, g) = scaled(rate * update.gradient, g);
     let decay = (rate * update.decay + update.shrink) as f32;
     let mut u = gradient * g;
     if decay != 0.0 {
         u += decay * w;
     }
     w - u
+}
+
+/// A coefficient of the gradient in `f32`, and the gradient; where the coefficient is too large or too small for products
+/// that keep all their bits, a power of two passes from one to the other.
+fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
+    let two = |exponent: i32| 2f64.powi(exponent);
+    if coefficient.abs() > two(100) {
+        return ((coefficient / two(90)) as f32, two(90) as f32 * g);
+    }
+    if coefficient.abs() < two(-100) && coefficient != 0.0 {
+        return ((coefficient * two(90)) as f32, two(-90) as f32 * g);
+    }
+    (coefficient as f32, g)
+}
+
+/// The norms that a rule asks for.
+pub fn norms(needs: &Needs, w: &[f32], g: &[f32]) -> Norms {
+    let gradient = match needs.gradient {
+        GradientNorm::L2 => sum_of_squares(g).sqrt(),
+        GradientNorm::Max if g.iter().any(|g| g.is_nan()) => f64::NAN,
+        GradientNorm::Max => f64::from(g.iter().fold(0.0_f32, |max, g| max.max(g.abs()))),
+        GradientNorm::L2WithDecay(decay) => {
+            let sum: Vec<f32> = w
+                .iter()
+                .zip(g)
+                .map(|(w, g)| {
+                    let d = decay as f32 * w;
+                    g + d
+                })
+                .collect();
+            sum_of_squares(&sum).sqrt()
+        }
+    };
+    Norms { gradient, weights: needs.weights.then(|| sum_of_squares(w).sqrt()) }
+}
+
+/// A whole step of a layer: its report says what was measured and whether it was applied.
+pub fn step<R: Rule>(
+    rule: &R,
+    lr: f64,
+    layer: &Layer,
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    state: &mut R::State,
+) -> (Norms, Outcome) {
+    let needs = rule.needs(layer);
+    let norms = norms(&needs, w, g);
+    if !norms.are_finite() {
+        return (norms, Outcome::NonFinite);
+    }
+    let mut next = *state;
+    let mut plan = rule.plan(lr, layer, &norms, &mut next);
+    if needs.new_momentum {
+        let norm = new_momentum_norm(&plan.update, w, g, m);
+        if !norm.is_finite() {
+            return (norms, Outcome::NonFinite);
+        }
+        plan = rule.limit(lr, &norms, plan, norm);
+    }
+    if m.is_empty() {
+        w.iter_mut().zip(g).for_each(|(w, g)| *w = plain_update(&plan.update, *w, *g));
+    } else {
+        w.iter_mut().zip(g).zip(m).for_each(|((w, g), m)| (*w, *m) = update(&plan.update, *w, *g, *m));
+    }
+    *state = next;
+    (norms, Outcome::Applied)
+}
+
+/// The norm of the momentum that an update would write. Here the decay is always added, and absent momentum is 0.
+fn new_momentum_norm(update: &Update, w: &[f32], g: &[f32], m: &[f32]) -> f64 {
+    let new = |i: usize| {
+        let (gradient, g) = scaled(update.gradient, g[i]);
+        let mut h = gradient * g;
+        h += update.decay as f32 * w[i];
+        let (momentum, m) = if m.is_empty() { (0.0, w[i]) } else { (update.momentum as f32, m[i]) };
+        let kept = momentum * m;
+        kept + h
+    };
+    sum_of_squares(&(0..w.len()).map(new).collect::<Vec<_>>()).sqrt()
 }
