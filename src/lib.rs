@@ -5,6 +5,12 @@
 #![warn(unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
+#[doc = include_str!("../docs/contract.md")]
+pub mod numeric_contract {
+    #[cfg(doc)]
+    use crate::{CarriedNorms, LEAF, Update};
+}
+
 mod accumulate;
 mod carried;
 mod error;

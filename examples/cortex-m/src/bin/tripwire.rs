@@ -1,0 +1,23 @@
+//! Prints the bits that `tests/tripwire` finds on this machine, for comparison with those that are stored.
+
+#![no_std]
+#![no_main]
+
+#[path = "../../../../tests/tripwire/cases.rs"]
+mod cases;
+#[path = "../../../../tests/reference/settings.rs"]
+mod settings;
+
+use cases::Arrays;
+use semihosting::{println, process};
+
+static mut ARRAYS: Arrays = Arrays::ZEROS;
+
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+fn main() -> ! {
+    // SAFETY: this function runs once, and nothing else knows the arrays.
+    let arrays = unsafe { &mut *&raw mut ARRAYS };
+    cases::run(arrays, |name, what, bits| println!("{bits:016x} {name}, {what}"));
+    process::exit(0)
+}
