@@ -35,11 +35,15 @@ fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
 }
 
+#[cfg(not(feature = "rayon"))]
 fn walks() -> Vec<Walk> {
-    let mut walks = vec![Walk::Serial, Walk::Views];
-    #[cfg(feature = "rayon")]
-    walks.extend((1..=8).flat_map(|threads| [Walk::Parallel(threads), Walk::ViewsParallel(threads)]));
-    walks
+    vec![Walk::Serial, Walk::Views]
+}
+
+#[cfg(feature = "rayon")]
+fn walks() -> Vec<Walk> {
+    let parallel = (1..=8).flat_map(|threads| [Walk::Parallel(threads), Walk::ViewsParallel(threads)]);
+    [Walk::Serial, Walk::Views].into_iter().chain(parallel).collect()
 }
 
 impl<S: Copy + Default + Send + Sync> Model<S> {

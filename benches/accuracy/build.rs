@@ -1,0 +1,5 @@
+//! Links OpenBLAS.
+
+fn main() {
+    println!("cargo:rustc-link-lib=openblas");
+}
