@@ -10,7 +10,7 @@
 //!    that is smaller than the whole.
 
 use super::join::{Join, Serial};
-use crate::simd::{self, Kernel, Lanes, WIDTH};
+use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
 pub(crate) const LEAF: usize = 1024;
@@ -47,7 +47,7 @@ pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
     const PLAIN: bool = false;
 
     /// The terms of one vector of each array.
-    fn terms<L: Lanes>(self, lanes: L, parts: [L::Vector; P]) -> [L::Vector; K];
+    fn terms<A: Arithmetic>(self, lanes: A, parts: [A::Vector; P]) -> [A::Vector; K];
 }
 
 /// The arrays themselves.
@@ -58,7 +58,7 @@ impl<const P: usize> Terms<P, P> for Plain {
     const PLAIN: bool = true;
 
     #[inline(always)]
-    fn terms<L: Lanes>(self, _: L, parts: [L::Vector; P]) -> [L::Vector; P] {
+    fn terms<A: Arithmetic>(self, _: A, parts: [A::Vector; P]) -> [A::Vector; P] {
         parts
     }
 }
@@ -69,7 +69,7 @@ pub(crate) struct Decayed(pub(crate) f32);
 
 impl Terms<2, 2> for Decayed {
     #[inline(always)]
-    fn terms<L: Lanes>(self, lanes: L, [weights, gradients]: [L::Vector; 2]) -> [L::Vector; 2] {
+    fn terms<A: Arithmetic>(self, lanes: A, [weights, gradients]: [A::Vector; 2]) -> [A::Vector; 2] {
         let decay = lanes.mul(lanes.splat(self.0), weights);
         [weights, lanes.add(gradients, decay)]
     }
@@ -268,6 +268,13 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     leaf: [&[f32]; P],
     scale: Option<f32>,
 ) -> [f32; K] {
+    if SCALAR && T::PLAIN && scale.is_none() {
+        let mut sums = [0.0; K];
+        for (sum, part) in sums.iter_mut().zip(leaf) {
+            *sum = squares_one_by_one(part);
+        }
+        return sums;
+    }
     let mut sums = [[lanes.splat(0.0); VECTORS]; K];
     let groups = leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0);
     let count = groups.first().map_or(0, |groups| groups.len());
@@ -294,6 +301,39 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         *folded = lanes.fold(lanes.add(a, b));
     }
     folded
+}
+
+/// The sum of squares of one leaf, for machines without vectors: the lanes are in memory, and eight of them at a time in
+/// registers while the leaf goes by. (Thirty-two do not fit beside anything else, and loops over arrays are not unrolled where
+/// the compiler is asked for small code.)
+fn squares_one_by_one(leaf: &[f32]) -> f32 {
+    const BLOCK: usize = 8;
+    let mut lanes = [0.0; LANES];
+    let (groups, tail) = leaf.as_chunks::<LANES>();
+    for (i, lanes) in lanes.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0.0; BLOCK];
+        for group in groups {
+            let Some(&[s, t, u, v, w, x, y, z]) = group.as_chunks::<BLOCK>().0.get(i) else { break };
+            a += s * s;
+            b += t * t;
+            c += u * u;
+            d += v * v;
+            e += w * w;
+            f += x * x;
+            g += y * y;
+            h += z * z;
+        }
+        *lanes = [a, b, c, d, e, f, g, h];
+    }
+    for (lane, x) in lanes.iter_mut().zip(tail) {
+        *lane += x * x;
+    }
+    for half in [16, 8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    lanes[0]
 }
 
 /// Adds the squares of one group to the lanes' sums.

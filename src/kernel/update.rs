@@ -17,7 +17,7 @@ use super::join::{Join, Serial};
 use super::norm::{
     LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
 };
-use crate::simd::{self, Kernel, Lanes, WIDTH};
+use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 
 /// The scalars of an update, ready for the lanes.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ pub(crate) fn apply_and_sum<J: Join>(join: J, k: &Coefficients, mut slices: Slic
     // To sum while updating, vectors must begin where leaves do. An update that gains more by beginning on a cache line
     // is followed by the sum, while the tile is in the level-2 cache.
     let peels = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len) > 0;
-    if peels || k.prescale != 1.0 || slices.momentum.is_empty() {
+    if SCALAR || peels || k.prescale != 1.0 || slices.momentum.is_empty() {
         update::<false>(k, slices.reborrow());
         let [sum] = sums_of_squares(Serial, Plain, [&*slices.weights]);
         return sum;
@@ -155,6 +155,28 @@ struct Momentum<'a, const DECAY: bool, const EXTRA: bool, const SUM: bool> {
 }
 
 impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, EXTRA, SUM> {
+    /// The new weights and momentum.
+    #[inline(always)]
+    fn formula<A: Arithmetic>(
+        k: &Coefficients,
+        a: A,
+        w: A::Vector,
+        g: A::Vector,
+        m: A::Vector,
+    ) -> (A::Vector, A::Vector) {
+        let mut h = a.mul(a.splat(k.gradient), g);
+        if DECAY {
+            h = a.add(h, a.mul(a.splat(k.decay), w));
+        }
+        let m = a.add(a.mul(a.splat(k.momentum), m), h);
+        let mut u = a.mul(a.splat(k.rate), m);
+        if EXTRA {
+            u = a.add(u, a.mul(a.splat(k.direct), h));
+            u = a.add(u, a.mul(a.splat(k.shrink), w));
+        }
+        (a.sub(w, u), m)
+    }
+
     /// Updates one vector and returns the new weights.
     #[inline(always)]
     fn vector<L: Lanes>(
@@ -164,19 +186,8 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         gradients: &[f32; WIDTH],
         momentum: &mut [f32; WIDTH],
     ) -> L::Vector {
-        let w = lanes.load(weights);
-        let mut h = lanes.mul(lanes.splat(k.gradient), lanes.load(gradients));
-        if DECAY {
-            h = lanes.add(h, lanes.mul(lanes.splat(k.decay), w));
-        }
-        let m = lanes.add(lanes.mul(lanes.splat(k.momentum), lanes.load(momentum)), h);
-        let mut u = lanes.mul(lanes.splat(k.rate), m);
-        if EXTRA {
-            u = lanes.add(u, lanes.mul(lanes.splat(k.direct), h));
-            u = lanes.add(u, lanes.mul(lanes.splat(k.shrink), w));
-        }
+        let (w, m) = Self::formula(k, lanes, lanes.load(weights), lanes.load(gradients), lanes.load(momentum));
         lanes.store(m, momentum);
-        let w = lanes.sub(w, u);
         lanes.store(w, weights);
         w
     }
@@ -203,6 +214,13 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
     /// Updates any number of elements, beginning on a cache line where all slices can.
     #[inline(always)]
     fn stream<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>) {
+        if SCALAR {
+            let Slices { weights, gradients, momentum } = slices;
+            for ((w, g), m) in weights.iter_mut().zip(gradients).zip(momentum) {
+                (*w, *m) = Self::formula(k, One, *w, *g, *m);
+            }
+            return;
+        }
         let addresses = [slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()];
         let mut rest = slices;
         let head_len = head_len(addresses, rest.weights.len());
@@ -276,7 +294,7 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Kernel for Momentum<
 /// What a loop over two arrays, one of which it writes, does to a vector.
 trait Map {
     /// The new value of the vector that is written.
-    fn map<L: Lanes>(&self, lanes: L, to: L::Vector, from: L::Vector) -> L::Vector;
+    fn map<A: Arithmetic>(&self, lanes: A, to: A::Vector, from: A::Vector) -> A::Vector;
 }
 
 /// `w − (gradient·g + decay·w)`.
@@ -284,7 +302,7 @@ struct Subtract<'a, const DECAY: bool>(&'a Coefficients);
 
 impl<const DECAY: bool> Map for Subtract<'_, DECAY> {
     #[inline(always)]
-    fn map<L: Lanes>(&self, lanes: L, weights: L::Vector, gradients: L::Vector) -> L::Vector {
+    fn map<A: Arithmetic>(&self, lanes: A, weights: A::Vector, gradients: A::Vector) -> A::Vector {
         let mut u = lanes.mul(lanes.splat(self.0.gradient), gradients);
         if DECAY {
             u = lanes.add(u, lanes.mul(lanes.splat(self.0.decay), weights));
@@ -298,7 +316,7 @@ struct Rescale<'a>(&'a Coefficients);
 
 impl Map for Rescale<'_> {
     #[inline(always)]
-    fn map<L: Lanes>(&self, lanes: L, gradients: L::Vector, weights: L::Vector) -> L::Vector {
+    fn map<A: Arithmetic>(&self, lanes: A, gradients: A::Vector, weights: A::Vector) -> A::Vector {
         let k = self.0;
         let g = lanes.mul(lanes.splat(k.gradient), lanes.mul(lanes.splat(k.prescale), gradients));
         lanes.add(g, lanes.mul(lanes.splat(k.decay), weights))
@@ -328,6 +346,12 @@ impl<M: Map> Kernel for Zip<'_, M> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        if SCALAR {
+            for (to, from) in self.to.iter_mut().zip(self.from) {
+                *to = self.map.map(One, *to, *from);
+            }
+            return;
+        }
         let head = head_len([self.to.as_ptr(), self.from.as_ptr()], self.to.len());
         let Some((to_head, to)) = self.to.split_at_mut_checked(head) else { return };
         let Some((from_head, from)) = self.from.split_at_checked(head) else { return };
@@ -369,7 +393,7 @@ pub(crate) struct NewMomentum<'a>(pub(crate) &'a Coefficients);
 
 impl Terms<3, 1> for NewMomentum<'_> {
     #[inline(always)]
-    fn terms<L: Lanes>(self, lanes: L, [weights, gradients, momentum]: [L::Vector; 3]) -> [L::Vector; 1] {
+    fn terms<A: Arithmetic>(self, lanes: A, [weights, gradients, momentum]: [A::Vector; 3]) -> [A::Vector; 1] {
         let k = self.0;
         let g = lanes.mul(lanes.splat(k.prescale), gradients);
         let h = lanes.add(lanes.mul(lanes.splat(k.gradient), g), lanes.mul(lanes.splat(k.decay), weights));

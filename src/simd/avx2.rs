@@ -1,6 +1,6 @@
 //! Lanes of AVX2: two registers of eight.
 
-use super::{Kernel, Lanes, WIDTH};
+use super::{Arithmetic, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(cpu, "avx2");
@@ -28,32 +28,13 @@ impl Avx2 {
     }
 }
 
-impl Lanes for Avx2 {
+impl Arithmetic for Avx2 {
     type Vector = [__m256; 2];
-    const MANY_REGISTERS: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { [_mm256_set1_ps(value); 2] }
-    }
-
-    #[inline(always)]
-    fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
-        // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside of sixteen, and
-        // need no alignment.
-        unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
-        let to = to.as_mut_ptr();
-        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
-        // need no alignment.
-        unsafe {
-            _mm256_storeu_ps(to, vector[0]);
-            _mm256_storeu_ps(to.add(8), vector[1]);
-        }
     }
 
     #[inline(always)]
@@ -72,6 +53,28 @@ impl Lanes for Avx2 {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+}
+
+impl Lanes for Avx2 {
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside of sixteen, and
+        // need no alignment.
+        unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
+        let to = to.as_mut_ptr();
+        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
+        // need no alignment.
+        unsafe {
+            _mm256_storeu_ps(to, vector[0]);
+            _mm256_storeu_ps(to.add(8), vector[1]);
+        }
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Lanes of AVX-512: one register of sixteen.
 
-use super::{Kernel, Lanes, WIDTH};
+use super::{Arithmetic, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(cpu, "avx512f");
@@ -28,28 +28,13 @@ impl Avx512 {
     }
 }
 
-impl Lanes for Avx512 {
+impl Arithmetic for Avx512 {
     type Vector = __m512;
-    const MANY_REGISTERS: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    fn load(self, from: &[f32; WIDTH]) -> __m512 {
-        // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen floats, and needs no
-        // alignment.
-        unsafe { _mm512_loadu_ps(from.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: __m512, to: &mut [f32; WIDTH]) {
-        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
-        // alignment.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
     }
 
     #[inline(always)]
@@ -68,6 +53,24 @@ impl Lanes for Avx512 {
     fn mul(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { _mm512_mul_ps(a, b) }
+    }
+}
+
+impl Lanes for Avx512 {
+    const MANY_REGISTERS: bool = true;
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen floats, and needs no
+        // alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
+        // alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
     }
 
     #[inline(always)]

@@ -7,8 +7,8 @@
 //! A new instruction set is a new file beside `avx2.rs`: a token type whose existence proves that the processor has the
 //! instructions, an implementation of [`Lanes`] for it, and an arm in [`dispatch`].
 //!
-//! Tests force a backend by `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"avx2"`, `"avx512"`): the others are then
-//! not used, and where the processor has not got the one that is forced, the portable one is.
+//! Tests force a backend by `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"scalar"`, `"avx2"`,
+//! `"avx512"`): the others are then not used, and where the processor has not got the one that is forced, the portable one is.
 
 #![allow(unsafe_code)]
 
@@ -21,28 +21,71 @@ mod portable;
 /// How many elements one vector holds, whatever the width of the machine's registers.
 pub(crate) const WIDTH: usize = 16;
 
-/// The operations that kernels are written over.
+/// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use. Kernels
+/// then run plain loops in the order of the contract, with the formulas that they have for vectors.
+pub(crate) const SCALAR: bool = cfg!(any(
+    layerwise_backend = "scalar",
+    not(any(
+        target_feature = "sse2",
+        all(target_arch = "aarch64", target_feature = "neon"),
+        target_feature = "simd128",
+    ))
+));
+
+/// The arithmetic that formulas are written over.
 ///
 /// The implementing type is a token: whoever holds one may use its instructions.
-pub(crate) trait Lanes: Copy {
-    /// Sixteen `f32` in the machine's registers.
+pub(crate) trait Arithmetic: Copy {
+    /// Numbers in the machine's registers.
     type Vector: Copy;
 
-    /// Whether the registers hold the sums of two leaves of a norm at once.
-    const MANY_REGISTERS: bool;
-
-    /// All sixteen lanes set to `value`.
+    /// All of them set to `value`.
     fn splat(self, value: f32) -> Self::Vector;
-    /// Sixteen values from memory of any alignment.
-    fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
-    /// Sixteen values to memory of any alignment.
-    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
     /// `a + b` in each lane, rounded once.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a - b` in each lane, rounded once.
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b` in each lane, rounded once.
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+}
+
+/// One number at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct One;
+
+impl Arithmetic for One {
+    type Vector = f32;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> f32 {
+        value
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+}
+
+/// Vectors of sixteen numbers, which loops are written over.
+pub(crate) trait Lanes: Arithmetic {
+    /// Whether the registers hold the sums of two leaves of a norm at once.
+    const MANY_REGISTERS: bool;
+
+    /// Sixteen values from memory of any alignment.
+    fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
+    /// Sixteen values to memory of any alignment.
+    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
 
     /// The sum of all lanes, folded by halves: lane `i` and lane `i + 8`, then `i` and `i + 4`, and so on. Other orders
     /// would round differently.
@@ -75,7 +118,12 @@ macro_rules! allowed {
     ($backend:literal) => {
         cfg!(any(
             layerwise_backend = $backend,
-            not(any(layerwise_backend = "portable", layerwise_backend = "avx2", layerwise_backend = "avx512"))
+            not(any(
+                layerwise_backend = "scalar",
+                layerwise_backend = "portable",
+                layerwise_backend = "avx2",
+                layerwise_backend = "avx512"
+            ))
         ))
     };
 }

@@ -1,30 +1,19 @@
 //! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128), or plain
 //! scalar code.
 
-use super::{Lanes, WIDTH};
+use super::{Arithmetic, Lanes, WIDTH};
 use wide::f32x16;
 
 /// The token of the portable lanes; every machine has them.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
-impl Lanes for Portable {
+impl Arithmetic for Portable {
     type Vector = f32x16;
-    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x16 {
         f32x16::splat(value)
-    }
-
-    #[inline(always)]
-    fn load(self, from: &[f32; WIDTH]) -> f32x16 {
-        f32x16::new(*from)
-    }
-
-    #[inline(always)]
-    fn store(self, vector: f32x16, to: &mut [f32; WIDTH]) {
-        *to = vector.to_array();
     }
 
     #[inline(always)]
@@ -40,5 +29,19 @@ impl Lanes for Portable {
     #[inline(always)]
     fn mul(self, a: f32x16, b: f32x16) -> f32x16 {
         a * b
+    }
+}
+
+impl Lanes for Portable {
+    const MANY_REGISTERS: bool = false;
+
+    #[inline(always)]
+    fn load(self, from: &[f32; WIDTH]) -> f32x16 {
+        f32x16::new(*from)
+    }
+
+    #[inline(always)]
+    fn store(self, vector: f32x16, to: &mut [f32; WIDTH]) {
+        *to = vector.to_array();
     }
 }

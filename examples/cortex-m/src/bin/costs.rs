@@ -1,0 +1,126 @@
+//! Counts instructions per element of norms and steps, beside the loops that a programmer without this crate writes.
+//!
+//! QEMU's `-icount shift=0` lets one instruction take one nanosecond, so its timers count instructions.
+
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
+use semihosting::{println, process};
+
+const LEN: usize = 4096;
+
+struct Arrays {
+    weights: [f32; LEN],
+    gradients: [f32; LEN],
+    momentum: [f32; LEN],
+}
+
+static mut ARRAYS: Arrays = Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [0.0; LEN] };
+
+const LARC: Sgd = match Larc::new(LarcConfig::DEFAULT) {
+    Ok(larc) => match Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }) {
+        Ok(sgd) => sgd,
+        Err(_) => panic!("settings out of range"),
+    },
+    Err(_) => panic!("settings out of range"),
+};
+
+const NOVOGRAD: NovoGrad = match NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT }) {
+    Ok(novograd) => novograd,
+    Err(_) => panic!("settings out of range"),
+};
+
+/// What everybody writes.
+fn naive_norm(x: &[f32]) -> f32 {
+    libm::sqrtf(x.iter().map(|x| x * x).sum::<f32>())
+}
+
+fn naive_larc(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+    let local = 0.002 * naive_norm(w) / (naive_norm(g) + 1e-8);
+    let factor = if local < lr { local / lr } else { 1.0 };
+    for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+        *m = 0.9 * *m + factor * g;
+        *w -= lr * *m;
+    }
+}
+
+fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32) {
+    let s = g.iter().map(|g| g * g).sum::<f32>();
+    *v = if *v == 0.0 { s } else { 0.98 * *v + 0.02 * s };
+    let scale = 1.0 / (libm::sqrtf(*v) + 1e-8);
+    for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+        *m = 0.95 * *m + (scale * g + 0.001 * *w);
+        *w -= lr * *m;
+    }
+}
+
+/// A counter of instructions.
+#[cfg(target_arch = "arm")]
+mod counter {
+    use cortex_m::peripheral::{Peripherals, SYST, syst::SystClkSource};
+
+    /// Starts the timer, whose ticks are 40 instructions at the machine's 25 MHz.
+    pub fn start() {
+        if let Some(mut peripherals) = Peripherals::take() {
+            peripherals.SYST.set_clock_source(SystClkSource::Core);
+            peripherals.SYST.set_reload(0xff_ffff);
+            peripherals.SYST.clear_current();
+            peripherals.SYST.enable_counter();
+        }
+    }
+
+    pub fn instructions(from: u32, to: u32) -> u32 {
+        40 * (from.wrapping_sub(to) & 0xff_ffff)
+    }
+
+    pub fn now() -> u32 {
+        SYST::get_current()
+    }
+}
+
+#[cfg(target_arch = "riscv32")]
+mod counter {
+    pub fn start() {}
+
+    pub fn instructions(from: u32, to: u32) -> u32 {
+        to.wrapping_sub(from)
+    }
+
+    pub fn now() -> u32 {
+        riscv::register::minstret::read() as u32
+    }
+}
+
+/// Runs a function a few times and prints what it takes for an element, or in all for few elements.
+fn count(name: &str, len: usize, mut run: impl FnMut()) {
+    const TIMES: u32 = 8;
+    run();
+    let start = counter::now();
+    for _ in 0..TIMES {
+        run();
+    }
+    let instructions = counter::instructions(start, counter::now()) / TIMES;
+    println!("{name}\t{len}\t{}.{:02}", instructions / len as u32, 100 * (instructions % len as u32) / len as u32);
+}
+
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+fn main() -> ! {
+    counter::start();
+    // SAFETY: this function runs once, and nothing else knows the arrays.
+    let Arrays { weights, gradients, momentum } = unsafe { &mut *&raw mut ARRAYS };
+    let (larc, novograd) = black_box((LARC, NOVOGRAD));
+    for len in [16, LEN] {
+        let (w, g, m) = (&mut weights[..len], &gradients[..len], &mut momentum[..len]);
+        let (mut v, mut sgd_state, mut state) = (0.0, SgdState::default(), NovoGradState::default());
+        count("norm, naive", len, || _ = black_box(naive_norm(black_box(g))));
+        count("norm", len, || _ = black_box(l2_norm(black_box(g))));
+        count("LARC, naive", len, || naive_larc(black_box(1e-3), w, g, m));
+        count("LARC", len, || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut sgd_state)));
+        count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
+        count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut state)));
+    }
+    process::exit(0)
+}
