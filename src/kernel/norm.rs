@@ -186,11 +186,13 @@ pub(crate) fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], le
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            let [mut sum, right] = [sums[2 * i], sums[2 * i + 1]];
+            let Some(&[mut sum, right]) = sums.as_chunks::<2>().0.get(i) else { break };
             for (sum, right) in sum.iter_mut().zip(right) {
                 *sum += right;
             }
-            sums[i] = sum;
+            if let Some(to) = sums.get_mut(i) {
+                *to = sum;
+            }
         }
     }
     sums[0]
@@ -223,8 +225,8 @@ pub(crate) fn fold_leaf_sums(sums: &[f64]) -> f64 {
         [] => 0.0,
         [sum] => *sum,
         _ => {
-            let (left, right) = sums.split_at(1 << (sums.len() - 1).ilog2());
-            fold_leaf_sums(left) + fold_leaf_sums(right)
+            let half = sums.len().next_power_of_two() / 2;
+            sums.split_at_checked(half).map_or(0.0, |(left, right)| fold_leaf_sums(left) + fold_leaf_sums(right))
         }
     }
 }
@@ -243,7 +245,8 @@ fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         if small || !sum.is_finite() {
             let scale = if small { UP } else { DOWN };
             let unscale = 1.0 / f64::from(scale);
-            *rescued = f64::from(squares(lanes, terms, leaf, Some(scale))[k]) * (unscale * unscale);
+            let scaled = squares(lanes, terms, leaf, Some(scale)).get(k).copied().unwrap_or(f32::NAN);
+            *rescued = f64::from(scaled) * (unscale * unscale);
         }
     }
     rescued
@@ -282,7 +285,8 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         return [0.0; K];
     }
     for i in 0..count {
-        add_squares(lanes, terms, groups.map(|groups| groups[i].each_ref()), scale, &mut sums);
+        let group = groups.map(|groups| groups.get(i).map_or([&[0.0; WIDTH]; VECTORS], |group| group.each_ref()));
+        add_squares(lanes, terms, group, scale, &mut sums);
     }
     let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
     if rest.iter().any(|rest| !rest.is_empty()) {
@@ -328,12 +332,7 @@ fn squares_one_by_one(leaf: &[f32]) -> f32 {
     for (lane, x) in lanes.iter_mut().zip(tail) {
         *lane += x * x;
     }
-    for half in [16, 8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-    }
-    lanes[0]
+    simd::fold_by_halves(lanes)
 }
 
 /// Adds the squares of one group to the lanes' sums.

@@ -93,13 +93,21 @@ pub(crate) trait Lanes: Arithmetic {
     fn fold(self, vector: Self::Vector) -> f32 {
         let mut x = [0.0; WIDTH];
         self.store(vector, &mut x);
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                x[i] += x[i + half];
-            }
-        }
-        x[0]
+        fold_by_halves(x)
     }
+}
+
+/// The sum of an array whose length is a power of two, folded by halves.
+#[inline(always)]
+pub(crate) fn fold_by_halves<const N: usize>(mut x: [f32; N]) -> f32 {
+    let mut half = N / 2;
+    while let (true, Some((left, right))) = (half > 0, x.split_at_mut_checked(half)) {
+        for (left, right) in left.iter_mut().zip(right) {
+            *left += *right;
+        }
+        half /= 2;
+    }
+    x.first().copied().unwrap_or(0.0)
 }
 
 /// A loop that can run on any lanes. [`dispatch`] chooses which.
