@@ -10,7 +10,7 @@
 //!    that is smaller than the whole.
 
 use super::join::{Join, Serial};
-use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
+use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
 pub(crate) const LEAF: usize = 1024;
@@ -271,7 +271,10 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     leaf: [&[f32]; P],
     scale: Option<f32>,
 ) -> [f32; K] {
-    if SCALAR && T::PLAIN && scale.is_none() {
+    if SCALAR {
+        if !T::PLAIN || scale.is_some() {
+            return squares_of_terms_one_by_one(terms, leaf, scale);
+        }
         let mut sums = [0.0; K];
         for (sum, part) in sums.iter_mut().zip(leaf) {
             *sum = squares_one_by_one(part);
@@ -333,6 +336,25 @@ fn squares_one_by_one(leaf: &[f32]) -> f32 {
         *lane += x * x;
     }
     simd::fold_by_halves(lanes)
+}
+
+/// The same of any terms and scale, where speed matters less than size: most often this is a leaf that is summed again.
+fn squares_of_terms_one_by_one<T: Terms<P, K>, const P: usize, const K: usize>(
+    terms: T,
+    leaf: [&[f32]; P],
+    scale: Option<f32>,
+) -> [f32; K] {
+    let mut lanes = [[0.0; LANES]; K];
+    for i in 0..leaf.first().map_or(0, |part| part.len()) {
+        let parts = leaf.map(|part| part.get(i).copied().unwrap_or(0.0));
+        for (lanes, term) in lanes.iter_mut().zip(terms.terms(One, parts)) {
+            let term = scale.map_or(term, |scale| term * scale);
+            if let Some(lane) = lanes.get_mut(i % LANES) {
+                *lane += term * term;
+            }
+        }
+    }
+    lanes.map(simd::fold_by_halves)
 }
 
 /// Adds the squares of one group to the lanes' sums.

@@ -5,7 +5,7 @@
 //! multiply-add, a reduction in the machine's own order, an approximate reciprocal) cannot make two machines differ.
 //!
 //! A new instruction set is a new file beside `avx2.rs`: a token type whose existence proves that the processor has the
-//! instructions, an implementation of [`Lanes`] for it, and an arm in [`dispatch`].
+//! instructions, implementations of [`Arithmetic`] and [`Lanes`] for it, and an arm in [`dispatch`].
 //!
 //! Tests force a backend by `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"scalar"`, `"avx2"`,
 //! `"avx512"`): the others are then not used, and where the processor has not got the one that is forced, the portable one is.

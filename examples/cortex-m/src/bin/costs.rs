@@ -4,6 +4,7 @@
 
 #![no_std]
 #![no_main]
+#![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
 use core::hint::black_box;
 use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
@@ -93,6 +94,26 @@ mod counter {
     }
 }
 
+/// Prints how many bytes of stack a function takes: those below this one's frame that it has overwritten.
+#[cfg(target_arch = "arm")]
+fn stack(name: &str, run: impl FnOnce()) {
+    const BYTES: usize = 4096;
+    const MARK: u32 = 0xa5c3_5a3c;
+    let below = cortex_m::register::msp::read() as usize - BYTES;
+    let words = core::ptr::with_exposed_provenance_mut::<u32>(below);
+    for i in 0..BYTES / 4 {
+        // SAFETY: the stack has megabytes below this frame, of which nothing is in use.
+        unsafe { words.add(i).write_volatile(MARK) };
+    }
+    run();
+    // SAFETY: as above.
+    let untouched = (0..BYTES / 4).take_while(|&i| unsafe { words.add(i).read_volatile() } == MARK).count();
+    println!("{name}, bytes of stack\t\t{}", BYTES - 4 * untouched);
+}
+
+#[cfg(target_arch = "riscv32")]
+fn stack(_: &str, _: impl FnOnce()) {}
+
 /// Runs a function a few times and prints what it takes for an element, or in all for few elements.
 fn count(name: &str, len: usize, mut run: impl FnMut()) {
     const TIMES: u32 = 8;
@@ -122,5 +143,8 @@ fn main() -> ! {
         count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
         count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut state)));
     }
+    let (w, g, m) = (&mut weights[..], &gradients[..], &mut momentum[..]);
+    stack("LARC", || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut SgdState::default())));
+    stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut NovoGradState::default())));
     process::exit(0)
 }

@@ -2,6 +2,7 @@
 //! desktop to the terminal.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
 use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Rule, Sgd, SgdConfig, SgdState};
 use layerwise_cortex_m::{Memory, PARAMETERS, train};

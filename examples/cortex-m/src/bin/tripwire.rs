@@ -2,6 +2,7 @@
 
 #![no_std]
 #![no_main]
+#![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
 #[path = "../../../../tests/tripwire/cases.rs"]
 mod cases;

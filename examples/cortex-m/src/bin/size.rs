@@ -1,0 +1,48 @@
+//! An image with one step and nothing else, to see how much code that is: `RULE` is `larc`, `novograd`, `norm` or unset.
+
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
+
+#[panic_handler]
+fn panic(_: &PanicInfo) -> ! {
+    loop {}
+}
+
+const LARC: Sgd = match Larc::new(LarcConfig::DEFAULT) {
+    Ok(larc) => match Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }) {
+        Ok(sgd) => sgd,
+        Err(_) => panic!("settings out of range"),
+    },
+    Err(_) => panic!("settings out of range"),
+};
+
+const NOVOGRAD: NovoGrad = match NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT }) {
+    Ok(novograd) => novograd,
+    Err(_) => panic!("settings out of range"),
+};
+
+/// The first letters of `RULE`, which a constant can be compared with.
+const RULE: [u8; 3] = match option_env!("RULE") {
+    Some(rule) => [rule.as_bytes()[0], rule.as_bytes()[1], rule.as_bytes()[2]],
+    None => *b"---",
+};
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let [mut w, mut g, mut m] = black_box([[0.5_f32; 8]; 3]);
+    let len = black_box(8_usize);
+    let (Some(w), Some(g), Some(m)) = (w.get_mut(..len), g.get_mut(..len), m.get_mut(..len)) else { loop {} };
+    match &RULE {
+        b"lar" => _ = black_box(LARC.step_layer(black_box(0.1), w, g, m, black_box(&mut SgdState::default()))),
+        b"nov" => {
+            _ = black_box(NOVOGRAD.step_layer(black_box(0.1), w, g, m, black_box(&mut NovoGradState::default())));
+        }
+        b"nor" => _ = black_box(l2_norm(g)),
+        _ => _ = black_box((w, g, m)),
+    }
+    loop {}
+}
