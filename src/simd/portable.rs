@@ -1,5 +1,5 @@
-//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128), or plain
-//! scalar code.
+//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has none,
+//! kernels go one by one ([`SCALAR`](super::SCALAR)) and hardly use them.
 
 use super::{Arithmetic, Lanes, WIDTH};
 use wide::f32x16;
