@@ -3,7 +3,25 @@
 
 #![no_std]
 
-use layerwise::{Error, LayerSpan, Layers, ModelState, Optimizer, Report, Rule};
+use layerwise::{
+    Error, Larc, LarcConfig, LayerSpan, Layers, ModelState, NovoGrad, NovoGradConfig, Optimizer, Report, Rule, Sgd,
+    SgdConfig,
+};
+
+/// Gradient descent with LARC, checked by the compiler.
+pub const fn larc(config: LarcConfig, momentum: f64) -> Sgd {
+    let Ok(larc) = Larc::new(config) else { panic!("settings out of range") };
+    let Ok(sgd) = Sgd::new(SgdConfig { momentum, larc: Some(larc), ..SgdConfig::DEFAULT }) else {
+        panic!("settings out of range")
+    };
+    sgd
+}
+
+/// NovoGrad, checked by the compiler.
+pub const fn novograd(config: NovoGradConfig) -> NovoGrad {
+    let Ok(novograd) = NovoGrad::new(config) else { panic!("settings out of range") };
+    novograd
+}
 
 const PIXELS: usize = 64;
 const HIDDEN: usize = 32;

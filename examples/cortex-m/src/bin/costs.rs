@@ -7,7 +7,8 @@
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
 use core::hint::black_box;
-use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
+use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
+use layerwise_cortex_m::{larc, novograd};
 use semihosting::{println, process};
 
 const LEN: usize = 4096;
@@ -20,18 +21,8 @@ struct Arrays {
 
 static mut ARRAYS: Arrays = Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [0.0; LEN] };
 
-const LARC: Sgd = match Larc::new(LarcConfig::DEFAULT) {
-    Ok(larc) => match Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }) {
-        Ok(sgd) => sgd,
-        Err(_) => panic!("settings out of range"),
-    },
-    Err(_) => panic!("settings out of range"),
-};
-
-const NOVOGRAD: NovoGrad = match NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT }) {
-    Ok(novograd) => novograd,
-    Err(_) => panic!("settings out of range"),
-};
+const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
+const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 
 /// What everybody writes.
 fn naive_norm(x: &[f32]) -> f32 {

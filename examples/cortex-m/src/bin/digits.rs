@@ -4,8 +4,8 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
-use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Rule, Sgd, SgdConfig, SgdState};
-use layerwise_cortex_m::{Memory, PARAMETERS, train};
+use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Rule, Sgd, SgdState};
+use layerwise_cortex_m::{Memory, PARAMETERS, larc, novograd, train};
 #[cfg(target_os = "none")]
 use semihosting::{println, process};
 #[cfg(not(target_os = "none"))]
@@ -17,25 +17,11 @@ const EPOCHS: usize = match option_env!("EPOCHS") {
     None => 8,
 };
 
-const fn larc(momentum: f64) -> Sgd {
-    let Ok(larc) = Larc::new(LarcConfig { eta: 0.02, ..LarcConfig::DEFAULT }) else { panic!("settings out of range") };
-    let Ok(sgd) = Sgd::new(SgdConfig { momentum, larc: Some(larc), ..SgdConfig::DEFAULT }) else {
-        panic!("settings out of range")
-    };
-    sgd
-}
-
-const fn novograd(beta1: f64) -> NovoGrad {
-    let Ok(novograd) = NovoGrad::new(NovoGradConfig { beta1, ..NovoGradConfig::DEFAULT }) else {
-        panic!("settings out of range")
-    };
-    novograd
-}
-
-const LARC: Sgd = larc(0.9);
-const LARC_WITHOUT_MOMENTUM: Sgd = larc(0.0);
-const NOVOGRAD: NovoGrad = novograd(0.95);
-const NOVOGRAD_WITHOUT_MOMENTUM: NovoGrad = novograd(0.0);
+const TRUST: LarcConfig = LarcConfig { eta: 0.02, ..LarcConfig::DEFAULT };
+const LARC: Sgd = larc(TRUST, 0.9);
+const LARC_WITHOUT_MOMENTUM: Sgd = larc(TRUST, 0.0);
+const NOVOGRAD: NovoGrad = novograd(NovoGradConfig::DEFAULT);
+const NOVOGRAD_WITHOUT_MOMENTUM: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..NovoGradConfig::DEFAULT });
 
 static mut SGD: Memory<SgdState> = Memory::new(SgdState { steps: 0 });
 static mut NOVO: Memory<NovoGradState> =

@@ -5,25 +5,16 @@
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
-use layerwise::{Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
+use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
+use layerwise_cortex_m::{larc, novograd};
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
     loop {}
 }
 
-const LARC: Sgd = match Larc::new(LarcConfig::DEFAULT) {
-    Ok(larc) => match Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }) {
-        Ok(sgd) => sgd,
-        Err(_) => panic!("settings out of range"),
-    },
-    Err(_) => panic!("settings out of range"),
-};
-
-const NOVOGRAD: NovoGrad = match NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT }) {
-    Ok(novograd) => novograd,
-    Err(_) => panic!("settings out of range"),
-};
+const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
+const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 
 /// The first letters of `RULE`, which a constant can be compared with.
 const RULE: [u8; 3] = match option_env!("RULE") {
