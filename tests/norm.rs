@@ -3,7 +3,7 @@
 mod reference;
 
 use layerwise::{GradientNorm, Needs, l2_norm, l2_norms, max_norm, sum_of_squares};
-use reference::contract;
+use reference::{contract, exact};
 
 /// Lengths around every boundary of the contract.
 const LENGTHS: [usize; 30] = [
@@ -16,21 +16,8 @@ fn uniform(len: usize, scale: f32, seed: u64) -> Vec<f32> {
     (0..len).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect()
 }
 
-/// The sum of squares as exactly as `f64` can add it (every square of an `f32` is exact in `f64`).
-fn exact(x: &[f32]) -> f64 {
-    let (mut sum, mut lost) = (0.0_f64, 0.0);
-    for x in x {
-        // Neumaier's compensated summation.
-        let square = f64::from(*x) * f64::from(*x);
-        let next = sum + square;
-        lost += if sum >= square { (sum - next) + square } else { (square - next) + sum };
-        sum = next;
-    }
-    sum + lost
-}
-
 fn relative_error(norm: f64, x: &[f32]) -> f64 {
-    let exact = exact(x).sqrt();
+    let exact = exact::sum_of_squares(x).sqrt();
     if norm == exact { 0.0 } else { (norm - exact).abs() / exact }
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod contract;
+pub mod exact;
 pub mod settings;
 
 use layerwise::{

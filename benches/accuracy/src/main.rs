@@ -1,6 +1,9 @@
 //! Measures the relative error of norms against an exact sum, for this crate and others, and of a step against `f64`, and
 //! prints tables.
 
+#[path = "../../../tests/reference/exact.rs"]
+mod exact;
+
 use faer::ColRef;
 use layerwise::{NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -32,16 +35,9 @@ fn draw(len: usize, rng: &mut Rng, distribution: impl Distribution<f32>) -> Vec<
     distribution.sample_iter(rng).take(len).collect()
 }
 
-/// The norm as exactly as Neumaier's compensated summation in `f64` can tell; every square of an `f32` is exact there.
-fn exact(x: &[f32]) -> f64 {
-    let (mut sum, mut lost) = (0.0_f64, 0.0);
-    for x in x {
-        let square = f64::from(*x) * f64::from(*x);
-        let next = sum + square;
-        lost += if sum >= square { (sum - next) + square } else { (square - next) + sum };
-        sum = next;
-    }
-    (sum + lost).sqrt()
+/// The norm against which all are measured.
+fn exact_norm(x: &[f32]) -> f64 {
+    exact::sum_of_squares(x).sqrt()
 }
 
 /// A way to compute a norm.
@@ -75,7 +71,7 @@ fn norms() {
             let mut errors = NORMS.map(|_| (0.0, 0.0));
             for seed in 0..arrays {
                 let x = make(len, &mut Rng::seed_from_u64(seed as u64));
-                let exact = exact(&x);
+                let exact = exact_norm(&x);
                 for ((_, norm), (worst, mean)) in NORMS.iter().zip(&mut errors) {
                     let error = (norm(&x) / exact - 1.0).abs();
                     *worst = if error > *worst { error } else { *worst };
@@ -95,7 +91,7 @@ fn norms() {
         ("[1e-23; 4]", vec![1e-23; 4]),
         ("[1e30, 1e-30, 1e-30, 1e-30]", vec![1e30, 1e-30, 1e-30, 1e-30]),
     ] {
-        print!("| `{name}` | {:.8e} |", exact(&x));
+        print!("| `{name}` | {:.8e} |", exact_norm(&x));
         NORMS.iter().for_each(|(_, norm)| print!(" {:.8e} |", norm(&x)));
         println!();
     }
@@ -103,7 +99,9 @@ fn norms() {
 
 /// The worst error of the weights after a step, as a part of the sizes of all that is added up.
 fn steps() {
-    println!("\nOne step of 10^6 weights against the same in f64: the largest error as a part of the sizes of what is added up\n");
+    println!(
+        "\nOne step of 10^6 weights against the same in f64: the largest error as a part of the sizes of what is added up\n"
+    );
     println!("| rule | largest error |\n|---|---|");
     let rng = &mut Rng::seed_from_u64(1);
     let [w, g, m] = [(); 3].map(|()| draw(1_000_000, rng, StandardNormal));
@@ -131,7 +129,7 @@ fn steps() {
     let novograd = NovoGrad::new(novograd).expect("valid settings");
     let report = novograd.step_layer(0.1, &mut weights, &g, &mut momentum, &mut state);
     assert!(report.is_ok_and(|report| report.applied()));
-    let norm = exact(&g);
+    let norm = exact_norm(&g);
     let expected = |w: f64, g: f64, m: f64| w - 0.1 * (0.95 * m + (g / (norm + 1e-8) + 0.01 * w));
     println!("| NovoGrad with decay | {:.1e} |", worst(&expected, &weights));
 }
