@@ -1,5 +1,6 @@
 //! What a caller can get wrong, told before anything is written.
 
+use crate::BytesError;
 use core::fmt;
 
 /// A call that was refused. Nothing was written: weights, gradients, momentum and state are as they were.
@@ -28,6 +29,15 @@ pub enum Error {
     },
     /// A learning rate, after multiplication by the layer's own, is negative, infinite or not a number.
     LearningRate(f64),
+    /// A weight decay is negative, infinite or not a number.
+    WeightDecay(f64),
+    /// A slice of bytes cannot be seen as numbers.
+    Bytes {
+        /// Which slice.
+        slice: Slice,
+        /// Why not.
+        error: BytesError,
+    },
     /// A scalar of an [`Update`](crate::Update) is infinite, not a number, or too large for `f32`.
     Update,
 }
@@ -76,6 +86,8 @@ impl fmt::Display for Error {
                 write!(f, "layer {layer}: {slice}: {expected} elements expected, {found} found")
             }
             Error::LearningRate(rate) => write!(f, "learning rate {rate} is not a finite number >= 0"),
+            Error::WeightDecay(decay) => write!(f, "weight decay {decay} is not a finite number >= 0"),
+            Error::Bytes { slice, error } => write!(f, "{slice}: {error}"),
             Error::Update => f.write_str("a scalar of the update is not a finite f32"),
         }
     }

@@ -205,7 +205,7 @@ impl Larc {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
+    /// [`Error::Length`], [`Error::LearningRate`] and [`Error::WeightDecay`]; then nothing is written.
     ///
     /// ```
     /// use layerwise::{Larc, LarcConfig};
@@ -225,6 +225,9 @@ impl Larc {
         gradients: &mut [f32],
     ) -> Result<Report, Error> {
         check_rate(lr, 1.0)?;
+        if !(decay >= 0.0 && decay.is_finite()) {
+            return Err(Error::WeightDecay(decay));
+        }
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         let norms = self.needs(decay).measure(weights, gradients)?;
         if !norms.are_finite() {

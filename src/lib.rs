@@ -12,6 +12,7 @@ pub mod numeric_contract {
 }
 
 mod accumulate;
+mod bytes;
 mod carried;
 mod error;
 mod kernel;
@@ -38,6 +39,7 @@ mod update;
 pub(crate) use serde_checked::serde_checked;
 
 pub use accumulate::accumulate;
+pub use bytes::{BytesError, LayerBytes, floats, floats_mut};
 pub use carried::CarriedNorms;
 pub use error::{ConfigError, Error, Slice};
 pub use larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};

@@ -234,8 +234,12 @@ impl NovoGradRule {
         self.config.luc.as_ref().filter(|_| layer.adapt)
     }
 
-    /// Takes a gradient norm into the state and returns the second moment to normalise by.
+    /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that no step
+    /// has left.
     fn second_moment(&self, gradient_norm: f64, state: &mut NovoGradState) -> f64 {
+        if ![state.second_moment, state.max_second_moment].iter().all(|v| *v >= 0.0 && v.is_finite()) {
+            return f64::NAN;
+        }
         let new = match self.config.norm {
             MomentNorm::L2 => gradient_norm * gradient_norm,
             MomentNorm::Max => gradient_norm,
