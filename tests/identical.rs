@@ -4,9 +4,9 @@
 mod reference;
 
 use layerwise::{
-    CarriedNorms, LEAF, Layer, LayerView, NovoGrad, Optimizer, Outcome, Rule, Sgd, Update, fold_leaf_sums, l2_norm,
-    leaf_sums, sum_of_squares,
+    CarriedNorms, LEAF, Layer, NovoGrad, Optimizer, Rule, Sgd, Update, fold_leaf_sums, leaf_sums, sum_of_squares,
 };
+use reference::oracle::{Array, Host};
 use reference::{contract, settings};
 
 /// Lengths around every boundary: vectors, groups, leaves, tiles, the shortest update that is aligned.
@@ -29,25 +29,10 @@ fn offsets(len: usize) -> impl Iterator<Item = [usize; 3]> {
     (0..16).flat_map(|i| [[i; 3], [i, 5 * i % 16, 11 * i % 16]]).step_by(if len > 2000 { 7 } else { 1 })
 }
 
-/// An array that begins `offset` elements behind a cache line.
-struct Array {
-    memory: Vec<f32>,
-    start: usize,
-    len: usize,
-}
-
-impl Array {
-    fn new(len: usize, offset: usize, scale: f32, seed: u64) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut memory = vec![0.0; len + 32];
-        let start = memory.as_ptr().align_offset(64) + offset;
-        memory[start..start + len].fill_with(|| scale * (2.0 * rng.f32() - 1.0));
-        Array { memory, start, len }
-    }
-
-    fn get(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..self.start + self.len]
-    }
+/// An array of random numbers that begins `offset` elements behind a cache line.
+fn random(len: usize, offset: usize, scale: f32, seed: u64) -> Array {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    Array::new(&(0..len).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect::<Vec<_>>(), offset)
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -60,11 +45,11 @@ fn updates_have_the_bits_of_the_contract_at_any_alignment() {
         for (i, offsets) in offsets(len).enumerate() {
             for (j, update) in UPDATES.into_iter().enumerate() {
                 let scale = [1.0, 1e30, 1e-30, 1e-41][(i + j) % 4];
-                let [mut w, mut g, mut m] = [0, 1, 2].map(|i| Array::new(len, offsets[i], scale, 3 * seed + i as u64));
-                let (w, g, m) = (w.get(), g.get(), m.get());
+                let [mut w, g, mut m] = [0, 1, 2].map(|i| random(len, offsets[i], scale, 3 * seed + i as u64));
+                let (w, g, m) = (w.get_mut(), g.get(), m.get_mut());
                 let expected: (Vec<f32>, Vec<f32>) =
-                    w.iter().zip(&*g).zip(&*m).map(|((w, g), m)| contract::update(&update, *w, *g, *m)).unzip();
-                let plain: Vec<f32> = w.iter().zip(&*g).map(|(w, g)| contract::plain_update(&update, *w, *g)).collect();
+                    w.iter().zip(g).zip(&*m).map(|((w, g), m)| contract::update(&update, *w, *g, *m)).unzip();
+                let plain: Vec<f32> = w.iter().zip(g).map(|(w, g)| contract::plain_update(&update, *w, *g)).collect();
                 let what = format!("{len} elements at {offsets:?}, scale {scale}, {update:?}");
 
                 let mut whole = w.to_vec();
@@ -110,51 +95,23 @@ fn fill(kind: &str, to: &mut [f32], rng: &mut fastrand::Rng) {
     }
 }
 
-/// Two steps of a layer by every way through the crate, compared with the contract.
+/// Two steps of a layer at every length, size and alignment.
 fn steps_are_those_of_the_contract<R: Rule>(name: &str, optimizer: &Optimizer<R>)
 where
     R::State: PartialEq + std::fmt::Debug,
 {
-    let (lr, layer) = (0.01, Layer::DEFAULT);
     for (seed, len) in (0..).zip(LENGTHS) {
         for (kind, offsets) in KINDS.iter().flat_map(|kind| offsets(len).step_by(5).map(move |offsets| (kind, offsets)))
         {
-            let what = format!("{name}, {len} {kind} elements at {offsets:?}");
-            let [mut w, mut g, mut m] = [0, 1, 2].map(|i| Array::new(len, offsets[i], 1.0, 0));
+            println!("{name}, {len} {kind} elements at {offsets:?}");
             let mut rng = fastrand::Rng::with_seed(seed);
-            fill(kind, w.get(), &mut rng);
-            let start = w.get().to_vec();
-            let (mut weights, mut momentum) = (start.clone(), vec![0.0; optimizer.momentum_len(len)]);
-            let (mut state, mut our_state) = (R::State::default(), R::State::default());
-            let mut carried = CarriedNorms::default();
-            for step in 0..2 {
-                fill(kind, g.get(), &mut rng);
-                let (norms, outcome) =
-                    contract::step(optimizer.rule(), lr, &layer, &mut weights, g.get(), &mut momentum, &mut state);
-
-                let ours = &mut m.get()[..momentum.len()];
-                if step == 0 {
-                    ours.fill(0.0);
-                }
-                let norms_carried = (seed % 2 == 0).then_some(&mut carried);
-                let view = LayerView {
-                    layer,
-                    weights: w.get(),
-                    gradients: g.get(),
-                    momentum: ours,
-                    state: &mut our_state,
-                    norms: norms_carried,
-                };
-                let report = optimizer.step_view(lr, view).unwrap();
-                assert_eq!(report.outcome, outcome, "{what}");
-                assert_eq!(report.gradient_norm.to_bits(), norms.gradient.to_bits(), "{what}");
-                assert_eq!(report.weight_norm.to_bits(), norms.weights.unwrap_or(f64::NAN).to_bits(), "{what}");
-                assert_eq!(bits(w.get()), bits(&weights), "weights after step {step}, {what}");
-                assert_eq!(bits(&m.get()[..momentum.len()]), bits(&momentum), "momentum after step {step}, {what}");
-                assert_eq!(our_state, state, "{what}");
-                if let Some(norm) = carried.weights().filter(|_| outcome == Outcome::Applied) {
-                    assert_eq!(norm.to_bits(), l2_norm(&weights).to_bits(), "carried norm, {what}");
-                }
+            let (mut weights, gradients) = (vec![0.0; len], vec![0.0; len]);
+            fill(kind, &mut weights, &mut rng);
+            let mut host = Host::new(&weights, &gradients, &vec![0.0; optimizer.momentum_len(len)], offsets);
+            host.norms = (seed % 2 == 0).then(CarriedNorms::default);
+            for _ in 0..2 {
+                fill(kind, host.gradients.get_mut(), &mut rng);
+                host.step(optimizer, 0.01, Layer::DEFAULT).unwrap();
             }
         }
     }
@@ -206,7 +163,7 @@ fn norms_of_leaf_aligned_chunks_make_the_norm() {
 #[test]
 fn pieces_make_the_whole() {
     let len = 3000;
-    let [mut w, mut g, mut m] = [1, 2, 3].map(|seed| Array::new(len, 4, 1.0, seed));
+    let [w, g, m] = [1, 2, 3].map(|seed| random(len, 4, 1.0, seed));
     for update in UPDATES {
         let (mut whole, mut whole_momentum) = (w.get().to_vec(), m.get().to_vec());
         update.apply_with_momentum(&mut whole, g.get(), &mut whole_momentum).unwrap();

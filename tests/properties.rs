@@ -4,18 +4,14 @@ mod reference;
 
 use layerwise::{
     BiasCorrection, CarriedNorms, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer,
-    LayerView, Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Rule, Sgd,
-    SgdConfig, SgdState, VInit, ZeroNorm, l2_norm,
+    LayerView, Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
+    Rule, Sgd, SgdConfig, SgdState, VInit, ZeroNorm, l2_norm,
 };
 use proptest::prelude::*;
-use reference::Memory;
+use reference::oracle::{Host, wide};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
-}
-
-fn wide(x: &[f32]) -> Vec<f64> {
-    x.iter().map(|&x| f64::from(x)).collect()
 }
 
 /// Weights and a few gradients of one length, of ordinary size. Some elements are zero.
@@ -171,21 +167,6 @@ fn carries_the_same<R: Rule>(
     Ok(())
 }
 
-/// Whether `f32` arithmetic explains the difference to the reference: rounding relative to the largest number that went
-/// into a weight.
-fn close(ours: &[f32], theirs: &[f64], scale: f64) -> Result<(), TestCaseError> {
-    for (ours, theirs) in ours.iter().zip(theirs) {
-        let error = (f64::from(*ours) - theirs).abs();
-        prop_assert!(error <= 4e-6 * scale, "{ours} instead of {theirs}, scale {scale}");
-    }
-    Ok(())
-}
-
-/// The largest magnitude that any of the numbers behind a step has.
-fn scale(memory: &Memory, start: &[f32], moves: f64) -> f64 {
-    reference::max_norm(&memory.weights).max(reference::max_norm(&wide(start))).max(moves)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,18 +175,10 @@ proptest! {
         config in sgd_configs(), layer in switches(), lr in prop_oneof![Just(0.0), 1e-4..1.0_f64],
         (start, gradients) in layers(3),
     ) {
-        let (weights, momentum, reports) = run(&Sgd::new(config).unwrap(), &layer, lr, &start, &gradients);
-        let mut memory = Memory::new(&start);
-        let mut moves: f64 = 0.0;
-        for (g, report) in gradients.iter().zip(&reports) {
-            let factor = reference::sgd(&config, &layer, lr, &wide(g), &mut memory);
-            prop_assert!((report.factor - factor).abs() <= 1e-6 * factor);
-            moves = moves.max(lr * layer.rate * factor).max(reference::max_norm(&memory.weights));
-        }
-        close(&weights, &memory.weights, scale(&memory, &start, moves))?;
-        if !momentum.is_empty() {
-            let largest = reports.iter().map(|r| r.factor * r.gradient_norm.max(1.0)).fold(1e-30, f64::max);
-            close(&momentum, &memory.momentum, largest.max(reference::max_norm(&memory.momentum)))?;
+        let mut host = Host::for_optimizer(&Sgd::new(config).unwrap(), &start);
+        for gradients in gradients {
+            host.gradients.get_mut().copy_from_slice(&gradients);
+            prop_assert!(host.step_sgd(&config, Policy::DEFAULT, lr, layer).unwrap().applied());
         }
     }
 
@@ -214,19 +187,10 @@ proptest! {
         config in novograd_configs(), layer in switches(), lr in prop_oneof![Just(0.0), 1e-4..0.1_f64],
         (start, gradients) in layers(3),
     ) {
-        let (weights, momentum, reports) = run(&NovoGrad::new(config).unwrap(), &layer, lr, &start, &gradients);
-        let mut memory = Memory::new(&start);
-        let mut moves: f64 = 0.0;
-        for (g, report) in gradients.iter().zip(&reports) {
-            reference::novograd(&config, &layer, lr, &wide(g), &mut memory);
-            let step = if config.raw_momentum { report.factor } else { 1.0 };
-            moves = moves
-                .max(lr * step * reference::max_norm(&memory.momentum))
-                .max(reference::max_norm(&memory.weights));
-        }
-        close(&weights, &memory.weights, scale(&memory, &start, 10.0 * moves))?;
-        if !momentum.is_empty() {
-            close(&momentum, &memory.momentum, 10.0 * reference::max_norm(&memory.momentum).max(1e-3))?;
+        let mut host = Host::for_optimizer(&NovoGrad::new(config).unwrap(), &start);
+        for gradients in gradients {
+            host.gradients.get_mut().copy_from_slice(&gradients);
+            prop_assert!(host.step_novograd(&config, Policy::DEFAULT, lr, layer).unwrap().applied());
         }
     }
 

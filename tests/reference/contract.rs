@@ -1,6 +1,6 @@
 //! The numeric contract, one scalar at a time: what every backend and every way through the crate must give, bit for bit.
 
-use layerwise::{GradientNorm, Layer, Needs, Norms, Outcome, Rule, Update};
+use layerwise::{GradientNorm, Layer, Needs, Norms, Outcome, Plan, Policy, Report, Rule, Update};
 
 const LEAF: usize = 1024;
 const LANES: usize = 32;
@@ -109,29 +109,72 @@ pub fn norms(needs: &Needs, w: &[f32], g: &[f32]) -> Norms {
     Norms { gradient, weights: needs.weights.then(|| sum_of_squares(w).sqrt()) }
 }
 
-/// A whole step of a layer: its report says what was measured and whether it was applied.
+/// A whole step of a layer, and its report.
+#[allow(clippy::too_many_arguments)]
 pub fn step<R: Rule>(
     rule: &R,
+    policy: &Policy,
     lr: f64,
     layer: &Layer,
     w: &mut [f32],
     g: &[f32],
     m: &mut [f32],
     state: &mut R::State,
-) -> (Norms, Outcome) {
-    let needs = rule.needs(layer);
-    let norms = norms(&needs, w, g);
-    if !norms.are_finite() {
-        return (norms, Outcome::NonFinite);
+) -> Report {
+    if layer.frozen {
+        return Report::FROZEN;
     }
+    let norms = norms(&rule.needs(layer), w, g);
+    let clip = clip(policy, norms.gradient);
+    update_by(rule, lr, clip, layer, &norms, w, g, m, state)
+}
+
+/// What gradients with this norm over all layers are multiplied by.
+pub fn clip(policy: &Policy, norm: f64) -> f64 {
+    policy.clip_norm.filter(|limit| norm > *limit).map_or(1.0, |limit| limit / norm)
+}
+
+/// The part of a step that comes after the norms.
+#[allow(clippy::too_many_arguments)]
+pub fn update_by<R: Rule>(
+    rule: &R,
+    lr: f64,
+    clip: f64,
+    layer: &Layer,
+    norms: &Norms,
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    state: &mut R::State,
+) -> Report {
+    let lr = lr * layer.rate;
+    let left_alone = |outcome| Report {
+        gradient_norm: norms.gradient,
+        weight_norm: norms.weights.unwrap_or(f64::NAN),
+        factor: 1.0,
+        effective_rate: lr,
+        clipped: false,
+        outcome,
+    };
+    if !norms.are_finite() {
+        return left_alone(Outcome::NonFinite);
+    }
+    let clipped = Norms { gradient: clip * norms.gradient, weights: norms.weights };
     let mut next = *state;
-    let mut plan = rule.plan(lr, layer, &norms, &mut next);
-    if needs.new_momentum {
+    let mut plan = rule.plan(lr, layer, &clipped, &mut next);
+    plan.update.gradient *= clip;
+    if rule.needs(layer).new_momentum {
+        if !in_range(&plan.update, true) {
+            return left_alone(Outcome::OutOfRange);
+        }
         let norm = new_momentum_norm(&plan.update, w, g, m);
         if !norm.is_finite() {
-            return (norms, Outcome::NonFinite);
+            return left_alone(Outcome::NonFinite);
         }
-        plan = rule.limit(lr, &norms, plan, norm);
+        plan = rule.limit(lr, &clipped, plan, norm);
+    }
+    if !in_range(&plan.update, !m.is_empty()) {
+        return left_alone(Outcome::OutOfRange);
     }
     if m.is_empty() {
         w.iter_mut().zip(g).for_each(|(w, g)| *w = plain_update(&plan.update, *w, *g));
@@ -139,11 +182,22 @@ pub fn step<R: Rule>(
         w.iter_mut().zip(g).zip(m).for_each(|((w, g), m)| (*w, *m) = update(&plan.update, *w, *g, *m));
     }
     *state = next;
-    (norms, Outcome::Applied)
+    let Plan { factor, effective_rate, clipped, .. } = plan;
+    Report { factor, effective_rate, clipped, ..left_alone(Outcome::Applied) }
+}
+
+/// Whether all scalars of an update are numbers that `f32` has.
+pub fn in_range(update: &Update, with_momentum: bool) -> bool {
+    let Update { gradient, decay, momentum, rate, direct, shrink } = *update;
+    let fits = |x: &f64| (*x as f32).is_finite();
+    if with_momentum {
+        return scaled(gradient, 0.0).0.is_finite() && [decay, momentum, rate, direct, shrink].iter().all(fits);
+    }
+    scaled((rate + direct) * gradient, 0.0).0.is_finite() && fits(&((rate + direct) * decay + shrink))
 }
 
 /// The norm of the momentum that an update would write. Here the decay is always added, and absent momentum is 0.
-fn new_momentum_norm(update: &Update, w: &[f32], g: &[f32], m: &[f32]) -> f64 {
+pub fn new_momentum_norm(update: &Update, w: &[f32], g: &[f32], m: &[f32]) -> f64 {
     let new = |i: usize| {
         let (gradient, g) = scaled(update.gradient, g[i]);
         let mut h = gradient * g;

@@ -7,6 +7,7 @@
 
 pub mod contract;
 pub mod exact;
+pub mod oracle;
 pub mod settings;
 
 use layerwise::{
@@ -22,12 +23,40 @@ pub struct Memory {
     pub second_moment: f64,
     pub max_second_moment: f64,
     pub steps: i32,
+    /// The sum of the sizes of all terms that made each weight in the last step, and each momentum: what `f32` may round is in
+    /// proportion to it.
+    pub weight_sizes: Vec<f64>,
+    pub momentum_sizes: Vec<f64>,
+    /// What was taken of the momentum in the last step.
+    pub rate: f64,
 }
 
 impl Memory {
     pub fn new(weights: &[f32]) -> Self {
         let weights: Vec<f64> = weights.iter().map(|&w| f64::from(w)).collect();
         Memory { momentum: vec![0.0; weights.len()], weights, ..Memory::default() }
+    }
+
+    /// Each weight with its momentum (0 where there is none) and gradient.
+    fn all<'a>(&'a self, gradients: &'a [f64]) -> impl Iterator<Item = [f64; 3]> + 'a {
+        let momentum = self.momentum.iter().copied().chain(std::iter::repeat(0.0));
+        self.weights.iter().zip(momentum).zip(gradients).map(|((w, m), g)| [*w, m, *g])
+    }
+
+    /// Replaces weights and momentum by what `new` makes of them, and their sizes by what `size` makes of the absolute values.
+    fn update(
+        &mut self,
+        gradients: &[f64],
+        new: impl Fn(f64, f64, f64) -> (f64, f64),
+        size: impl Fn(f64, f64, f64) -> (f64, f64),
+    ) {
+        let sizes = self.all(gradients).map(|[w, m, g]| size(w.abs(), m.abs(), g.abs())).unzip();
+        (self.weight_sizes, self.momentum_sizes) = sizes;
+        let keeps_momentum = !self.momentum.is_empty();
+        (self.weights, self.momentum) = self.all(gradients).map(|[w, m, g]| new(w, m, g)).unzip();
+        if !keeps_momentum {
+            self.momentum.clear();
+        }
     }
 }
 
@@ -80,20 +109,20 @@ pub fn sgd(config: &SgdConfig, layer: &Layer, lr: f64, gradients: &[f64], memory
     };
     let first = memory.steps == 0;
     memory.steps += 1;
-    for ((w, m), g) in memory.weights.iter_mut().zip(&mut memory.momentum).zip(gradients) {
-        let mut h = factor * (g + decay * *w);
+    let dampening = if first && !config.dampen_first_step { 0.0 } else { config.dampening };
+    let (rate_in, rate_out) = if config.rate_in_momentum { (lr, 1.0) } else { (1.0, lr) };
+    // The same lines for the numbers and for their sizes.
+    let step = |w: f64, m: f64, g: f64, sign: f64| {
+        let h = rate_in * factor * (g + decay * w);
         if config.momentum == 0.0 {
-            *w -= lr * h;
-            continue;
+            return (w + sign * rate_out * h, 0.0);
         }
-        if config.rate_in_momentum {
-            h *= lr;
-        }
-        let dampening = if first && !config.dampen_first_step { 0.0 } else { config.dampening };
-        *m = config.momentum * *m + (1.0 - dampening) * h;
-        let step = if config.nesterov { h + config.momentum * *m } else { *m };
-        *w -= if config.rate_in_momentum { step } else { lr * step };
-    }
+        let m = config.momentum * m + (1.0 - dampening) * h;
+        let step = if config.nesterov { h + config.momentum * m } else { m };
+        (w + sign * rate_out * step, m)
+    };
+    memory.update(&gradients, |w, m, g| step(w, m, g, -1.0), |w, m, g| step(w, m, g, 1.0));
+    memory.rate = rate_out;
     factor
 }
 
@@ -141,8 +170,7 @@ pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f6
         GradientAveraging::AfterFirstStep if first => 1.0,
         _ => 1.0 - config.beta1,
     };
-    let weight_norm = l2_norm(&memory.weights);
-    for ((m, w), g) in memory.momentum.iter_mut().zip(&memory.weights).zip(gradients) {
+    let new_momentum = |w: f64, m: f64, g: f64| {
         let mut h = if config.raw_momentum { g } else { normalised(g) };
         if !config.raw_momentum && config.decay_mode == DecayMode::Coupled {
             h += decay * w;
@@ -150,26 +178,31 @@ pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f6
         if config.rate_in_momentum {
             h *= lr;
         }
-        *m = config.beta1 * *m + share * h;
-    }
+        config.beta1 * m + share * h
+    };
+    let weight_norm = l2_norm(&memory.weights);
+    let momentum_norm = l2_norm(&memory.all(&gradients).map(|[w, m, g]| new_momentum(w, m, g)).collect::<Vec<_>>());
     let mut rate = if config.rate_in_momentum { 1.0 / unbias } else { lr / unbias };
     if config.raw_momentum {
         rate = normalised(rate);
     }
     if let Some(luc) = config.luc.filter(|_| layer.adapt) {
-        let momentum_norm = l2_norm(&memory.momentum) + luc.eps;
+        let momentum_norm = momentum_norm + luc.eps;
         if momentum_norm > 0.0 && (weight_norm > 0.0 || luc.freezes_zeros) {
             rate = rate.min(luc.trust * weight_norm / momentum_norm);
         }
     }
-    for (m, w) in memory.momentum.iter().zip(&mut memory.weights) {
-        let shrink = match config.decay_mode {
-            _ if config.raw_momentum => lr * decay,
-            DecayMode::Coupled => 0.0,
-            DecayMode::Decoupled => lr * decay,
-            DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
-            DecayMode::Fixed => decay,
-        };
-        *w -= rate * m + shrink * *w;
-    }
+    let shrink = match config.decay_mode {
+        _ if config.raw_momentum => lr * decay,
+        DecayMode::Coupled => 0.0,
+        DecayMode::Decoupled => lr * decay,
+        DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
+        DecayMode::Fixed => decay,
+    };
+    let step = |w: f64, m: f64, g: f64, sign: f64| {
+        let m = new_momentum(w, m, g);
+        (w + sign * (rate * m + shrink * w), m)
+    };
+    memory.update(&gradients, |w, m, g| step(w, m, g, -1.0), |w, m, g| step(w, m, g, 1.0));
+    memory.rate = rate;
 }
