@@ -1,144 +1,14 @@
 //! Whole models: the bits of single layers whatever the table and the threads, policies, carried norms, bad tables.
 
+mod reference;
+
 use layerwise::{
     CarriedNorms, Error, Larc, LarcConfig, Layer, LayerSpan, LayerView, Layers, LayersError, Luc, ModelState,
-    NonFinite, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Rule, Sgd, SgdConfig,
-    SgdState, Slice, Summary, accumulate, l2_norm, sum_of_squares,
+    NonFinite, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Rule, Sgd, SgdConfig, SgdState,
+    Slice, accumulate, l2_norm, sum_of_squares,
 };
 use proptest::prelude::*;
-
-/// A model in one buffer, with the memory of a rule.
-#[derive(Clone)]
-struct Model<S> {
-    spans: Vec<LayerSpan>,
-    weights: Vec<f32>,
-    gradients: Vec<f32>,
-    momentum: Vec<f32>,
-    states: Vec<S>,
-    norms: Vec<CarriedNorms>,
-    reports: Vec<Report>,
-}
-
-/// How a step visits the layers.
-#[derive(Clone, Copy, Debug)]
-enum Walk {
-    Serial,
-    Views,
-    #[cfg(feature = "rayon")]
-    Parallel(usize),
-    #[cfg(feature = "rayon")]
-    ViewsParallel(usize),
-}
-
-#[cfg(feature = "rayon")]
-fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
-}
-
-#[cfg(not(feature = "rayon"))]
-fn walks() -> Vec<Walk> {
-    vec![Walk::Serial, Walk::Views]
-}
-
-#[cfg(feature = "rayon")]
-fn walks() -> Vec<Walk> {
-    let parallel = (1..=8).flat_map(|threads| [Walk::Parallel(threads), Walk::ViewsParallel(threads)]);
-    [Walk::Serial, Walk::Views].into_iter().chain(parallel).collect()
-}
-
-impl<S: Copy + Default + Send + Sync> Model<S> {
-    /// A model of these layers, `gap` elements apart.
-    fn new(layers: &[(usize, Layer)], gap: usize, momentum: bool, carried: bool, seed: u64) -> Self {
-        let mut spans = vec![];
-        let mut end = 0;
-        for &(len, layer) in layers {
-            spans.push(LayerSpan { start: end, len, layer });
-            end += len + gap;
-        }
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut numbers = |scale: f32| (0..end).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect::<Vec<_>>();
-        let (weights, gradients) = (numbers(0.1), numbers(3.0));
-        let momentum = if momentum { numbers(0.5) } else { vec![] };
-        Model {
-            states: vec![S::default(); spans.len()],
-            norms: if carried { vec![CarriedNorms::default(); spans.len()] } else { vec![] },
-            reports: vec![Report::default(); spans.len()],
-            spans,
-            weights,
-            gradients,
-            momentum,
-        }
-    }
-
-    fn step<R: Rule<State = S> + Sync>(&mut self, optimizer: &Optimizer<R>, lr: f64, walk: Walk) -> Summary {
-        let layers = Layers::with_gaps(&self.spans, self.weights.len()).unwrap();
-        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
-        let (weights, gradients, reports) = (&mut self.weights, &self.gradients, &mut self.reports);
-        match walk {
-            Walk::Serial => optimizer.step(lr, &layers, weights, gradients, state, reports),
-            #[cfg(feature = "rayon")]
-            Walk::Parallel(threads) => {
-                on_threads(threads, || optimizer.step_parallel(lr, &layers, weights, gradients, state, reports))
-            }
-            Walk::Views => optimizer.step_views(lr, &mut views(&self.spans, weights, gradients, state), reports),
-            #[cfg(feature = "rayon")]
-            Walk::ViewsParallel(threads) => {
-                let mut views = views(&self.spans, weights, gradients, state);
-                on_threads(threads, || optimizer.step_views_parallel(lr, &mut views, reports))
-            }
-        }
-        .unwrap()
-    }
-
-    /// Steps each layer by itself, as a host without a table would.
-    fn step_one_by_one<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, lr: f64) {
-        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
-        let views = views(&self.spans, &mut self.weights, &self.gradients, state);
-        for (view, report) in views.into_iter().zip(&mut self.reports) {
-            *report = optimizer.step_view(lr, view).unwrap();
-        }
-    }
-
-    /// Every bit that a step may change, but for the states.
-    fn bits(&self) -> Vec<u64> {
-        let numbers = self.weights.iter().chain(&self.momentum).map(|x| u64::from(x.to_bits()));
-        let reports = self.reports.iter().flat_map(|r| {
-            let outcome = [f64::from(r.outcome as u8), f64::from(u8::from(r.clipped))];
-            [[r.gradient_norm, r.weight_norm], [r.factor, r.effective_rate], outcome].into_iter().flatten()
-        });
-        let norms = self.norms.iter().flat_map(|norms| [norms.weights(), norms.gradient()]);
-        let norms = norms.map(|norm| norm.map_or(u64::MAX, f64::to_bits));
-        numbers.chain(reports.map(f64::to_bits)).chain(norms).collect()
-    }
-}
-
-/// The layers of a buffer as a host has them that allocates each.
-fn views<'a, S>(
-    spans: &[LayerSpan],
-    mut weights: &'a mut [f32],
-    gradients: &'a [f32],
-    state: ModelState<'a, S>,
-) -> Vec<LayerView<'a, S>> {
-    let ModelState { mut momentum, states, norms } = state;
-    let mut norms = norms.iter_mut();
-    let mut start = 0;
-    let mut views = vec![];
-    for (span, state) in spans.iter().zip(states) {
-        let (skip, end) = (span.start - start, span.start - start + span.len);
-        let (w, w_rest) = weights.split_at_mut(end);
-        let (m, m_rest) = momentum.split_at_mut(if momentum.is_empty() { 0 } else { end });
-        (weights, momentum, start) = (w_rest, m_rest, span.start + span.len);
-        views.push(LayerView {
-            layer: span.layer,
-            weights: &mut w[skip..],
-            gradients: &gradients[span.start..span.start + span.len],
-            momentum: m.get_mut(skip..).unwrap_or_default(),
-            state,
-            norms: norms.next(),
-        });
-    }
-    views
-}
+use reference::model::{Model, Walk, assert_same_summary, views, walks};
 
 fn larc() -> Sgd {
     let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
@@ -165,11 +35,11 @@ fn tables() -> impl Strategy<Value = Vec<(usize, Layer)>> {
     prop::collection::vec((len, layer), 1..60)
 }
 
-/// Compares every walk with the layers stepped one by one, over three steps.
+/// Compares every walk with the layers stepped one by one, and with the contract, over three steps.
 fn walks_are_identical<R: Rule<State = S> + Sync, S: Copy + Default + Send + Sync + PartialEq + std::fmt::Debug>(
     optimizer: &Optimizer<R>,
     start: &Model<S>,
-) -> Result<(), TestCaseError> {
+) {
     let mut expected = start.clone();
     for _ in 0..3 {
         expected.step_one_by_one(optimizer, 0.05);
@@ -179,10 +49,13 @@ fn walks_are_identical<R: Rule<State = S> + Sync, S: Copy + Default + Send + Syn
         for _ in 0..3 {
             model.step(optimizer, 0.05, walk);
         }
-        prop_assert!(model.bits() == expected.bits(), "{walk:?}");
-        prop_assert_eq!(&model.states, &expected.states);
+        model.assert_same(&format!("{walk:?}"), &expected);
     }
-    Ok(())
+    let mut by_contract = Model { norms: vec![], ..start.clone() };
+    for _ in 0..3 {
+        by_contract.step_by_contract(optimizer, 0.05);
+    }
+    Model { norms: vec![], ..expected }.assert_same("contract", &by_contract);
 }
 
 proptest! {
@@ -195,14 +68,14 @@ proptest! {
             let middle = model.spans[model.spans.len() / 2].start;
             model.gradients[middle] = f32::NAN;
         }
-        walks_are_identical(&larc(), &model)?;
+        walks_are_identical(&larc(), &model);
         let mut model = Model::new(&table, gap, true, carried, seed);
         if nan {
             let last = model.gradients.len() - 1 - gap;
             model.gradients[last] = f32::INFINITY;
         }
-        walks_are_identical(&novograd(), &model)?;
-        walks_are_identical(&luc(), &model)?;
+        walks_are_identical(&novograd(), &model);
+        walks_are_identical(&luc(), &model);
     }
 
     #[test]
@@ -218,9 +91,12 @@ proptest! {
         let summary = expected.step(&optimizer, 0.05, Walk::Serial);
         for walk in walks() {
             let mut model = start.clone();
-            prop_assert_eq!(model.step(&optimizer, 0.05, walk), summary);
-            prop_assert!(model.bits() == expected.bits(), "{:?}", walk);
+            assert_same_summary(&model.step(&optimizer, 0.05, walk), &summary);
+            model.assert_same(&format!("{walk:?}"), &expected);
         }
+        let mut by_contract = Model { norms: vec![], ..start.clone() };
+        assert_same_summary(&by_contract.step_by_contract(&optimizer, 0.05), &summary);
+        Model { norms: vec![], ..expected.clone() }.assert_same("contract", &by_contract);
         if nan && !table[0].1.frozen {
             prop_assert_eq!(summary.applied, 0);
             prop_assert!(expected.weights == start.weights && expected.momentum == start.momentum);
@@ -349,7 +225,7 @@ fn bad_lengths_are_errors_before_the_first_write() {
         let error =
             larc().step(0.1, &layers, &mut model.weights, &model.gradients, state, &mut model.reports).unwrap_err();
         assert!(matches!(error, Error::Length { slice, .. } if slice == fault), "{error}");
-        assert!(model.bits() == before.bits(), "{fault}");
+        model.assert_same(&fault.to_string(), &before);
     }
 
     let mut model = start.clone();
@@ -360,7 +236,7 @@ fn bad_lengths_are_errors_before_the_first_write() {
     let expected = Error::LengthInLayer { layer: 1, slice: Slice::Gradients, expected: 2, found: 0 };
     assert_eq!(error, expected);
     assert_eq!(error.to_string(), "layer 1: gradients: 2 elements expected, 0 found");
-    assert!(model.bits() == start.bits());
+    model.assert_same("a layer without gradients", &start);
 }
 
 #[test]
@@ -374,7 +250,7 @@ fn bad_rates_are_errors_before_the_first_write() {
         let error =
             larc().step(lr, &layers, &mut model.weights, &model.gradients, state, &mut model.reports).unwrap_err();
         assert!(matches!(error, Error::LearningRate(_)), "{error}");
-        assert!(model.bits() == start.bits());
+        model.assert_same("a bad rate", &start);
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod contract;
 pub mod exact;
+pub mod model;
 pub mod oracle;
 pub mod settings;
 
