@@ -6,7 +6,8 @@
 /// - A step leaves the norm of the new weights, for rules that look at it (LARC, LARS, LUC): they then read the weights once
 ///   a step, not twice. Whoever changes the weights by other means must [`forget_weights`](CarriedNorms::forget_weights).
 /// - [`accumulate`](crate::accumulate) returns the sum of squares of the gradient it has just written;
-///   [`set_gradient`](CarriedNorms::set_gradient) hands it to the next step, which uses it once.
+///   [`set_gradient`](CarriedNorms::set_gradient) hands it to the next step, which uses it once, even if the
+///   layer is frozen.
 ///
 /// Results have the same bits as without.
 ///
@@ -49,6 +50,12 @@ impl CarriedNorms {
     /// Makes the norm of the weights unknown.
     pub fn forget_weights(&mut self) {
         self.weights = None;
+    }
+
+    /// Makes the norm of the gradient unknown: for a host that changes a gradient whose norm it has told, say because the step was
+    /// refused.
+    pub fn forget_gradient(&mut self) {
+        self.gradient = None;
     }
 
     /// Tells the next step the sum of squares of its gradient. Rules that look at another norm than the L2 norm ignore it.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Slice, check_length};
 use crate::kernel::join::{Join, Serial};
-use crate::optimizer::{check_rate, report};
+use crate::optimizer::{check_rate, frozen, report};
 use crate::{CarriedNorms, LayerSpan, LayerView, Layers, NonFinite, Norms, Optimizer, Outcome, Policy, Report, Rule};
 
 /// What an optimizer remembers of a model, in the caller's memory.
@@ -184,7 +184,7 @@ impl<R: Rule> Optimizer<R> {
     ) {
         match phase {
             Phase::Step => *to = self.step_checked(join, lr, view),
-            _ if view.layer.frozen => *to = Report::FROZEN,
+            _ if view.layer.frozen => *to = frozen(view),
             Phase::Measure => {
                 let norms = self.measure(join, view);
                 let outcome = if norms.are_finite() { Outcome::Applied } else { Outcome::NonFinite };

@@ -119,7 +119,7 @@ impl<R: Rule> Optimizer<R> {
     #[inline]
     pub(crate) fn step_checked<J: Join>(&self, join: J, lr: f64, view: &mut LayerView<'_, R::State>) -> Report {
         if view.layer.frozen {
-            return Report::FROZEN;
+            return frozen(view);
         }
         let norms = self.measure(join, view);
         self.update(join, lr, self.policy.clip(norms.gradient), &norms, view)
@@ -180,10 +180,7 @@ impl<R: Rule> Optimizer<R> {
             Some(carried) if needs.weights => {
                 plan.update.apply_and_sum_to(join, slices).map(|sum| carried.weights = Some(libm::sqrt(sum)))
             }
-            Some(carried) => {
-                carried.forget_weights();
-                plan.update.apply_to(join, slices)
-            }
+            Some(carried) => plan.update.apply_to(join, slices).map(|()| carried.forget_weights()),
             None => plan.update.apply_to(join, slices),
         };
         if applied.is_err() {
@@ -213,6 +210,15 @@ pub(crate) fn check_rate(lr: f64, multiplier: f64) -> Result<(), Error> {
     let rate = lr * multiplier;
     let valid = |x: f64| x >= 0.0 && x.is_finite();
     if valid(lr) && valid(multiplier) && valid(rate) { Ok(()) } else { Err(Error::LearningRate(rate)) }
+}
+
+/// Passes a frozen layer by. What is carried of its gradient is of this step, not of the next.
+#[inline]
+pub(crate) fn frozen<S>(view: &mut LayerView<'_, S>) -> Report {
+    if let Some(carried) = &mut view.norms {
+        carried.forget_gradient();
+    }
+    Report::FROZEN
 }
 
 /// The report of a layer; without a plan, of one that was left alone.

@@ -90,7 +90,7 @@ pub enum GradientNorm {
     L2,
     /// `max |gᵢ|`.
     Max,
-    /// `√(Σ (gᵢ + decay·wᵢ)²)`, each term rounded to `f32`.
+    /// `√(Σ (gᵢ + decay·wᵢ)²)`, each term rounded to `f32`; infinite if `decay` is not a finite `f32`.
     L2WithDecay(f64),
 }
 
@@ -137,6 +137,10 @@ impl Needs {
                 let sums = norm::sums_of_squares(join, Plain, [weights, gradients]);
                 let [weights, gradient] = sums.map(libm::sqrt);
                 (gradient, Some(weights))
+            }
+            // Such a sum has no norm, and zeros that pad a vector must not make NaN of it.
+            (GradientNorm::L2WithDecay(decay), needed) if !(decay as f32).is_finite() => {
+                (f64::INFINITY, needed.then(of_weights))
             }
             (GradientNorm::L2WithDecay(decay), needed) => {
                 let sums = norm::sums_of_squares(join, Decayed(decay as f32), [weights, gradients]);

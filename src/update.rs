@@ -61,7 +61,8 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        self.apply_to(Serial, Slices { weights, gradients, momentum: &mut [] })
+        update::apply(Serial, &self.without_momentum()?, Slices { weights, gradients, momentum: &mut [] });
+        Ok(())
     }
 
     /// Applies the update to (a chunk of) a layer with momentum.
@@ -87,7 +88,8 @@ impl Update {
     ) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        self.apply_to(Serial, Slices { weights, gradients, momentum })
+        update::apply(Serial, &self.with_momentum()?, Slices { weights, gradients, momentum });
+        Ok(())
     }
 
     /// Applies the update to a whole layer, with or without momentum, and returns the sum of squares of the new weights.
@@ -132,21 +134,13 @@ impl Update {
     /// [`apply`](Update::apply) or [`apply_with_momentum`](Update::apply_with_momentum) to slices that have been checked.
     #[inline]
     pub(crate) fn apply_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<(), Error> {
-        let k = self.coefficients(slices.momentum.is_empty());
-        if !k.are_finite() {
-            return Err(Error::Update);
-        }
-        update::apply(join, &k, slices);
+        update::apply(join, &self.coefficients(slices.momentum.is_empty())?, slices);
         Ok(())
     }
 
     /// [`apply_and_sum`](Update::apply_and_sum) of slices that have been checked.
     pub(crate) fn apply_and_sum_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<f64, Error> {
-        let k = self.coefficients(slices.momentum.is_empty());
-        if !k.are_finite() {
-            return Err(Error::Update);
-        }
-        Ok(update::apply_and_sum(join, &k, slices))
+        Ok(update::apply_and_sum(join, &self.coefficients(slices.momentum.is_empty())?, slices))
     }
 
     /// [`new_momentum_norm`](Update::new_momentum_norm) of slices that have been checked.
@@ -157,10 +151,7 @@ impl Update {
         gradients: &[f32],
         momentum: &[f32],
     ) -> Result<f64, Error> {
-        let mut k = self.with_momentum();
-        if !k.are_finite() {
-            return Err(Error::Update);
-        }
+        let mut k = self.with_momentum()?;
         let momentum = if momentum.is_empty() {
             k.momentum = 0.0;
             weights
@@ -173,23 +164,19 @@ impl Update {
 
     /// Replaces a gradient by `gradient·g + decay·w`, the `h` of this update.
     pub(crate) fn rescale(&self, gradients: &mut [f32], weights: &[f32]) -> Result<(), Error> {
-        let k = self.with_momentum();
-        if !k.are_finite() {
-            return Err(Error::Update);
-        }
-        update::rescale(&k, gradients, weights);
+        update::rescale(&self.with_momentum()?, gradients, weights);
         Ok(())
     }
 
-    /// The scalars in `f32` for a layer with momentum or without. They may not be finite.
+    /// The scalars in `f32` for a layer with momentum or without.
     #[inline]
-    fn coefficients(&self, without_momentum: bool) -> Coefficients {
+    fn coefficients(&self, without_momentum: bool) -> Result<Coefficients, Error> {
         if without_momentum { self.without_momentum() } else { self.with_momentum() }
     }
 
-    /// The scalars in `f32`.
+    /// The scalars in `f32`, if that has them.
     #[inline]
-    fn with_momentum(&self) -> Coefficients {
+    fn with_momentum(&self) -> Result<Coefficients, Error> {
         let size = self.gradient.abs();
         let prescale = if size > LARGE {
             PRESCALE
@@ -199,7 +186,7 @@ impl Update {
             1.0
         };
         let gradient = if prescale == 1.0 { self.gradient } else { self.gradient / prescale };
-        Coefficients {
+        let k = Coefficients {
             prescale: prescale as f32,
             gradient: gradient as f32,
             decay: self.decay as f32,
@@ -207,11 +194,12 @@ impl Update {
             rate: self.rate as f32,
             direct: self.direct as f32,
             shrink: self.shrink as f32,
-        }
+        };
+        if k.are_finite() { Ok(k) } else { Err(Error::Update) }
     }
 
     /// The scalars of the same update where `h` is the momentum: `w = w − (gradient·g + decay·w)`.
-    fn without_momentum(&self) -> Coefficients {
+    fn without_momentum(&self) -> Result<Coefficients, Error> {
         let rate = self.rate + self.direct;
         Update { gradient: rate * self.gradient, decay: rate * self.decay + self.shrink, ..Update::NONE }
             .with_momentum()

@@ -75,6 +75,14 @@ pub fn plain_update(update: &Update, w: f32, g: f32) -> f32 {
     w - u
 }
 
+/// `gradient·g + decay·w`, which replaces a gradient.
+pub fn rescaled(update: &Update, w: f32, g: f32) -> f32 {
+    let (gradient, g) = scaled(update.gradient, g);
+    let mut h = gradient * g;
+    h += update.decay as f32 * w;
+    h
+}
+
 /// A coefficient of the gradient in `f32`, and the gradient; where the coefficient is too large or too small for products
 /// that keep all their bits, a power of two passes from one to the other.
 fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
@@ -94,6 +102,7 @@ pub fn norms(needs: &Needs, w: &[f32], g: &[f32]) -> Norms {
         GradientNorm::L2 => sum_of_squares(g).sqrt(),
         GradientNorm::Max if g.iter().any(|g| g.is_nan()) => f64::NAN,
         GradientNorm::Max => f64::from(g.iter().fold(0.0_f32, |max, g| max.max(g.abs()))),
+        GradientNorm::L2WithDecay(decay) if !(decay as f32).is_finite() => f64::INFINITY,
         GradientNorm::L2WithDecay(decay) => {
             let sum: Vec<f32> = w
                 .iter()
@@ -199,9 +208,7 @@ pub fn in_range(update: &Update, with_momentum: bool) -> bool {
 /// The norm of the momentum that an update would write. Here the decay is always added, and absent momentum is 0.
 pub fn new_momentum_norm(update: &Update, w: &[f32], g: &[f32], m: &[f32]) -> f64 {
     let new = |i: usize| {
-        let (gradient, g) = scaled(update.gradient, g[i]);
-        let mut h = gradient * g;
-        h += update.decay as f32 * w[i];
+        let h = rescaled(update, w[i], g[i]);
         let (momentum, m) = if m.is_empty() { (0.0, w[i]) } else { (update.momentum as f32, m[i]) };
         let kept = momentum * m;
         kept + h

@@ -1,0 +1,174 @@
+//! Inputs of every kind. Most are such that a step goes deep, some are of any bits at all.
+
+use arbitrary::{Result, Unstructured};
+use layerwise::{
+    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, Luc, MomentNorm,
+    NonFinite, NovoGradConfig, Policy, SgdConfig, VInit, ZeroNorm,
+};
+
+/// How many elements: few, or about a number of leaves.
+pub fn len(u: &mut Unstructured) -> Result<usize> {
+    if u.ratio(7, 8)? {
+        return u.int_in_range(0..=100);
+    }
+    // More than a tile is slow, so it is rare.
+    let leaves = u.choose(&[1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 7, 16, 17])?;
+    Ok(leaves * layerwise::LEAF - 40 + u.int_in_range(0..=80)?)
+}
+
+/// Another length, now and then.
+pub fn perhaps_other_len(u: &mut Unstructured, len: usize) -> Result<usize> {
+    if u.ratio(1, 16)? { u.int_in_range(0..=len + 2) } else { Ok(len) }
+}
+
+/// Numbers of one kind, with a few strange ones among them.
+pub fn numbers(u: &mut Unstructured, len: usize) -> Result<Vec<f32>> {
+    let kind = u.int_in_range(0..=7)?;
+    let mut rng = fastrand::Rng::with_seed(u.arbitrary::<u32>()?.into());
+    let scale = 2f64.powi(u.int_in_range(-140..=120)?) as f32;
+    let mut ordinary = move || 2.0 * rng.f32() - 1.0;
+    let mut rng = fastrand::Rng::with_seed(u.arbitrary::<u16>()?.into());
+    let mut x: Vec<f32> = match kind {
+        0..=2 => (0..len).map(|_| ordinary()).collect(),
+        3 => (0..len).map(|_| scale * ordinary()).collect(),
+        4 => (0..len).map(|_| f32::from_bits(rng.u32(..0xff << 23) & !(1 << 30) | rng.u32(..2) << 31)).collect(),
+        5 => (0..len).map(|_| f32::from_bits(rng.u32(..1 << 23) | rng.u32(..2) << 31)).collect(),
+        6 => vec![[0.0, -0.0, scale, f32::MAX][u.int_in_range(0..=3)?]; len],
+        _ => {
+            let pattern: Vec<f32> = (0..u.int_in_range(1..=40)?).map(|_| u.arbitrary()).collect::<Result<_>>()?;
+            pattern.into_iter().cycle().take(len).collect()
+        }
+    };
+    if len > 0 && u.ratio(1, 4)? {
+        for _ in 0..u.int_in_range(1..=3)? {
+            x[u.choose_index(len)?] = u.arbitrary()?;
+        }
+    }
+    Ok(x)
+}
+
+/// A setting: one of these, or something of their size, or any `f64`.
+fn setting(u: &mut Unstructured, usual: &[f64]) -> Result<f64> {
+    let usual = *u.choose(usual)?;
+    Ok(match u.int_in_range(0..=15)? {
+        0 => u.arbitrary()?,
+        1 => [-1.0, f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE, 5e-324, -0.0][u.choose_index(7)?],
+        2..=5 => usual * f64::from(u.arbitrary::<u16>()?) / 32768.0,
+        6 => usual * 2f64.powi(u.int_in_range(-200..=200)?),
+        _ => usual,
+    })
+}
+
+const FRACTIONS: [f64; 5] = [0.0, 0.5, 0.9, 0.98, 0.999];
+const SMALL: [f64; 4] = [0.0, 1e-8, 1e-3, 0.1];
+
+/// A learning rate.
+pub fn rate(u: &mut Unstructured) -> Result<f64> {
+    setting(u, &[0.01, 0.1, 1.0, 10.0, 0.0])
+}
+
+pub fn layer(u: &mut Unstructured) -> Result<Layer> {
+    let rate = if u.ratio(3, 4)? { 1.0 } else { setting(u, &[0.5, 1.0, 0.0])? };
+    Ok(Layer { adapt: u.ratio(7, 8)?, decay: u.ratio(7, 8)?, rate, frozen: u.ratio(1, 16)? })
+}
+
+pub fn policy(u: &mut Unstructured) -> Result<Policy> {
+    if u.ratio(2, 3)? {
+        return Ok(Policy::DEFAULT);
+    }
+    let non_finite = if u.arbitrary()? { NonFinite::SkipStep } else { NonFinite::SkipLayer };
+    let clip_norm = if u.arbitrary()? { Some(setting(u, &[1.0, 0.01])?) } else { None };
+    Ok(Policy { non_finite, clip_norm })
+}
+
+pub fn larc(u: &mut Unstructured) -> Result<LarcConfig> {
+    Ok(LarcConfig {
+        mode: if u.ratio(2, 3)? { LarcMode::Clip } else { LarcMode::Scale },
+        eta: setting(u, &[0.002, 0.02, 0.001])?,
+        eps: setting(u, &SMALL)?,
+        min_update: setting(u, &SMALL)?,
+        min_norm: if u.ratio(3, 4)? { 0.0 } else { setting(u, &SMALL)? },
+        zero_norm: *u.choose(&[
+            ZeroNorm::PlainStep,
+            ZeroNorm::PlainStepWithoutDecay,
+            ZeroNorm::PlainStepUnlessDecaying,
+            ZeroNorm::Formula,
+        ])?,
+        decay_in_ratio: *u.choose(&[DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum])?,
+        only_with_decay: u.arbitrary()?,
+    })
+}
+
+pub fn sgd(u: &mut Unstructured) -> Result<SgdConfig> {
+    let larc = if u.ratio(3, 4)? { Some(larc(u)?) } else { None };
+    Ok(SgdConfig {
+        momentum: setting(u, &FRACTIONS)?,
+        dampening: if u.arbitrary()? { 0.0 } else { setting(u, &FRACTIONS)? },
+        dampen_first_step: u.arbitrary()?,
+        nesterov: u.arbitrary()?,
+        weight_decay: setting(u, &SMALL)?,
+        rate_in_momentum: u.arbitrary()?,
+        maximize: u.arbitrary()?,
+        larc: larc.and_then(|larc| Larc::new(larc).ok()),
+    })
+}
+
+pub fn novograd(u: &mut Unstructured) -> Result<NovoGradConfig> {
+    let max_rate = setting(u, &[1.0, 0.1])?;
+    let luc = Luc { trust: setting(u, &[0.001, 0.1])?, eps: setting(u, &SMALL)?, freezes_zeros: u.arbitrary()? };
+    Ok(NovoGradConfig {
+        beta1: setting(u, &FRACTIONS)?,
+        beta2: setting(u, &FRACTIONS)?,
+        eps: setting(u, &SMALL)?,
+        eps_root: if u.ratio(3, 4)? { 0.0 } else { setting(u, &SMALL)? },
+        weight_decay: setting(u, &SMALL)?,
+        decay_mode: *u.choose(&[
+            DecayMode::Coupled,
+            DecayMode::Decoupled,
+            DecayMode::Corrected { max_rate },
+            DecayMode::Fixed,
+        ])?,
+        v_init: *u.choose(&[VInit::WhileZero, VInit::FirstStep, VInit::Zero])?,
+        gradient_averaging: *u.choose(&[
+            GradientAveraging::Off,
+            GradientAveraging::On,
+            GradientAveraging::AfterFirstStep,
+        ])?,
+        amsgrad: u.arbitrary()?,
+        luc: u.ratio(1, 4)?.then_some(luc),
+        bias_correction: *u.choose(&[BiasCorrection::Off, BiasCorrection::Moments, BiasCorrection::StepSize])?,
+        norm: if u.ratio(7, 8)? { MomentNorm::L2 } else { MomentNorm::Max },
+        raw_momentum: u.ratio(1, 4)?,
+        rate_in_momentum: u.ratio(1, 4)?,
+        maximize: u.ratio(1, 4)?,
+    })
+}
+
+/// Any scalars of an update.
+pub fn update(u: &mut Unstructured) -> Result<layerwise::Update> {
+    let mut scalar = || setting(u, &[0.0, 1.0, 0.9, -0.1, 0.01]);
+    Ok(layerwise::Update {
+        gradient: scalar()?,
+        decay: scalar()?,
+        momentum: scalar()?,
+        rate: scalar()?,
+        direct: scalar()?,
+        shrink: scalar()?,
+    })
+}
+
+/// Where an array is cut into pieces, ends included.
+pub fn cuts(u: &mut Unstructured, len: usize) -> Result<Vec<usize>> {
+    let mut cuts = vec![0, len];
+    for _ in 0..u.int_in_range(0..=8)? {
+        cuts.push(u.int_in_range(0..=len)?);
+    }
+    cuts.sort_unstable();
+    Ok(cuts)
+}
+
+/// Where three arrays begin, in elements behind a cache line: often alike.
+pub fn offsets(u: &mut Unstructured) -> Result<[usize; 3]> {
+    let first = u.int_in_range(0..=15)?;
+    if u.arbitrary()? { Ok([first; 3]) } else { Ok([first, u.int_in_range(0..=15)?, u.int_in_range(0..=15)?]) }
+}

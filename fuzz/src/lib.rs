@@ -1,0 +1,42 @@
+//! What fuzzing does with an input. Each target turns bytes into calls, right ones and wrong ones, and asks the oracle that the
+//! tests ask.
+
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
+
+mod bytes;
+mod input;
+mod layer;
+mod models;
+mod norms;
+mod pieces;
+mod settings;
+
+pub use bytes::bytes;
+pub use layer::{novograd, sgd};
+pub use models::{models, parallel};
+pub use norms::norms;
+pub use pieces::pieces;
+pub use settings::settings;
+
+use arbitrary::Unstructured;
+
+/// What a target does with its input; an error if the input ends too early.
+pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("norms", norms),
+    ("sgd", sgd),
+    ("novograd", novograd),
+    ("models", models),
+    ("parallel", parallel),
+    ("pieces", pieces),
+    ("bytes", bytes),
+    ("settings", settings),
+];
+
+/// Runs a target. What it checks it asserts.
+pub fn run(target: Target, data: &[u8]) {
+    let _ = target(&mut Unstructured::new(data));
+}
