@@ -8,11 +8,11 @@ use layerwise::{
 
 /// How many elements: few, or about a number of leaves.
 pub fn len(u: &mut Unstructured) -> Result<usize> {
-    if u.ratio(7, 8)? {
+    if u.ratio(15, 16)? {
         return u.int_in_range(0..=100);
     }
     // More than a tile is slow, so it is rare.
-    let leaves = u.choose(&[1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 7, 16, 17])?;
+    let leaves = u.choose(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 17])?;
     Ok(leaves * layerwise::LEAF - 40 + u.int_in_range(0..=80)?)
 }
 

@@ -28,7 +28,7 @@ pub struct Memory {
     /// proportion to it.
     pub weight_sizes: Vec<f64>,
     pub momentum_sizes: Vec<f64>,
-    /// What was taken of the momentum in the last step.
+    /// The largest factor between a weight and what was added to its momentum in the last step.
     pub rate: f64,
 }
 
@@ -62,10 +62,7 @@ impl Memory {
 }
 
 pub fn l2_norm(x: &[f64]) -> f64 {
-    // Sorted by size, so that the sum itself is as good as f64 can be.
-    let mut squares: Vec<f64> = x.iter().map(|x| x * x).collect();
-    squares.sort_by(f64::total_cmp);
-    squares.iter().sum::<f64>().sqrt()
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 pub fn max_norm(x: &[f64]) -> f64 {
@@ -123,7 +120,7 @@ pub fn sgd(config: &SgdConfig, layer: &Layer, lr: f64, gradients: &[f64], memory
         (w + sign * rate_out * step, m)
     };
     memory.update(&gradients, |w, m, g| step(w, m, g, -1.0), |w, m, g| step(w, m, g, 1.0));
-    memory.rate = rate_out;
+    memory.rate = rate_out / (1.0 - dampening);
     factor
 }
 
