@@ -11,6 +11,18 @@ pub mod numeric_contract {
     use crate::{CarriedNorms, LEAF, Update};
 }
 
+#[doc = include_str!("../docs/unsafe_code.md")]
+pub mod unsafe_code {
+    #[cfg(doc)]
+    use crate::floats;
+}
+
+#[doc = include_str!("../docs/bad_input.md")]
+pub mod bad_input {
+    #[cfg(doc)]
+    use crate::{BytesError, ConfigError, Error, LayersError, NonFinite, Outcome, Report, Update};
+}
+
 mod accumulate;
 mod bytes;
 mod carried;

@@ -3,8 +3,8 @@
 mod reference;
 
 use layerwise::{
-    ConfigError, DecayMode, Error, Larc, LarcConfig, LarcMode, Layer, LayerView, Luc, Norms, NovoGrad, NovoGradConfig,
-    NovoGradState, Outcome, Sgd, SgdConfig, SgdState, Slice, Update, ZeroNorm, l2_norm,
+    Larc, LarcConfig, LarcMode, Layer, LayerView, Luc, Norms, NovoGrad, NovoGradConfig, NovoGradState, Outcome, Sgd,
+    SgdConfig, SgdState, ZeroNorm, l2_norm,
 };
 use reference::Memory;
 
@@ -179,62 +179,6 @@ fn layer_switches_exempt_a_layer() {
     assert_eq!(step(Layer::PLAIN), (0.75, false, true));
     assert_eq!(step(Layer { rate: 2.0, ..Layer::PLAIN }), (0.5, false, true));
     assert_eq!(step(Layer { rate: 0.0, ..Layer::DEFAULT }).0, 1.0);
-}
-
-#[test]
-fn slices_of_wrong_lengths_are_named() {
-    let sgd = Sgd::new(SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT }).unwrap();
-    let mut state = SgdState::default();
-    let length = |slice, expected, found| Err(Error::Length { slice, expected, found });
-    let step = |state: &mut SgdState, w: usize, g: usize, m: usize| {
-        sgd.step_layer(0.1, &mut vec![0.0; w], &vec![0.0; g], &mut vec![0.0; m], state).map(|_| ())
-    };
-    assert_eq!(step(&mut state, 3, 2, 3), length(Slice::Gradients, 3, 2));
-    assert_eq!(step(&mut state, 3, 3, 0), length(Slice::Momentum, 3, 0));
-    let plain = Sgd::new(SgdConfig::DEFAULT).unwrap();
-    let result = plain.step_layer(0.1, &mut [0.0], &[0.0], &mut [0.0], &mut state).map(|_| ());
-    assert_eq!(result, length(Slice::Momentum, 0, 1));
-    assert_eq!(Update::NONE.apply(&mut [0.0], &[]), length(Slice::Gradients, 1, 0));
-    let shown = Error::Length { slice: Slice::Momentum, expected: 3, found: 0 }.to_string();
-    assert_eq!(shown, "momentum: 3 elements expected, 0 found");
-}
-
-#[test]
-fn settings_outside_their_range_are_named() {
-    let name = |result: Result<(), ConfigError>| result.map_err(|error| error.setting);
-    let larc = |config: LarcConfig| name(Larc::new(config).map(|_| ()));
-    let base = LarcConfig::DEFAULT;
-    for bad in [-1.0, f64::NAN, f64::INFINITY] {
-        assert_eq!(larc(LarcConfig { eta: bad, ..base }), Err("eta"));
-        assert_eq!(larc(LarcConfig { eps: bad, ..base }), Err("eps"));
-        assert_eq!(larc(LarcConfig { min_update: bad, ..base }), Err("min_update"));
-        assert_eq!(larc(LarcConfig { min_norm: bad, ..base }), Err("min_norm"));
-    }
-    assert_eq!(larc(LarcConfig { eta: 0.0, ..base }), Err("eta"));
-    assert_eq!(larc(LarcConfig { eps: 0.0, zero_norm: ZeroNorm::Formula, ..base }), Err("eps"));
-
-    let sgd = |config: SgdConfig| name(Sgd::new(config).map(|_| ()));
-    let base = SgdConfig::DEFAULT;
-    for bad in [-0.1, 1.0, f64::NAN] {
-        assert_eq!(sgd(SgdConfig { momentum: bad, ..base }), Err("momentum"));
-        assert_eq!(sgd(SgdConfig { dampening: bad, ..base }), Err("dampening"));
-    }
-    assert_eq!(sgd(SgdConfig { weight_decay: -1.0, ..base }), Err("weight_decay"));
-
-    let novograd = |config: NovoGradConfig| name(NovoGrad::new(config).map(|_| ()));
-    let base = NovoGradConfig::DEFAULT;
-    for bad in [-0.1, 1.0, f64::NAN] {
-        assert_eq!(novograd(NovoGradConfig { beta1: bad, ..base }), Err("beta1"));
-        assert_eq!(novograd(NovoGradConfig { beta2: bad, ..base }), Err("beta2"));
-    }
-    assert_eq!(novograd(NovoGradConfig { eps: -1.0, ..base }), Err("eps"));
-    assert_eq!(novograd(NovoGradConfig { eps_root: f64::INFINITY, ..base }), Err("eps_root"));
-    assert_eq!(novograd(NovoGradConfig { weight_decay: f64::NAN, ..base }), Err("weight_decay"));
-    let corrected = DecayMode::Corrected { max_rate: 0.0 };
-    assert_eq!(novograd(NovoGradConfig { decay_mode: corrected, ..base }), Err("max_rate"));
-    let luc = |luc| novograd(NovoGradConfig { luc: Some(luc), ..base });
-    assert_eq!(luc(Luc { trust: 0.0, ..Luc::DEFAULT }), Err("trust"));
-    assert_eq!(luc(Luc { eps: -1.0, ..Luc::DEFAULT }), Err("eps"));
 }
 
 #[test]
