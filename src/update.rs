@@ -61,7 +61,7 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        update::apply(Serial, &self.without_momentum()?, Slices { weights, gradients, momentum: &mut [] });
+        update::apply(Serial, &self.without_momentum().in_f32()?, Slices { weights, gradients, momentum: &mut [] });
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl Update {
     ) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        update::apply(Serial, &self.with_momentum()?, Slices { weights, gradients, momentum });
+        update::apply(Serial, &self.in_f32()?, Slices { weights, gradients, momentum });
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Update {
         gradients: &[f32],
         momentum: &[f32],
     ) -> Result<f64, Error> {
-        let mut k = self.with_momentum()?;
+        let mut k = self.in_f32()?;
         let momentum = if momentum.is_empty() {
             k.momentum = 0.0;
             weights
@@ -164,31 +164,31 @@ impl Update {
 
     /// Replaces a gradient by `gradient·g + decay·w`, the `h` of this update.
     pub(crate) fn rescale(&self, gradients: &mut [f32], weights: &[f32]) -> Result<(), Error> {
-        update::rescale(&self.with_momentum()?, gradients, weights);
+        update::rescale(&self.in_f32()?, gradients, weights);
         Ok(())
     }
 
     /// The scalars in `f32` for a layer with momentum or without.
     #[inline]
     fn coefficients(&self, without_momentum: bool) -> Result<Coefficients, Error> {
-        if without_momentum { self.without_momentum() } else { self.with_momentum() }
+        if without_momentum { self.without_momentum() } else { *self }.in_f32()
     }
 
     /// The scalars in `f32`, if that has them.
     #[inline]
-    fn with_momentum(&self) -> Result<Coefficients, Error> {
-        let size = self.gradient.abs();
-        let prescale = if size > LARGE {
-            PRESCALE
-        } else if size < 1.0 / LARGE && size > 0.0 {
-            1.0 / PRESCALE
+    fn in_f32(&self) -> Result<Coefficients, Error> {
+        // As bits, which order as the numbers do, for a processor without f64.
+        let size = self.gradient.abs().to_bits();
+        let (prescale, inverse) = if size > LARGE.to_bits() {
+            (PRESCALE, 1.0 / PRESCALE)
+        } else if size < (1.0 / LARGE).to_bits() && size != 0 {
+            (1.0 / PRESCALE, PRESCALE)
         } else {
-            1.0
+            (1.0, 1.0)
         };
-        let gradient = if prescale == 1.0 { self.gradient } else { self.gradient / prescale };
         let k = Coefficients {
             prescale: prescale as f32,
-            gradient: gradient as f32,
+            gradient: (self.gradient * inverse) as f32,
             decay: self.decay as f32,
             momentum: self.momentum as f32,
             rate: self.rate as f32,
@@ -198,10 +198,10 @@ impl Update {
         if k.are_finite() { Ok(k) } else { Err(Error::Update) }
     }
 
-    /// The scalars of the same update where `h` is the momentum: `w = w − (gradient·g + decay·w)`.
-    fn without_momentum(&self) -> Result<Coefficients, Error> {
+    /// The same update where `h` is the momentum: `w = w − (gradient·g + decay·w)`.
+    #[inline]
+    fn without_momentum(&self) -> Update {
         let rate = self.rate + self.direct;
         Update { gradient: rate * self.gradient, decay: rate * self.decay + self.shrink, ..Update::NONE }
-            .with_momentum()
     }
 }

@@ -27,4 +27,8 @@ fn main() {
     println!("cargo:rustc-link-arg=-Tlink.x");
     println!("cargo:rerun-if-env-changed=MACHINE");
     println!("cargo:rerun-if-changed=memory");
+    println!("cargo:rerun-if-changed=sgd.c");
+    if env::var_os("CARGO_FEATURE_C").is_some() {
+        cc::Build::new().compiler("clang").file("sgd.c").compile("sgd");
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Threads;
 
 #[cfg(feature = "rayon")]
 impl Join for Threads {
-    const GRAIN: usize = 4 * super::norm::TILE;
+    const GRAIN: usize = 64 * super::norm::LEAF;
 
     fn join<A: Send, B: Send>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
         rayon::join(a, b)

@@ -5,6 +5,7 @@
 
 pub(crate) mod join;
 pub(crate) mod norm;
+mod scalar;
 pub(crate) mod update;
 
 /// Copies as many elements as both slices have.

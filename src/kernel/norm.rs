@@ -10,7 +10,8 @@
 //!    that is smaller than the whole.
 
 use super::join::{Join, Serial};
-use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
+use super::scalar;
+use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
 pub(crate) const LEAF: usize = 1024;
@@ -25,8 +26,9 @@ pub(crate) const VECTORS: usize = 2;
 /// 0.116. Sixteen lanes wait for the latency of the additions, sixty-four spill.
 pub(crate) const LANES: usize = VECTORS * WIDTH;
 
-/// Leaves that one kernel call sums; a power of two, so that a tile is a subtree.
-pub(crate) const TILE_LEAVES: usize = 16;
+/// Leaves that one kernel call sums; a power of two, so that a tile is a subtree. Without vectors there is little to gain from
+/// more than one, and memory for their sums is dear.
+pub(crate) const TILE_LEAVES: usize = if SCALAR { 1 } else { 16 };
 
 /// Elements that one kernel call reads of each array.
 pub(crate) const TILE: usize = TILE_LEAVES * LEAF;
@@ -40,6 +42,10 @@ const UP: f32 = f32::from_bits((127 + 96) << 23);
 
 /// Scale for a leaf whose sum overflowed: no sum of 1024 squares of scaled `f32` overflows.
 const DOWN: f32 = f32::from_bits((127 - 70) << 23);
+
+/// What takes the scales out of a sum of squares.
+const UNSCALE_UP: f64 = 1.0 / (UP as f64 * UP as f64);
+const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 
 /// What is squared and summed: `P` arrays are read, `K` terms are made of each element.
 pub(crate) trait Terms<const P: usize, const K: usize>: Copy + Send + Sync {
@@ -83,11 +89,25 @@ pub(crate) fn sums_of_squares<J: Join, T: Terms<P, K>, const P: usize, const K: 
     terms: T,
     parts: [&[f32]; P],
 ) -> [f64; K] {
+    if SCALAR && T::PLAIN && P > 1 {
+        // One array after the other takes no longer there, and needs no code of its own.
+        let mut sums = [0.0; K];
+        for (sum, part) in sums.iter_mut().zip(parts) {
+            [*sum] = sums_of_squares(join, Plain, [part]);
+        }
+        return sums;
+    }
     let len = parts.first().map_or(0, |part| part.len());
     if len <= LEAF {
-        return simd::dispatch(Leaf { terms, parts });
+        return if SCALAR { leaf_apart(terms, parts) } else { simd::dispatch(Leaf { terms, parts }) };
     }
     tree(join, terms, parts, len)
+}
+
+/// A leaf in a function of its own, which keeps the frames of the recursion small.
+#[inline(never)]
+fn leaf_apart<T: Terms<P, K>, const P: usize, const K: usize>(terms: T, parts: [&[f32]; P]) -> [f64; K] {
+    simd::dispatch(Leaf { terms, parts })
 }
 
 /// The same for more than a leaf.
@@ -97,7 +117,7 @@ fn tree<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
     parts: [&[f32]; P],
     len: usize,
 ) -> [f64; K] {
-    if len <= TILE {
+    if TILE > LEAF && len <= TILE {
         return simd::dispatch(Tile { terms, parts });
     }
     let (mut left, mut right) = (parts, parts);
@@ -117,8 +137,9 @@ fn tree<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
 }
 
 /// Where a node of more than one tile splits: at the largest power of two of tiles that is smaller than the whole.
-pub(crate) const fn left_len(len: usize) -> usize {
-    TILE << ((len - 1) / TILE).ilog2()
+/// (A node of one tile has nothing to split; whoever asked would get a tile, and no panic.)
+pub(crate) fn left_len(len: usize) -> usize {
+    TILE << (len.saturating_sub(1) / TILE).checked_ilog2().unwrap_or(0)
 }
 
 /// One kernel call for a small array: at most [`LEAF`] elements.
@@ -243,10 +264,9 @@ fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     for (k, (rescued, sum)) in rescued.iter_mut().zip(sums).enumerate() {
         let small = sum < SMALL;
         if small || !sum.is_finite() {
-            let scale = if small { UP } else { DOWN };
-            let unscale = 1.0 / f64::from(scale);
+            let (scale, unscale) = if small { (UP, UNSCALE_UP) } else { (DOWN, UNSCALE_DOWN) };
             let scaled = squares(lanes, terms, leaf, Some(scale)).get(k).copied().unwrap_or(f32::NAN);
-            *rescued = f64::from(scaled) * (unscale * unscale);
+            *rescued = f64::from(scaled) * unscale;
         }
     }
     rescued
@@ -273,11 +293,11 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
 ) -> [f32; K] {
     if SCALAR {
         if !T::PLAIN || scale.is_some() {
-            return squares_of_terms_one_by_one(terms, leaf, scale);
+            return scalar::squares_of_terms(terms, leaf, scale);
         }
         let mut sums = [0.0; K];
         for (sum, part) in sums.iter_mut().zip(leaf) {
-            *sum = squares_one_by_one(part);
+            *sum = scalar::squares(part);
         }
         return sums;
     }
@@ -308,53 +328,6 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         *folded = lanes.fold(lanes.add(a, b));
     }
     folded
-}
-
-/// The sum of squares of one leaf, for machines without vectors: the lanes are in memory, and eight of them at a time in
-/// registers while the leaf goes by. (Thirty-two do not fit beside anything else, and loops over arrays are not unrolled where
-/// the compiler is asked for small code.)
-fn squares_one_by_one(leaf: &[f32]) -> f32 {
-    const BLOCK: usize = 8;
-    let mut lanes = [0.0; LANES];
-    let (groups, tail) = leaf.as_chunks::<LANES>();
-    for (i, lanes) in lanes.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0.0; BLOCK];
-        for group in groups {
-            let Some(&[s, t, u, v, w, x, y, z]) = group.as_chunks::<BLOCK>().0.get(i) else { break };
-            a += s * s;
-            b += t * t;
-            c += u * u;
-            d += v * v;
-            e += w * w;
-            f += x * x;
-            g += y * y;
-            h += z * z;
-        }
-        *lanes = [a, b, c, d, e, f, g, h];
-    }
-    for (lane, x) in lanes.iter_mut().zip(tail) {
-        *lane += x * x;
-    }
-    simd::fold_by_halves(lanes)
-}
-
-/// The same of any terms and scale, where speed matters less than size: most often this is a leaf that is summed again.
-fn squares_of_terms_one_by_one<T: Terms<P, K>, const P: usize, const K: usize>(
-    terms: T,
-    leaf: [&[f32]; P],
-    scale: Option<f32>,
-) -> [f32; K] {
-    let mut lanes = [[0.0; LANES]; K];
-    for i in 0..leaf.first().map_or(0, |part| part.len()) {
-        let parts = leaf.map(|part| part.get(i).copied().unwrap_or(0.0));
-        for (lanes, term) in lanes.iter_mut().zip(terms.terms(One, parts)) {
-            let term = scale.map_or(term, |scale| term * scale);
-            if let Some(lane) = lanes.get_mut(i % LANES) {
-                *lane += term * term;
-            }
-        }
-    }
-    lanes.map(simd::fold_by_halves)
 }
 
 /// Adds the squares of one group to the lanes' sums.

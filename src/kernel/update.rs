@@ -65,8 +65,8 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// Elements that are scaled at a time where `prescale` is not 1.
-const BLOCK: usize = 4 * WIDTH;
+/// Elements that are scaled at a time where `prescale` is not 1. They are on the stack.
+const BLOCK: usize = if SCALAR { WIDTH } else { 4 * WIDTH };
 
 /// Updates weights and momentum.
 #[inline]
@@ -149,34 +149,45 @@ pub(crate) fn rescale(k: &Coefficients, gradients: &mut [f32], weights: &[f32]) 
     simd::dispatch(Zip { map: Rescale(k), to: gradients, from: weights });
 }
 
+/// The new weights and momentum of old weights, gradients and momentum, with or without the terms of `decay`, and of `direct` and
+/// `shrink`.
+#[inline(always)]
+fn with_momentum<A: Arithmetic>(
+    k: &Coefficients,
+    decay: bool,
+    extra: bool,
+    a: A,
+    [w, g, m]: [A::Vector; 3],
+) -> [A::Vector; 2] {
+    let mut h = a.mul(a.splat(k.gradient), g);
+    if decay {
+        h = a.add(h, a.mul(a.splat(k.decay), w));
+    }
+    let m = a.add(a.mul(a.splat(k.momentum), m), h);
+    let mut u = a.mul(a.splat(k.rate), m);
+    if extra {
+        u = a.add(u, a.mul(a.splat(k.direct), h));
+        u = a.add(u, a.mul(a.splat(k.shrink), w));
+    }
+    [a.sub(w, u), m]
+}
+
+/// The new weights of old weights and gradients, with or without the term of `decay`.
+#[inline(always)]
+fn without_momentum<A: Arithmetic>(k: &Coefficients, decay: bool, a: A, [w, g]: [A::Vector; 2]) -> A::Vector {
+    let mut u = a.mul(a.splat(k.gradient), g);
+    if decay {
+        u = a.add(u, a.mul(a.splat(k.decay), w));
+    }
+    a.sub(w, u)
+}
+
 struct Momentum<'a, const DECAY: bool, const EXTRA: bool, const SUM: bool> {
     k: &'a Coefficients,
     slices: Slices<'a>,
 }
 
 impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, EXTRA, SUM> {
-    /// The new weights and momentum.
-    #[inline(always)]
-    fn formula<A: Arithmetic>(
-        k: &Coefficients,
-        a: A,
-        w: A::Vector,
-        g: A::Vector,
-        m: A::Vector,
-    ) -> (A::Vector, A::Vector) {
-        let mut h = a.mul(a.splat(k.gradient), g);
-        if DECAY {
-            h = a.add(h, a.mul(a.splat(k.decay), w));
-        }
-        let m = a.add(a.mul(a.splat(k.momentum), m), h);
-        let mut u = a.mul(a.splat(k.rate), m);
-        if EXTRA {
-            u = a.add(u, a.mul(a.splat(k.direct), h));
-            u = a.add(u, a.mul(a.splat(k.shrink), w));
-        }
-        (a.sub(w, u), m)
-    }
-
     /// Updates one vector and returns the new weights.
     #[inline(always)]
     fn vector<L: Lanes>(
@@ -186,7 +197,8 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         gradients: &[f32; WIDTH],
         momentum: &mut [f32; WIDTH],
     ) -> L::Vector {
-        let (w, m) = Self::formula(k, lanes, lanes.load(weights), lanes.load(gradients), lanes.load(momentum));
+        let vectors = [lanes.load(weights), lanes.load(gradients), lanes.load(momentum)];
+        let [w, m] = with_momentum(k, DECAY, EXTRA, lanes, vectors);
         lanes.store(m, momentum);
         lanes.store(w, weights);
         w
@@ -217,7 +229,7 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         if SCALAR {
             let Slices { weights, gradients, momentum } = slices;
             for ((w, g), m) in weights.iter_mut().zip(gradients).zip(momentum) {
-                (*w, *m) = Self::formula(k, One, *w, *g, *m);
+                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, *g, *m]);
             }
             return;
         }
@@ -303,11 +315,7 @@ struct Subtract<'a, const DECAY: bool>(&'a Coefficients);
 impl<const DECAY: bool> Map for Subtract<'_, DECAY> {
     #[inline(always)]
     fn map<A: Arithmetic>(&self, lanes: A, weights: A::Vector, gradients: A::Vector) -> A::Vector {
-        let mut u = lanes.mul(lanes.splat(self.0.gradient), gradients);
-        if DECAY {
-            u = lanes.add(u, lanes.mul(lanes.splat(self.0.decay), weights));
-        }
-        lanes.sub(weights, u)
+        without_momentum(self.0, DECAY, lanes, [weights, gradients])
     }
 }
 

@@ -7,7 +7,9 @@
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
 use core::hint::black_box;
-use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
+use layerwise::{
+    LarcConfig, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Report, Sgd, SgdConfig, SgdState, l2_norm,
+};
 use layerwise_cortex_m::{larc, novograd};
 use semihosting::{println, process};
 
@@ -22,6 +24,10 @@ struct Arrays {
 static mut ARRAYS: Arrays = Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [0.0; LEN] };
 
 const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
+const SGD: Sgd = match Sgd::new(SgdConfig::DEFAULT) {
+    Ok(sgd) => sgd,
+    Err(_) => panic!("settings out of range"),
+};
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 
 /// What everybody writes.
@@ -47,6 +53,27 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32)
         *w -= lr * *m;
     }
 }
+
+#[cfg(feature = "c")]
+unsafe extern "C" {
+    fn c_sgd(lr: f32, len: u32, weights: *mut f32, gradients: *const f32);
+    fn c_sgd_momentum(lr: f32, momentum: f32, len: u32, weights: *mut f32, gradients: *const f32, velocity: *mut f32);
+}
+
+/// Gradient descent written in C.
+#[cfg(feature = "c")]
+fn count_c(w: &mut [f32], g: &[f32], m: &mut [f32]) {
+    let (len, lr) = (w.len() as u32, black_box(1e-3));
+    // SAFETY: all three are as long as the weights.
+    count("SGD, C", w.len(), || unsafe { c_sgd(lr, len, w.as_mut_ptr(), g.as_ptr()) });
+    // SAFETY: as above.
+    count("SGD with momentum, C", w.len(), || unsafe {
+        c_sgd_momentum(lr, 0.9, len, w.as_mut_ptr(), g.as_ptr(), m.as_mut_ptr());
+    });
+}
+
+#[cfg(not(feature = "c"))]
+fn count_c(_: &mut [f32], _: &[f32], _: &mut [f32]) {}
 
 /// A counter of instructions.
 #[cfg(target_arch = "arm")]
@@ -123,12 +150,14 @@ fn main() -> ! {
     counter::start();
     // SAFETY: this function runs once, and nothing else knows the arrays.
     let Arrays { weights, gradients, momentum } = unsafe { &mut *&raw mut ARRAYS };
-    let (larc, novograd) = black_box((LARC, NOVOGRAD));
+    let (larc, novograd, sgd) = black_box((LARC, NOVOGRAD, SGD));
     for len in [16, LEN] {
         let (w, g, m) = (&mut weights[..len], &gradients[..len], &mut momentum[..len]);
+        count_c(w, g, m);
         let (mut v, mut sgd_state, mut state) = (0.0, SgdState::default(), NovoGradState::default());
         count("norm, naive", len, || _ = black_box(naive_norm(black_box(g))));
         count("norm", len, || _ = black_box(l2_norm(black_box(g))));
+        count("SGD", len, || _ = black_box(sgd.step_layer(1e-3, w, g, &mut [], &mut sgd_state)));
         count("LARC, naive", len, || naive_larc(black_box(1e-3), w, g, m));
         count("LARC", len, || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut sgd_state)));
         count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
@@ -137,5 +166,11 @@ fn main() -> ! {
     let (w, g, m) = (&mut weights[..], &gradients[..], &mut momentum[..]);
     stack("LARC", || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut SgdState::default())));
     stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut NovoGradState::default())));
+    println!(
+        "state, bytes for a layer of LARC, of NovoGrad\t\t{}, {}",
+        size_of::<SgdState>(),
+        size_of::<NovoGradState>()
+    );
+    println!("table, bytes for a layer; report\t\t{}, {}", size_of::<LayerSpan>(), size_of::<Report>());
     process::exit(0)
 }

@@ -10,7 +10,8 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 use layerwise::{
     CarriedNorms, Larc, LarcConfig, Layer, LayerSpan, LayerView, Layers, ModelState, NovoGrad, NovoGradConfig,
-    Optimizer, Policy, Report, Rule, Sgd, SgdConfig, Update, accumulate, fold_leaf_sums, l2_norm, l2_norms, leaf_sums,
+    Optimizer, Policy, Report, Rule, Sgd, SgdConfig, Update, accumulate, floats, floats_mut, fold_leaf_sums, l2_norm,
+    l2_norms, leaf_sums,
     lecun_rate, max_norm, sum_of_squares,
 };
 
@@ -52,10 +53,13 @@ fn steps<R: Rule>(optimizer: &Optimizer<R>, [a, b, c]: [&mut [f32]; 3]) {
 fn main() -> ! {
     let [mut a, mut b, mut c] = [[0.0_f32; 100]; 3];
     let mut sums = [0.0_f64; 4];
+    let mut bytes = [0_u8; 101];
     let [a, b, c] = [unknown(&mut a), unknown(&mut b), unknown(&mut c)];
     _ = black_box((l2_norm(a), l2_norms(a, b), max_norm(a), sum_of_squares(a), lecun_rate(black_box(9))));
     _ = black_box((leaf_sums(a, unknown(&mut sums)), accumulate(a, b, black_box(1.0))));
     _ = black_box(fold_leaf_sums(unknown(&mut sums)));
+    let bytes = unknown(&mut bytes);
+    _ = black_box((floats(bytes).map(l2_norm), floats_mut(bytes).map(|x| l2_norm(x))));
     let update = black_box(Update::NONE);
     _ = black_box((update.apply(a, b), update.apply_with_momentum(a, b, c)));
     _ = black_box((update.apply_and_sum(a, b, c), update.new_momentum_norm(a, b, c)));

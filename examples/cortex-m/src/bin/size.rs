@@ -24,9 +24,9 @@ const RULE: [u8; 3] = match option_env!("RULE") {
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let [mut w, mut g, mut m] = black_box([[0.5_f32; 8]; 3]);
-    let len = black_box(8_usize);
-    let (Some(w), Some(g), Some(m)) = (w.get_mut(..len), g.get_mut(..len), m.get_mut(..len)) else { loop {} };
+    // Slices of any length, as far as the compiler knows.
+    let [mut w, mut g, mut m] = [[0.5_f32; 8]; 3];
+    let [w, g, m] = [black_box(&mut w[..]), black_box(&mut g[..]), black_box(&mut m[..])];
     match &RULE {
         b"lar" => _ = black_box(LARC.step_layer(black_box(0.1), w, g, m, black_box(&mut SgdState::default()))),
         b"nov" => {
