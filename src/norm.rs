@@ -1,7 +1,8 @@
 //! Norms of flat slices.
 //!
-//! They are accurate (relative error far below 10⁻⁶ at any length), never overflow or underflow, and have the same bits
-//! on every machine. Only a NaN or an infinity in the data makes one non-finite.
+//! They are accurate at any length: at most 37 roundings of `f32` enter a sum, so the relative error of a norm is below
+//! 1.2·10⁻⁶ whatever the data, and 10⁻⁷ or less on data that are not made to be bad. They never overflow or underflow, and
+//! have the same bits on every machine. Only a NaN or an infinity in the data makes one non-finite.
 
 use crate::error::{Error, Slice, check_length};
 use crate::kernel::join::Serial;

@@ -186,7 +186,7 @@ impl Host<SgdState> {
             return Ok(report);
         }
         let factor = super::sgd(config, &layer, lr, &gradients, &mut memory);
-        assert!((report.factor - factor).abs() <= 1e-6 * factor, "factor {} instead of {factor}", report.factor);
+        assert!((report.factor - factor).abs() <= 3e-6 * factor, "factor {} instead of {factor}", report.factor);
         self.assert_close(&memory, &gradients);
         Ok(report)
     }
@@ -228,7 +228,7 @@ impl Host<NovoGradState> {
 }
 
 impl<S> Host<S> {
-    /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: a few units in the last place of the
+    /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be off, of the
     /// sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸ costs a few more.)
     fn assert_close(&self, memory: &Memory, gradients: &[f64]) {
         let finite = f64::from(f32::MAX) / 8.0;
@@ -241,7 +241,7 @@ impl<S> Host<S> {
         let check = |what, ours: &[f32], theirs: &[f64], sizes: &[f64]| {
             for (i, ((ours, theirs), size)) in ours.iter().zip(theirs).zip(sizes).enumerate() {
                 let error = (f64::from(*ours) - theirs).abs();
-                assert!(error <= 4e-6 * size + underflow, "{what} {i}: {ours:e} instead of {theirs:e}, of {size:e}");
+                assert!(error <= 6e-6 * size + underflow, "{what} {i}: {ours:e} instead of {theirs:e}, of {size:e}");
             }
         };
         check("weight", self.weights.get(), &memory.weights, &memory.weight_sizes);
