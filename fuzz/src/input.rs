@@ -12,7 +12,7 @@ pub fn len(u: &mut Unstructured) -> Result<usize> {
         return u.int_in_range(0..=100);
     }
     // More than a tile is slow, so it is rare.
-    let leaves = u.choose(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 17])?;
+    let leaves = if u.ratio(1, 64)? { 17 } else { *u.choose(&[1, 1, 1, 1, 2, 3])? };
     Ok(leaves * layerwise::LEAF - 40 + u.int_in_range(0..=80)?)
 }
 
