@@ -39,7 +39,9 @@ impl Coefficients {
     #[inline]
     pub(crate) fn are_finite(&self) -> bool {
         let Coefficients { prescale: _, gradient, decay, momentum, rate, direct, shrink } = *self;
-        [gradient, decay, momentum, rate, direct, shrink].iter().all(|x| x.is_finite())
+        // Not in a loop: of settings that are constants nothing is left.
+        let of_gradient = gradient.is_finite() && decay.is_finite() && momentum.is_finite();
+        of_gradient && rate.is_finite() && direct.is_finite() && shrink.is_finite()
     }
 }
 
@@ -108,7 +110,8 @@ pub(crate) fn apply_and_sum<J: Join>(join: J, k: &Coefficients, mut slices: Slic
 /// most a tile; callers see to it that there is momentum and that `prescale` is 1.
 #[inline]
 fn update<const SUM: bool>(k: &Coefficients, slices: Slices<'_>) -> f64 {
-    if k.prescale != 1.0 {
+    // One by one, a multiplication by 1 costs less than code for the case that it is not 1.
+    if k.prescale != 1.0 && !SCALAR {
         update_prescaled(k, slices);
         return 0.0;
     }
@@ -132,9 +135,6 @@ fn update<const SUM: bool>(k: &Coefficients, slices: Slices<'_>) -> f64 {
 /// Multiplies the gradient by a power of two, block by block, and updates with the rest of the coefficients.
 #[cold]
 fn update_prescaled(k: &Coefficients, mut slices: Slices<'_>) {
-    if SCALAR {
-        return update_prescaled_one_by_one(k, slices);
-    }
     let k_scaled = &Coefficients { prescale: 1.0, ..*k };
     while !slices.weights.is_empty() {
         let (block, rest) = slices.split_at(BLOCK);
@@ -142,21 +142,6 @@ fn update_prescaled(k: &Coefficients, mut slices: Slices<'_>) {
         let gradients = scaled.get(..block.gradients.len()).unwrap_or(&[]);
         update::<false>(k_scaled, Slices { gradients, ..block });
         slices = rest;
-    }
-}
-
-/// The same without vectors, where a loop that asks for its form at every element is smaller than one for each form, and fast enough
-/// for once in a lifetime.
-fn update_prescaled_one_by_one(k: &Coefficients, slices: Slices<'_>) {
-    let Slices { weights, gradients, momentum } = slices;
-    let (decay, extra) = (k.decay != 0.0, k.direct != 0.0 || k.shrink != 0.0);
-    let mut momentum = momentum.iter_mut();
-    for (w, g) in weights.iter_mut().zip(gradients) {
-        let g = k.prescale * *g;
-        match momentum.next() {
-            Some(m) => [*w, *m] = with_momentum(k, decay, extra, One, [*w, g, *m]),
-            None => *w = without_momentum(k, decay, One, [*w, g]),
-        }
     }
 }
 
@@ -245,7 +230,7 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         if SCALAR {
             let Slices { weights, gradients, momentum } = slices;
             for ((w, g), m) in weights.iter_mut().zip(gradients).zip(momentum) {
-                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, *g, *m]);
+                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, k.prescale * *g, *m]);
             }
             return;
         }
@@ -331,7 +316,9 @@ struct Subtract<'a, const DECAY: bool>(&'a Coefficients);
 impl<const DECAY: bool> Map for Subtract<'_, DECAY> {
     #[inline(always)]
     fn map<A: Arithmetic>(&self, lanes: A, weights: A::Vector, gradients: A::Vector) -> A::Vector {
-        without_momentum(self.0, DECAY, lanes, [weights, gradients])
+        let k = self.0;
+        let gradients = if SCALAR { lanes.mul(lanes.splat(k.prescale), gradients) } else { gradients };
+        without_momentum(k, DECAY, lanes, [weights, gradients])
     }
 }
 
