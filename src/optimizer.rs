@@ -176,12 +176,15 @@ impl<R: Rule> Optimizer<R> {
             }
         }
         let slices = Slices { weights: view.weights, gradients: view.gradients, momentum: view.momentum };
+        // Asked of the rule, whose settings may be constants.
+        let with_momentum = self.rule.keeps_momentum();
         let applied = match &mut view.norms {
-            Some(carried) if needs.weights => {
-                plan.update.apply_and_sum_to(join, slices).map(|sum| carried.weights = Some(libm::sqrt(sum)))
-            }
-            Some(carried) => plan.update.apply_to(join, slices).map(|()| carried.forget_weights()),
-            None => plan.update.apply_to(join, slices),
+            Some(carried) if needs.weights => plan
+                .update
+                .apply_and_sum_to(join, with_momentum, slices)
+                .map(|sum| carried.weights = Some(libm::sqrt(sum))),
+            Some(carried) => plan.update.apply_to(join, with_momentum, slices).map(|()| carried.forget_weights()),
+            None => plan.update.apply_to(join, with_momentum, slices),
         };
         if applied.is_err() {
             return report(norms, lr, None, Outcome::OutOfRange);

@@ -115,7 +115,7 @@ impl Update {
         if !momentum.is_empty() {
             check_length(Slice::Momentum, weights.len(), momentum.len())?;
         }
-        self.apply_and_sum_to(Serial, Slices { weights, gradients, momentum })
+        self.apply_and_sum_to(Serial, !momentum.is_empty(), Slices { weights, gradients, momentum })
     }
 
     /// The L2 norm of the momentum that this update would write (of `h` where `momentum` is empty), without writing it.
@@ -133,14 +133,19 @@ impl Update {
 
     /// [`apply`](Update::apply) or [`apply_with_momentum`](Update::apply_with_momentum) to slices that have been checked.
     #[inline]
-    pub(crate) fn apply_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<(), Error> {
-        update::apply(join, &self.coefficients(slices.momentum.is_empty())?, slices);
+    pub(crate) fn apply_to<J: Join>(&self, join: J, with_momentum: bool, slices: Slices<'_>) -> Result<(), Error> {
+        update::apply(join, &self.coefficients(with_momentum)?, slices);
         Ok(())
     }
 
     /// [`apply_and_sum`](Update::apply_and_sum) of slices that have been checked.
-    pub(crate) fn apply_and_sum_to<J: Join>(&self, join: J, slices: Slices<'_>) -> Result<f64, Error> {
-        Ok(update::apply_and_sum(join, &self.coefficients(slices.momentum.is_empty())?, slices))
+    pub(crate) fn apply_and_sum_to<J: Join>(
+        &self,
+        join: J,
+        with_momentum: bool,
+        slices: Slices<'_>,
+    ) -> Result<f64, Error> {
+        Ok(update::apply_and_sum(join, &self.coefficients(with_momentum)?, slices))
     }
 
     /// [`new_momentum_norm`](Update::new_momentum_norm) of slices that have been checked.
@@ -170,8 +175,8 @@ impl Update {
 
     /// The scalars in `f32` for a layer with momentum or without.
     #[inline]
-    fn coefficients(&self, without_momentum: bool) -> Result<Coefficients, Error> {
-        if without_momentum { self.without_momentum() } else { *self }.in_f32()
+    fn coefficients(&self, with_momentum: bool) -> Result<Coefficients, Error> {
+        if with_momentum { *self } else { self.without_momentum() }.in_f32()
     }
 
     /// The scalars in `f32`, if that has them.

@@ -182,7 +182,7 @@ pub fn update_by<R: Rule>(
         }
         plan = rule.limit(lr, &clipped, plan, norm);
     }
-    if !in_range(&plan.update, !m.is_empty()) {
+    if !in_range(&plan.update, rule.keeps_momentum()) {
         return left_alone(Outcome::OutOfRange);
     }
     if m.is_empty() {
