@@ -11,26 +11,23 @@ use std::fmt::Debug;
 
 pub fn models(u: &mut Unstructured) -> Result<()> {
     table(u)?;
-    if u.arbitrary()? {
-        let (config, policy) = (input::sgd(u)?, input::policy(u)?);
-        let Ok(sgd) = Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)) else { return Ok(()) };
-        steps(u, &sgd, small_layers)
-    } else {
-        let (config, policy) = (input::novograd(u)?, input::policy(u)?);
-        let Ok(novograd) = NovoGrad::new(config).and_then(|it| it.with_policy(policy)) else { return Ok(()) };
-        steps(u, &novograd, small_layers)
-    }
+    model(u, small_layers)
 }
 
 pub fn parallel(u: &mut Unstructured) -> Result<()> {
+    model(u, large_layers)
+}
+
+/// A model with any settings.
+fn model(u: &mut Unstructured, lens: fn(&mut Unstructured) -> Result<Vec<usize>>) -> Result<()> {
     if u.arbitrary()? {
         let (config, policy) = (input::sgd(u)?, input::policy(u)?);
         let Ok(sgd) = Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)) else { return Ok(()) };
-        steps(u, &sgd, large_layers)
+        steps(u, &sgd, lens)
     } else {
         let (config, policy) = (input::novograd(u)?, input::policy(u)?);
         let Ok(novograd) = NovoGrad::new(config).and_then(|it| it.with_policy(policy)) else { return Ok(()) };
-        steps(u, &novograd, large_layers)
+        steps(u, &novograd, lens)
     }
 }
 
