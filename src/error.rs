@@ -117,7 +117,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// `Ok` if `value` is finite and at least 0.
     pub(crate) const fn unless_non_negative(setting: &'static str, value: f64) -> Result<(), Self> {
-        if value >= 0.0 && value.is_finite() {
+        if is_non_negative(value) {
             return Ok(());
         }
         Err(ConfigError { setting, value, allowed: "finite and >= 0" })
@@ -157,6 +157,11 @@ macro_rules! check {
     };
 }
 pub(crate) use check;
+
+/// Whether a number is finite and at least 0.
+pub(crate) const fn is_non_negative(x: f64) -> bool {
+    x >= 0.0 && x.is_finite()
+}
 
 /// `Ok` if a slice has the length it must have.
 pub(crate) fn check_length(slice: Slice, expected: usize, found: usize) -> Result<(), Error> {

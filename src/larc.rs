@@ -10,7 +10,7 @@
 //! Sources: You, Gitman and Ginsburg, *Large Batch Training of Convolutional Networks* (arXiv 1708.03888), and the page
 //! "Optimizers" of NVIDIA's OpenSeq2Seq.
 
-use crate::error::{ConfigError, Error, Slice, check, check_length};
+use crate::error::{ConfigError, Error, Slice, check, check_length, is_non_negative};
 use crate::optimizer::{check_rate, report};
 use crate::{GradientNorm, Needs, Norms, Outcome, Plan, Report, Update};
 
@@ -225,7 +225,7 @@ impl Larc {
         gradients: &mut [f32],
     ) -> Result<Report, Error> {
         check_rate(lr, 1.0)?;
-        if !(decay >= 0.0 && decay.is_finite()) {
+        if !is_non_negative(decay) {
             return Err(Error::WeightDecay(decay));
         }
         check_length(Slice::Gradients, weights.len(), gradients.len())?;

@@ -1,6 +1,7 @@
 //! Where each layer of a model lies in its flat buffers.
 
 use crate::Layer;
+use crate::error::is_non_negative;
 use core::fmt;
 
 /// The place of one layer in a flat buffer, and its switches.
@@ -114,7 +115,7 @@ impl<'a> Layers<'a> {
                 _ => return Err(LayersError::OutOfBounds { layer }),
             };
             let rate = span.layer.rate;
-            if !(rate >= 0.0 && rate.is_finite()) {
+            if !is_non_negative(rate) {
                 return Err(LayersError::Rate { layer });
             }
             if rate > max_rate {

@@ -9,7 +9,7 @@
 //! Sources: Ginsburg et al., *Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep Networks*
 //! (arXiv 1905.11286), and the page "Optimizers" of NVIDIA's OpenSeq2Seq.
 
-use crate::error::{ConfigError, check};
+use crate::error::{ConfigError, check, is_non_negative};
 use crate::{GradientNorm, Layer, Needs, Norms, Optimizer, Plan, Rule, Update};
 
 /// Settings of [`NovoGrad`].
@@ -237,7 +237,7 @@ impl NovoGradRule {
     /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that no step
     /// has left.
     fn second_moment(&self, gradient_norm: f64, state: &mut NovoGradState) -> f64 {
-        if ![state.second_moment, state.max_second_moment].iter().all(|v| *v >= 0.0 && v.is_finite()) {
+        if ![state.second_moment, state.max_second_moment].iter().all(|v| is_non_negative(*v)) {
             return f64::NAN;
         }
         let new = match self.config.norm {

@@ -1,6 +1,6 @@
 //! The driver for one layer: norms, rule, update. It is written once for all rules.
 
-use crate::error::{Error, Slice, check_length};
+use crate::error::{Error, Slice, check_length, is_non_negative};
 use crate::kernel::join::{Join, Serial};
 use crate::kernel::update::Slices;
 use crate::{ConfigError, GradientNorm, Layer, LayerView, Needs, Norms, Outcome, Plan, Policy, Report, Rule};
@@ -211,8 +211,11 @@ impl<R: Rule> Optimizer<R> {
 /// Checks a learning rate and a layer's multiplier.
 pub(crate) fn check_rate(lr: f64, multiplier: f64) -> Result<(), Error> {
     let rate = lr * multiplier;
-    let valid = |x: f64| x >= 0.0 && x.is_finite();
-    if valid(lr) && valid(multiplier) && valid(rate) { Ok(()) } else { Err(Error::LearningRate(rate)) }
+    if is_non_negative(lr) && is_non_negative(multiplier) && is_non_negative(rate) {
+        Ok(())
+    } else {
+        Err(Error::LearningRate(rate))
+    }
 }
 
 /// Passes a frozen layer by. What is carried of its gradient is of this step, not of the next.

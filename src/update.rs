@@ -61,8 +61,7 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        update::apply(Serial, &self.without_momentum().in_f32()?, Slices { weights, gradients, momentum: &mut [] });
-        Ok(())
+        self.apply_to(Serial, false, Slices { weights, gradients, momentum: &mut [] })
     }
 
     /// Applies the update to (a chunk of) a layer with momentum.
@@ -88,8 +87,7 @@ impl Update {
     ) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        update::apply(Serial, &self.in_f32()?, Slices { weights, gradients, momentum });
-        Ok(())
+        self.apply_to(Serial, true, Slices { weights, gradients, momentum })
     }
 
     /// Applies the update to a whole layer, with or without momentum, and returns the sum of squares of the new weights.

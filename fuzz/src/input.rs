@@ -62,6 +62,11 @@ fn setting(u: &mut Unstructured, usual: &[f64]) -> Result<f64> {
 const FRACTIONS: [f64; 5] = [0.0, 0.5, 0.9, 0.98, 0.999];
 const SMALL: [f64; 4] = [0.0, 1e-8, 1e-3, 0.1];
 
+/// Whether a rate or a setting is finite and at least 0.
+pub fn non_negative(x: f64) -> bool {
+    (0.0..=f64::MAX).contains(&x)
+}
+
 /// A learning rate.
 pub fn rate(u: &mut Unstructured) -> Result<f64> {
     setting(u, &[0.01, 0.1, 1.0, 10.0, 0.0])

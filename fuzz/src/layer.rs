@@ -1,6 +1,6 @@
 //! Steps of one layer, with any settings and any memory.
 
-use crate::input;
+use crate::input::{self, non_negative};
 use crate::reference::oracle::Host;
 use arbitrary::{Result, Unstructured};
 use layerwise::{
@@ -83,10 +83,6 @@ fn next_gradients<S>(u: &mut Unstructured, host: &mut Host<S>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn non_negative(x: f64) -> bool {
-    (0.0..=f64::MAX).contains(&x)
 }
 
 fn positive(x: f64) -> bool {

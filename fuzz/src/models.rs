@@ -57,8 +57,7 @@ fn table_is_valid(spans: &[LayerSpan], len: usize, gaps: bool) -> bool {
     let mut end = 0_u128;
     for span in spans {
         let (start, len) = (span.start as u128, span.len as u128);
-        let rate = span.layer.rate;
-        if len == 0 || start < end || (start > end && !gaps) || !(0.0..=f64::MAX).contains(&rate) {
+        if len == 0 || start < end || (start > end && !gaps) || !input::non_negative(span.layer.rate) {
             return false;
         }
         end = start + len;
@@ -95,7 +94,7 @@ fn steps<R: Rule<State = S> + Sync, S: Copy + Default + Send + Sync + Debug>(
     if u.ratio(1, 2)? {
         model.weights = input::numbers(u, model.len)?;
     }
-    if model.spans.iter().any(|span| !(0.0..=f64::MAX).contains(&span.layer.rate)) {
+    if model.spans.iter().any(|span| !input::non_negative(span.layer.rate)) {
         return Ok(());
     }
     let threads = u.int_in_range(1..=8)?;

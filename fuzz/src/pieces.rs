@@ -81,8 +81,7 @@ fn gradients_in_place(u: &mut Unstructured, [w, g, m]: [&[f32]; 3], offsets: [us
     let (lr, decay) = (input::rate(u)?, input::rate(u)?);
     let mut scaled = Array::new(g, offsets[1]);
     let result = larc.scale_gradients(lr, decay, w, scaled.get_mut());
-    let valid = |x: f64| (0.0..=f64::MAX).contains(&x);
-    assert_eq!(result.is_ok(), valid(lr) && valid(decay), "{lr} {decay}");
+    assert_eq!(result.is_ok(), input::non_negative(lr) && input::non_negative(decay), "{lr} {decay}");
     let Ok(report) = result else {
         assert_same("gradient", scaled.get(), g);
         return Ok(());
