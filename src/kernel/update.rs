@@ -12,11 +12,12 @@
 //!
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
-use super::copy;
 use super::join::{Join, Serial};
 use super::norm::{
     LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
 };
+use super::zip::{Map, Zip};
+use super::{copy, head_len, padded};
 use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 use core::array;
 
@@ -304,12 +305,6 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Kernel for Momentum<
     }
 }
 
-/// What a loop over two arrays, one of which it writes, does to a vector.
-trait Map {
-    /// The new value of the vector that is written.
-    fn map<A: Arithmetic>(&self, lanes: A, to: A::Vector, from: A::Vector) -> A::Vector;
-}
-
 /// `w − (gradient·g + decay·w)`.
 struct Subtract<'a, const DECAY: bool>(&'a Coefficients);
 
@@ -332,70 +327,6 @@ impl Map for Rescale<'_> {
         let g = lanes.mul(lanes.splat(k.gradient), lanes.mul(lanes.splat(k.prescale), gradients));
         lanes.add(g, lanes.mul(lanes.splat(k.decay), weights))
     }
-}
-
-struct Zip<'a, M> {
-    map: M,
-    to: &'a mut [f32],
-    from: &'a [f32],
-}
-
-impl<M: Map> Zip<'_, M> {
-    /// Maps less than a vector.
-    #[inline(always)]
-    fn map_partial<L: Lanes>(map: &M, lanes: L, to: &mut [f32], from: &[f32]) {
-        if !to.is_empty() {
-            let mut vector = padded(to);
-            lanes.store(map.map(lanes, lanes.load(&vector), lanes.load(&padded(from))), &mut vector);
-            copy(&vector, to);
-        }
-    }
-}
-
-impl<M: Map> Kernel for Zip<'_, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        if SCALAR {
-            for (to, from) in self.to.iter_mut().zip(self.from) {
-                *to = self.map.map(One, *to, *from);
-            }
-            return;
-        }
-        let head = head_len([self.to.as_ptr(), self.from.as_ptr()], self.to.len());
-        let Some((to_head, to)) = self.to.split_at_mut_checked(head) else { return };
-        let Some((from_head, from)) = self.from.split_at_checked(head) else { return };
-        Self::map_partial(&self.map, lanes, to_head, from_head);
-        let (to, to_tail) = to.as_chunks_mut();
-        let (from, from_tail) = from.as_chunks();
-        for (to, from) in to.iter_mut().zip(from) {
-            lanes.store(self.map.map(lanes, lanes.load(to), lanes.load(from)), to);
-        }
-        Self::map_partial(&self.map, lanes, to_tail, from_tail);
-    }
-}
-
-/// How many elements to update before the rest of every slice begins on a cache line: 0 where the slices have different
-/// alignments, or are too short for it to matter.
-///
-/// An update may be cut anywhere, for every element is computed alone. (A norm may not: its lanes go by index.)
-#[inline(always)]
-fn head_len<const N: usize>(slices: [*const f32; N], len: usize) -> usize {
-    const LINE: usize = 64;
-    let offset = slices.first().map_or(0, |slice| slice.addr() % LINE);
-    if len < 16 * WIDTH || slices.iter().any(|slice| slice.addr() % LINE != offset) {
-        return 0;
-    }
-    (LINE - offset) % LINE / size_of::<f32>()
-}
-
-/// A partial vector, padded with zeros.
-#[inline(always)]
-fn padded(tail: &[f32]) -> [f32; WIDTH] {
-    let mut vector = [0.0; WIDTH];
-    copy(tail, &mut vector);
-    vector
 }
 
 /// The new momentum that an update would write, for rules that look at its norm first.
