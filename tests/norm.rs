@@ -71,7 +71,7 @@ fn alignment_does_not_matter() {
 }
 
 #[test]
-fn error_is_below_2e_6_up_to_2_to_the_24() {
+fn error_is_below_2e_7_up_to_2_to_the_24() {
     for exponent in (0..=24).step_by(2) {
         let len = 1 << exponent;
         // Without cancellation and with nothing to round to zero, the case in which serial sums fail.
