@@ -1,7 +1,7 @@
 //! The driver for many layers.
 
 use crate::error::{Error, Slice, check_length};
-use crate::kernel::join::{Join, Serial};
+use crate::kernel::join::Join;
 use crate::optimizer::{check_rate, frozen, report};
 use crate::{CarriedNorms, LayerSpan, LayerView, Layers, NonFinite, Norms, Optimizer, Outcome, Policy, Report, Rule};
 
@@ -167,21 +167,14 @@ impl<R: Rule> Optimizer<R> {
     pub(crate) fn walk<M: Model<R::State>>(&self, phase: Phase, lr: f64, model: &mut M, reports: &mut [Report]) {
         for (layer, report) in reports.iter_mut().enumerate() {
             if let Some(mut view) = model.view(layer) {
-                self.phase(Serial, phase, lr, &mut view, report);
+                self.phase(Join::Serial, phase, lr, &mut view, report);
             }
         }
     }
 
     /// Carries a phase out on one layer.
     #[inline]
-    pub(crate) fn phase<J: Join>(
-        &self,
-        join: J,
-        phase: Phase,
-        lr: f64,
-        view: &mut LayerView<'_, R::State>,
-        to: &mut Report,
-    ) {
+    pub(crate) fn phase(&self, join: Join, phase: Phase, lr: f64, view: &mut LayerView<'_, R::State>, to: &mut Report) {
         match phase {
             Phase::Step => *to = self.step_checked(join, lr, view),
             _ if view.layer.frozen => *to = frozen(view),

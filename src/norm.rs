@@ -5,7 +5,7 @@
 //! have the same bits on every machine. Only a NaN or an infinity in the data makes one non-finite.
 
 use crate::error::{Error, Slice, check_length};
-use crate::kernel::join::Serial;
+use crate::kernel::join::Join;
 use crate::kernel::norm::{self, Plain};
 
 /// The L2 norm `√(Σ xᵢ²)`.
@@ -34,7 +34,7 @@ pub fn l2_norm(x: &[f32]) -> f64 {
 /// ```
 pub fn l2_norms(weights: &[f32], gradients: &[f32]) -> Result<[f64; 2], Error> {
     check_length(Slice::Gradients, weights.len(), gradients.len())?;
-    Ok(norm::sums_of_squares(Serial, Plain, [weights, gradients]).map(libm::sqrt))
+    Ok(norm::sums_of_squares(Join::Serial, Plain, [weights, gradients]).map(libm::sqrt))
 }
 
 /// The sum of squares `Σ xᵢ²`.
@@ -44,7 +44,7 @@ pub fn l2_norms(weights: &[f32], gradients: &[f32]) -> Result<[f64; 2], Error> {
 /// assert_eq!(layerwise::sum_of_squares(&[]), 0.0);
 /// ```
 pub fn sum_of_squares(x: &[f32]) -> f64 {
-    let [sum] = norm::sums_of_squares(Serial, Plain, [x]);
+    let [sum] = norm::sums_of_squares(Join::Serial, Plain, [x]);
     sum
 }
 
@@ -55,7 +55,7 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
 /// assert!(layerwise::max_norm(&[f32::NAN, 1.0]).is_nan());
 /// ```
 pub fn max_norm(x: &[f32]) -> f32 {
-    norm::max_abs(Serial, x)
+    norm::max_abs(Join::Serial, x)
 }
 
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks that hosts sum on their own threads or

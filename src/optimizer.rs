@@ -1,7 +1,7 @@
 //! The driver for one layer: norms, rule, update. It is written once for all rules.
 
 use crate::error::{Error, Slice, check_length, is_non_negative};
-use crate::kernel::join::{Join, Serial};
+use crate::kernel::join::Join;
 use crate::kernel::update::Slices;
 use crate::{ConfigError, GradientNorm, Layer, LayerView, Needs, Norms, Outcome, Plan, Policy, Report, Rule};
 
@@ -103,7 +103,7 @@ impl<R: Rule> Optimizer<R> {
     /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
     pub fn step_view(&self, lr: f64, mut view: LayerView<'_, R::State>) -> Result<Report, Error> {
         self.check(lr, &view)?;
-        Ok(self.step_checked(Serial, lr, &mut view))
+        Ok(self.step_checked(Join::Serial, lr, &mut view))
     }
 
     /// Checks what the caller can get wrong of one layer.
@@ -117,7 +117,7 @@ impl<R: Rule> Optimizer<R> {
 
     /// Norms, rule, update of one layer.
     #[inline]
-    pub(crate) fn step_checked<J: Join>(&self, join: J, lr: f64, view: &mut LayerView<'_, R::State>) -> Report {
+    pub(crate) fn step_checked(&self, join: Join, lr: f64, view: &mut LayerView<'_, R::State>) -> Report {
         if view.layer.frozen {
             return frozen(view);
         }
@@ -127,7 +127,7 @@ impl<R: Rule> Optimizer<R> {
 
     /// The norms of a layer that the rule needs. What is carried of the gradient is used up.
     #[inline]
-    pub(crate) fn measure<J: Join>(&self, join: J, view: &mut LayerView<'_, R::State>) -> Norms {
+    pub(crate) fn measure(&self, join: Join, view: &mut LayerView<'_, R::State>) -> Norms {
         let needs = self.rule.needs(&view.layer);
         let Some(carried) = view.norms.as_deref_mut() else {
             return needs.measure_of(join, view.weights, view.gradients);
@@ -151,9 +151,9 @@ impl<R: Rule> Optimizer<R> {
 
     /// Rule and update of one layer. The rule sees a gradient that is multiplied by `clip`.
     #[inline]
-    pub(crate) fn update<J: Join>(
+    pub(crate) fn update(
         &self,
-        join: J,
+        join: Join,
         lr: f64,
         clip: f64,
         norms: &Norms,

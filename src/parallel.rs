@@ -3,7 +3,7 @@
 //! A model is divided between layers where both parts cost the same, again and again, until a part is worth one task or is
 //! one layer. A large layer is then divided by the kernels, along the tree of the numeric contract.
 
-use crate::kernel::join::{Join, Threads};
+use crate::kernel::join::Join;
 use crate::model::{Flat, Model, Phase, Views};
 use crate::{Error, LayerView, Layers, ModelState, Optimizer, Report, Rule, Summary};
 
@@ -70,7 +70,7 @@ where
     fn divide<M: Divide<R::State> + Send>(&self, phase: Phase, lr: f64, mut model: M, reports: &mut [Report]) {
         if let [report] = reports {
             if let Some(mut view) = model.view(0) {
-                self.phase(Threads, phase, lr, &mut view, report);
+                self.phase(Join::Threads, phase, lr, &mut view, report);
             }
             return;
         }
@@ -80,7 +80,8 @@ where
         };
         let (left, right) = model.split_at(mid);
         let Some((left_reports, right_reports)) = reports.split_at_mut_checked(mid) else { return };
-        Threads.join(|| self.divide(phase, lr, left, left_reports), || self.divide(phase, lr, right, right_reports));
+        Join::Threads
+            .join(|| self.divide(phase, lr, left, left_reports), || self.divide(phase, lr, right, right_reports));
     }
 }
 
@@ -111,7 +112,7 @@ impl<S> Divide<S> for Flat<'_, S> {
     fn middle(&self) -> Option<usize> {
         let cost_before = |layer: usize, start: usize| start - self.start + layer * LAYER;
         let cost = cost_before(self.spans.len(), self.start + self.weights.len());
-        if cost <= Threads::GRAIN {
+        if cost <= Join::GRAIN {
             return None;
         }
         let (mut low, mut high) = (1, self.spans.len() - 1);
@@ -147,7 +148,7 @@ impl<S> Divide<S> for Views<'_, '_, S> {
     fn middle(&self) -> Option<usize> {
         let cost = |view: &LayerView<'_, S>| view.weights.len() + LAYER;
         let total = self.0.iter().map(cost).sum::<usize>();
-        if total <= Threads::GRAIN {
+        if total <= Join::GRAIN {
             return None;
         }
         let mut before = 0;

@@ -1,7 +1,7 @@
 //! The interface between a layer-wise rule, which sees only scalars, and the driver, which sees only memory.
 
 use crate::error::{Error, check_length};
-use crate::kernel::join::{Join, Serial};
+use crate::kernel::join::Join;
 use crate::kernel::norm::{self, Decayed, Plain};
 use crate::{Layer, Slice, Update};
 
@@ -118,12 +118,11 @@ impl Needs {
     /// [`Error::Length`] if the lengths differ.
     pub fn measure(&self, weights: &[f32], gradients: &[f32]) -> Result<Norms, Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        Ok(self.measure_of(Serial, weights, gradients))
+        Ok(self.measure_of(Join::Serial, weights, gradients))
     }
 
     /// [`measure`](Needs::measure) of slices that have been checked.
-    #[inline]
-    pub(crate) fn measure_of<J: Join>(&self, join: J, weights: &[f32], gradients: &[f32]) -> Norms {
+    pub(crate) fn measure_of(&self, join: Join, weights: &[f32], gradients: &[f32]) -> Norms {
         let of_weights = || {
             let [sum] = norm::sums_of_squares(join, Plain, [weights]);
             libm::sqrt(sum)

@@ -1,7 +1,7 @@
 //! What a rule decides for one layer, and its application to memory.
 
 use crate::error::{Error, Slice, check_length};
-use crate::kernel::join::{Join, Serial};
+use crate::kernel::join::Join;
 use crate::kernel::norm;
 use crate::kernel::update::{self, Coefficients, NewMomentum, Slices};
 
@@ -61,7 +61,7 @@ impl Update {
     /// [`Error::Length`] if the lengths differ, [`Error::Update`] if a scalar is not a finite `f32`.
     pub fn apply(&self, weights: &mut [f32], gradients: &[f32]) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        self.apply_to(Serial, false, Slices { weights, gradients, momentum: &mut [] })
+        self.apply_to(Join::Serial, false, Slices { weights, gradients, momentum: &mut [] })
     }
 
     /// Applies the update to (a chunk of) a layer with momentum.
@@ -87,7 +87,7 @@ impl Update {
     ) -> Result<(), Error> {
         check_length(Slice::Gradients, weights.len(), gradients.len())?;
         check_length(Slice::Momentum, weights.len(), momentum.len())?;
-        self.apply_to(Serial, true, Slices { weights, gradients, momentum })
+        self.apply_to(Join::Serial, true, Slices { weights, gradients, momentum })
     }
 
     /// Applies the update to a whole layer, with or without momentum, and returns the sum of squares of the new weights.
@@ -113,7 +113,7 @@ impl Update {
         if !momentum.is_empty() {
             check_length(Slice::Momentum, weights.len(), momentum.len())?;
         }
-        self.apply_and_sum_to(Serial, !momentum.is_empty(), Slices { weights, gradients, momentum })
+        self.apply_and_sum_to(Join::Serial, !momentum.is_empty(), Slices { weights, gradients, momentum })
     }
 
     /// The L2 norm of the momentum that this update would write (of `h` where `momentum` is empty), without writing it.
@@ -126,30 +126,25 @@ impl Update {
         if !momentum.is_empty() {
             check_length(Slice::Momentum, weights.len(), momentum.len())?;
         }
-        self.new_momentum_norm_of(Serial, weights, gradients, momentum)
+        self.new_momentum_norm_of(Join::Serial, weights, gradients, momentum)
     }
 
     /// [`apply`](Update::apply) or [`apply_with_momentum`](Update::apply_with_momentum) to slices that have been checked.
     #[inline]
-    pub(crate) fn apply_to<J: Join>(&self, join: J, with_momentum: bool, slices: Slices<'_>) -> Result<(), Error> {
+    pub(crate) fn apply_to(&self, join: Join, with_momentum: bool, slices: Slices<'_>) -> Result<(), Error> {
         update::apply(join, &self.coefficients(with_momentum)?, slices);
         Ok(())
     }
 
     /// [`apply_and_sum`](Update::apply_and_sum) of slices that have been checked.
-    pub(crate) fn apply_and_sum_to<J: Join>(
-        &self,
-        join: J,
-        with_momentum: bool,
-        slices: Slices<'_>,
-    ) -> Result<f64, Error> {
+    pub(crate) fn apply_and_sum_to(&self, join: Join, with_momentum: bool, slices: Slices<'_>) -> Result<f64, Error> {
         Ok(update::apply_and_sum(join, &self.coefficients(with_momentum)?, slices))
     }
 
     /// [`new_momentum_norm`](Update::new_momentum_norm) of slices that have been checked.
-    pub(crate) fn new_momentum_norm_of<J: Join>(
+    pub(crate) fn new_momentum_norm_of(
         &self,
-        join: J,
+        join: Join,
         weights: &[f32],
         gradients: &[f32],
         momentum: &[f32],

@@ -9,7 +9,7 @@
 //! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
 //!    that is smaller than the whole.
 
-use super::join::{Join, Serial};
+use super::join::Join;
 use super::scalar;
 use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
 
@@ -84,8 +84,8 @@ impl Terms<2, 2> for Decayed {
 /// The sums of squares of the terms of arrays of one length. (Arrays of different lengths give zeros: no caller has
 /// them, and a wrong answer cannot panic.)
 #[inline]
-pub(crate) fn sums_of_squares<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
-    join: J,
+pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
+    join: Join,
     terms: T,
     parts: [&[f32]; P],
 ) -> [f64; K] {
@@ -111,8 +111,8 @@ fn leaf_apart<T: Terms<P, K>, const P: usize, const K: usize>(terms: T, parts: [
 }
 
 /// The same for more than a leaf.
-fn tree<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
-    join: J,
+fn tree<T: Terms<P, K>, const P: usize, const K: usize>(
+    join: Join,
     terms: T,
     parts: [&[f32]; P],
     len: usize,
@@ -125,11 +125,9 @@ fn tree<J: Join, T: Terms<P, K>, const P: usize, const K: usize>(
         let Some((head, tail)) = part.split_at_checked(left_len(len)) else { return [0.0; K] };
         (*l, *r) = (head, tail);
     }
-    let (mut sums, right): ([f64; K], [f64; K]) = if len <= J::GRAIN {
-        (sums_of_squares(Serial, terms, left), sums_of_squares(Serial, terms, right))
-    } else {
-        join.join(|| sums_of_squares(join, terms, left), || sums_of_squares(join, terms, right))
-    };
+    let join = join.of(len);
+    let (mut sums, right): ([f64; K], [f64; K]) =
+        join.join(|| sums_of_squares(join, terms, left), || sums_of_squares(join, terms, right));
     for (sum, right) in sums.iter_mut().zip(right) {
         *sum += right;
     }
@@ -354,13 +352,13 @@ fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
 }
 
 /// The largest absolute value; NaN if there is a NaN.
-pub(crate) fn max_abs<J: Join>(join: J, x: &[f32]) -> f32 {
+pub(crate) fn max_abs(join: Join, x: &[f32]) -> f32 {
     f32::from_bits(max_bits(join, x))
 }
 
 /// The largest absolute value as bits.
-fn max_bits<J: Join>(join: J, x: &[f32]) -> u32 {
-    if x.len() <= J::GRAIN {
+fn max_bits(join: Join, x: &[f32]) -> u32 {
+    if join.of(x.len()) == Join::Serial {
         return simd::dispatch(MaxBits(x));
     }
     let (left, right) = x.split_at(x.len() / 2);

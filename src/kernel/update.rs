@@ -12,7 +12,7 @@
 //!
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
-use super::join::{Join, Serial};
+use super::join::Join;
 use super::norm::{
     LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
 };
@@ -73,10 +73,9 @@ impl<'a> Slices<'a> {
 const BLOCK: usize = 4 * WIDTH;
 
 /// Updates weights and momentum.
-#[inline]
-pub(crate) fn apply<J: Join>(join: J, k: &Coefficients, slices: Slices<'_>) {
+pub(crate) fn apply(join: Join, k: &Coefficients, slices: Slices<'_>) {
     let len = slices.weights.len();
-    if len <= J::GRAIN {
+    if join.of(len) == Join::Serial {
         update::<false>(k, slices);
         return;
     }
@@ -85,15 +84,12 @@ pub(crate) fn apply<J: Join>(join: J, k: &Coefficients, slices: Slices<'_>) {
 }
 
 /// [`apply`], and the sum of squares of the new weights.
-pub(crate) fn apply_and_sum<J: Join>(join: J, k: &Coefficients, mut slices: Slices<'_>) -> f64 {
+pub(crate) fn apply_and_sum(join: Join, k: &Coefficients, mut slices: Slices<'_>) -> f64 {
     let len = slices.weights.len();
     if len > TILE {
         let (left, right) = slices.split_at(left_len(len));
-        let (left, right) = if len <= J::GRAIN {
-            (apply_and_sum(Serial, k, left), apply_and_sum(Serial, k, right))
-        } else {
-            join.join(|| apply_and_sum(join, k, left), || apply_and_sum(join, k, right))
-        };
+        let join = join.of(len);
+        let (left, right) = join.join(|| apply_and_sum(join, k, left), || apply_and_sum(join, k, right));
         return left + right;
     }
     // To sum while updating, vectors must begin where leaves do. An update that gains more by beginning on a cache line
@@ -101,7 +97,7 @@ pub(crate) fn apply_and_sum<J: Join>(join: J, k: &Coefficients, mut slices: Slic
     let peels = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len) > 0;
     if SCALAR || peels || k.prescale != 1.0 || slices.momentum.is_empty() {
         update::<false>(k, slices.reborrow());
-        let [sum] = sums_of_squares(Serial, Plain, [&*slices.weights]);
+        let [sum] = sums_of_squares(Join::Serial, Plain, [&*slices.weights]);
         return sum;
     }
     update::<true>(k, slices)
