@@ -11,14 +11,6 @@ mod zip;
 
 use crate::simd::WIDTH;
 
-/// Copies as many elements as both slices have.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
 /// How many elements to update before the rest of every slice begins on a cache line: 0 where the slices have different
 /// alignments, or are too short for it to matter.
 ///
@@ -31,12 +23,4 @@ fn head_len<const N: usize>(slices: [*const f32; N], len: usize) -> usize {
         return 0;
     }
     (LINE - offset) % LINE / size_of::<f32>()
-}
-
-/// A partial vector, padded with zeros.
-#[inline(always)]
-fn padded(tail: &[f32]) -> [f32; WIDTH] {
-    let mut vector = [0.0; WIDTH];
-    copy(tail, &mut vector);
-    vector
 }

@@ -306,20 +306,27 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         return [0.0; K];
     }
     for i in 0..count {
-        let group = groups.map(|groups| groups.get(i).map_or([&[0.0; WIDTH]; VECTORS], |group| group.each_ref()));
-        add_squares(lanes, terms, group, scale, &mut sums);
+        for v in 0..VECTORS {
+            let mut parts = [lanes.splat(0.0); P];
+            for (part, groups) in parts.iter_mut().zip(groups) {
+                if let Some(group) = groups.get(i) {
+                    *part = lanes.load(&group[v]);
+                }
+            }
+            add_squares(lanes, terms, parts, scale, v, &mut sums);
+        }
     }
     let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
-    if rest.iter().any(|rest| !rest.is_empty()) {
-        let zeros = [0.0; WIDTH];
-        let mut padded = [zeros; P];
-        let mut group = [[&zeros; VECTORS]; P];
-        for ((group, padded), rest) in group.iter_mut().zip(&mut padded).zip(rest) {
-            let (whole, tail) = rest.as_chunks::<WIDTH>();
-            super::copy(tail, padded);
-            *group = if let [whole] = whole { [whole, padded] } else { [padded, &zeros] };
+    for v in 0..VECTORS {
+        let rest = rest.map(|rest| rest.get(v * WIDTH..).unwrap_or_default());
+        if rest.iter().all(|rest| rest.is_empty()) {
+            break;
         }
-        add_squares(lanes, terms, group, scale, &mut sums);
+        let mut parts = [lanes.splat(0.0); P];
+        for (part, rest) in parts.iter_mut().zip(rest) {
+            *part = if let Some(whole) = rest.first_chunk() { lanes.load(whole) } else { lanes.load_partial(rest) };
+        }
+        add_squares(lanes, terms, parts, scale, v, &mut sums);
     }
     let mut folded = [0.0; K];
     for (folded, [a, b]) in folded.iter_mut().zip(sums) {
@@ -328,26 +335,21 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     folded
 }
 
-/// Adds the squares of one group to the lanes' sums.
+/// Adds the squares of the terms of one vector of each array to the sums of vector `v` of a group.
 #[inline(always)]
 fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     lanes: L,
     terms: T,
-    group: [[&[f32; WIDTH]; VECTORS]; P],
+    parts: [L::Vector; P],
     scale: Option<f32>,
+    v: usize,
     sums: &mut [[L::Vector; VECTORS]; K],
 ) {
-    for v in 0..VECTORS {
-        let mut parts = [lanes.splat(0.0); P];
-        for (part, group) in parts.iter_mut().zip(group) {
-            *part = lanes.load(group[v]);
+    for (sum, mut term) in sums.iter_mut().zip(terms.terms(lanes, parts)) {
+        if let Some(scale) = scale {
+            term = lanes.mul(term, lanes.splat(scale));
         }
-        for (sum, mut term) in sums.iter_mut().zip(terms.terms(lanes, parts)) {
-            if let Some(scale) = scale {
-                term = lanes.mul(term, lanes.splat(scale));
-            }
-            sum[v] = lanes.add(sum[v], lanes.mul(term, term));
-        }
+        sum[v] = lanes.add(sum[v], lanes.mul(term, term));
     }
 }
 

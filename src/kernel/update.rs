@@ -12,12 +12,12 @@
 //!
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
+use super::head_len;
 use super::join::Join;
 use super::norm::{
     LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
 };
 use super::zip::{Map, Zip};
-use super::{copy, head_len, padded};
 use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 use core::array;
 
@@ -66,6 +66,23 @@ impl<'a> Slices<'a> {
 
     fn reborrow(&mut self) -> Slices<'_> {
         Slices { weights: self.weights, gradients: self.gradients, momentum: self.momentum }
+    }
+
+    /// The vectors of weights, gradients and momentum from `at` on, if there are as many elements.
+    #[inline(always)]
+    fn load<L: Lanes>(&self, lanes: L, at: usize) -> Option<[L::Vector; 3]> {
+        let (w, g, m) = (self.weights.get(at..)?, self.gradients.get(at..)?, self.momentum.get(at..)?);
+        Some([lanes.load(w.first_chunk()?), lanes.load(g.first_chunk()?), lanes.load(m.first_chunk()?)])
+    }
+
+    /// Replaces weights and momentum from `at` on.
+    #[inline(always)]
+    fn store<L: Lanes>(&mut self, lanes: L, at: usize, new: [L::Vector; 2]) {
+        for (x, new) in [&mut *self.weights, &mut *self.momentum].into_iter().zip(new) {
+            if let Some(x) = x.get_mut(at..).and_then(|x| x.first_chunk_mut()) {
+                lanes.store(new, x);
+            }
+        }
     }
 }
 
@@ -186,6 +203,12 @@ struct Momentum<'a, const DECAY: bool, const EXTRA: bool, const SUM: bool> {
 }
 
 impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, EXTRA, SUM> {
+    /// The new weights and momentum of old weights, gradients and momentum.
+    #[inline(always)]
+    fn updated<L: Lanes>(k: &Coefficients, lanes: L, vectors: [L::Vector; 3]) -> [L::Vector; 2] {
+        with_momentum(k, DECAY, EXTRA, lanes, vectors)
+    }
+
     /// Updates one vector and returns the new weights.
     #[inline(always)]
     fn vector<L: Lanes>(
@@ -195,8 +218,7 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         gradients: &[f32; WIDTH],
         momentum: &mut [f32; WIDTH],
     ) -> L::Vector {
-        let vectors = [lanes.load(weights), lanes.load(gradients), lanes.load(momentum)];
-        let [w, m] = with_momentum(k, DECAY, EXTRA, lanes, vectors);
+        let [w, m] = Self::updated(k, lanes, [lanes.load(weights), lanes.load(gradients), lanes.load(momentum)]);
         lanes.store(m, momentum);
         lanes.store(w, weights);
         w
@@ -211,19 +233,16 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         gradients: &[f32],
         momentum: &mut [f32],
     ) -> L::Vector {
-        if weights.is_empty() {
-            return lanes.splat(0.0);
-        }
-        let (mut w, mut m) = (padded(weights), padded(momentum));
-        let new = Self::vector(k, lanes, &mut w, &padded(gradients), &mut m);
-        copy(&w, weights);
-        copy(&m, momentum);
-        new
+        let vectors = [lanes.load_partial(weights), lanes.load_partial(gradients), lanes.load_partial(momentum)];
+        let [w, m] = Self::updated(k, lanes, vectors);
+        lanes.store_partial(m, momentum);
+        lanes.store_partial(w, weights);
+        w
     }
 
     /// Updates any number of elements, beginning on a cache line where all slices can.
     #[inline(always)]
-    fn stream<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>) {
+    fn stream<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) {
         if SCALAR {
             let Slices { weights, gradients, momentum } = slices;
             for ((w, g), m) in weights.iter_mut().zip(gradients).zip(momentum) {
@@ -231,21 +250,29 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
             }
             return;
         }
-        let addresses = [slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()];
-        let mut rest = slices;
-        let head_len = head_len(addresses, rest.weights.len());
-        if head_len > 0 {
-            let head;
-            (head, rest) = rest.split_at(head_len);
-            Self::partial(k, lanes, head.weights, head.gradients, head.momentum);
-        }
-        let (weights, weights_tail) = rest.weights.as_chunks_mut();
-        let (gradients, gradients_tail) = rest.gradients.as_chunks();
-        let (momentum, momentum_tail) = rest.momentum.as_chunks_mut();
-        for ((weights, gradients), momentum) in weights.iter_mut().zip(gradients).zip(momentum) {
+        let len = slices.weights.len();
+        let Some(last) = len.checked_sub(WIDTH) else {
+            Self::partial(k, lanes, slices.weights, slices.gradients, slices.momentum);
+            return;
+        };
+        let head_len = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len);
+        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new one twice.
+        let old = if head_len > 0 { slices.load(lanes, 0) } else { None };
+        let head = old.map(|old| Self::updated(k, lanes, old));
+        let old = if (len - head_len).is_multiple_of(WIDTH) { None } else { slices.load(lanes, last) };
+        let tail = old.map(|old| Self::updated(k, lanes, old));
+
+        let (_, Slices { weights, gradients, momentum }) = slices.reborrow().split_at(head_len);
+        let weights = weights.as_chunks_mut().0.iter_mut();
+        for ((weights, gradients), momentum) in weights.zip(gradients.as_chunks().0).zip(momentum.as_chunks_mut().0) {
             Self::vector(k, lanes, weights, gradients, momentum);
         }
-        Self::partial(k, lanes, weights_tail, gradients_tail, momentum_tail);
+        if let Some(head) = head {
+            slices.store(lanes, 0, head);
+        }
+        if let Some(tail) = tail {
+            slices.store(lanes, last, tail);
+        }
     }
 
     /// Updates at most a tile and sums the squares of the new weights as a norm would.

@@ -1,7 +1,7 @@
 //! A loop over two arrays, one of which it writes.
 
-use super::{copy, head_len, padded};
-use crate::simd::{Arithmetic, Kernel, Lanes, One, SCALAR};
+use super::head_len;
+use crate::simd::{Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 
 /// What the loop does to a vector.
 pub(super) trait Map {
@@ -18,14 +18,10 @@ pub(super) struct Zip<'a, M> {
 }
 
 impl<M: Map> Zip<'_, M> {
-    /// Maps less than a vector.
+    /// The new values of the first vector, if there are as many elements.
     #[inline(always)]
-    fn map_partial<L: Lanes>(map: &M, lanes: L, to: &mut [f32], from: &[f32]) {
-        if !to.is_empty() {
-            let mut vector = padded(to);
-            lanes.store(map.map(lanes, lanes.load(&vector), lanes.load(&padded(from))), &mut vector);
-            copy(&vector, to);
-        }
+    fn first<L: Lanes>(map: &M, lanes: L, to: &[f32], from: &[f32]) -> Option<L::Vector> {
+        Some(map.map(lanes, lanes.load(to.first_chunk()?), lanes.load(from.first_chunk()?)))
     }
 }
 
@@ -34,21 +30,32 @@ impl<M: Map> Kernel for Zip<'_, M> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        let Zip { map, to, from } = self;
         if SCALAR {
-            for (to, from) in self.to.iter_mut().zip(self.from) {
-                *to = self.map.map(One, *to, *from);
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = map.map(One, *to, *from);
             }
             return;
         }
-        let head = head_len([self.to.as_ptr(), self.from.as_ptr()], self.to.len());
-        let Some((to_head, to)) = self.to.split_at_mut_checked(head) else { return };
-        let Some((from_head, from)) = self.from.split_at_checked(head) else { return };
-        Self::map_partial(&self.map, lanes, to_head, from_head);
-        let (to, to_tail) = to.as_chunks_mut();
-        let (from, from_tail) = from.as_chunks();
-        for (to, from) in to.iter_mut().zip(from) {
-            lanes.store(self.map.map(lanes, lanes.load(to), lanes.load(from)), to);
+        let len = to.len().min(from.len());
+        let Some(last) = len.checked_sub(WIDTH) else {
+            lanes.store_partial(map.map(lanes, lanes.load_partial(to), lanes.load_partial(from)), to);
+            return;
+        };
+        let head_len = head_len([to.as_ptr(), from.as_ptr()], len);
+        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new one twice.
+        let head = if head_len > 0 { Self::first(&map, lanes, to, from) } else { None };
+        let ends = (to.get(last..).unwrap_or_default(), from.get(last..).unwrap_or_default());
+        let tail = if (len - head_len).is_multiple_of(WIDTH) { None } else { Self::first(&map, lanes, ends.0, ends.1) };
+
+        let middle = (to.get_mut(head_len..).unwrap_or_default(), from.get(head_len..).unwrap_or_default());
+        for (to, from) in middle.0.as_chunks_mut().0.iter_mut().zip(middle.1.as_chunks().0) {
+            lanes.store(map.map(lanes, lanes.load(to), lanes.load(from)), to);
         }
-        Self::map_partial(&self.map, lanes, to_tail, from_tail);
+        for (at, new) in [(0, head), (last, tail)] {
+            if let (Some(new), Some(to)) = (new, to.get_mut(at..).and_then(|to| to.first_chunk_mut())) {
+                lanes.store(new, to);
+            }
+        }
     }
 }

@@ -78,6 +78,20 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> Self::Vector {
+        let Some(mask) = MASKS.get(WIDTH - from.len().min(WIDTH)..).and_then(|mask| mask.first_chunk::<WIDTH>()) else {
+            return self.splat(0.0);
+        };
+        let (from, mask) = (from.as_ptr(), mask.as_ptr());
+        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of sixteen; what
+        // the masks leave out is not read, and needs no memory.
+        unsafe {
+            let (low, high) = (_mm256_loadu_si256(mask.cast()), _mm256_loadu_si256(mask.add(8).cast()));
+            [_mm256_maskload_ps(from, low), _mm256_maskload_ps(from.wrapping_add(8), high)]
+        }
+    }
+
+    #[inline(always)]
     fn fold(self, vector: Self::Vector) -> f32 {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe {
@@ -88,3 +102,14 @@ impl Lanes for Avx2 {
         }
     }
 }
+
+/// From `16 - n` on, masks of the first `n` of sixteen elements.
+const MASKS: [i32; 2 * WIDTH] = {
+    let mut masks = [0; 2 * WIDTH];
+    let mut i = 0;
+    while i < WIDTH {
+        masks[i] = -1;
+        i += 1;
+    }
+    masks
+};

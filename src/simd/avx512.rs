@@ -74,6 +74,18 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not read, and needs no memory.
+        unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, vector: __m512, to: &mut [f32]) {
+        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not written, and needs no memory.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), vector) }
+    }
+
+    #[inline(always)]
     fn fold(self, vector: __m512) -> f32 {
         // SAFETY: the token proves that the processor has AVX-512, which implies AVX.
         unsafe {
@@ -84,4 +96,11 @@ impl Lanes for Avx512 {
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
         }
     }
+}
+
+/// A bit for each of the first elements, sixteen at most.
+#[inline(always)]
+fn mask(len: usize) -> __mmask16 {
+    // A shift by more than fifteen leaves nothing of it.
+    !u16::MAX.checked_shl(len.try_into().unwrap_or(u32::MAX)).unwrap_or(0)
 }

@@ -87,6 +87,22 @@ pub(crate) trait Lanes: Arithmetic {
     /// Sixteen values to memory of any alignment.
     fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
 
+    /// At most sixteen values, padded with zeros.
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> Self::Vector {
+        let mut x = [0.0; WIDTH];
+        copy(from, &mut x);
+        self.load(&x)
+    }
+
+    /// As many of sixteen values as there is room for.
+    #[inline(always)]
+    fn store_partial(self, vector: Self::Vector, to: &mut [f32]) {
+        let mut x = [0.0; WIDTH];
+        self.store(vector, &mut x);
+        copy(&x, to);
+    }
+
     /// The sum of all lanes, folded by halves: lane `i` and lane `i + 8`, then `i` and `i + 4`, and so on. Other orders
     /// would round differently.
     #[inline(always)]
@@ -94,6 +110,14 @@ pub(crate) trait Lanes: Arithmetic {
         let mut x = [0.0; WIDTH];
         self.store(vector, &mut x);
         fold_by_halves(x)
+    }
+}
+
+/// Copies as many elements as both slices have.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

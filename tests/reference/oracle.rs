@@ -218,9 +218,10 @@ impl Host<NovoGradState> {
             return Ok(report);
         }
         super::novograd(config, &layer, lr, &gradients, &mut memory);
-        let [momentum, sizes] = [&memory.momentum, &memory.momentum_sizes].map(|x| l2_norm(x));
-        if config.luc.is_some() && (momentum < 0.1 * sizes || sizes < 1e-30) {
-            return Ok(report); // Terms that cancel leave a norm of rounding errors.
+        let [momentum, sizes, weights] =
+            [&memory.momentum, &memory.momentum_sizes, &memory.weight_sizes].map(|x| l2_norm(x));
+        if config.luc.is_some() && (momentum < 0.1 * sizes || sizes < 1e-30 * (1.0 + weights)) {
+            return Ok(report); // Terms that cancel or underflow leave a norm of rounding errors.
         }
         self.assert_close(&memory, &gradients);
         Ok(report)
@@ -229,7 +230,8 @@ impl Host<NovoGradState> {
 
 impl<S> Host<S> {
     /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be off, of the
-    /// sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸ costs a few more.)
+    /// sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸ costs a few more, and a
+    /// scalar of the decay that is subnormal is off by up to that smallest number, times the weights.)
     fn assert_close(&self, memory: &Memory, gradients: &[f64]) {
         let finite = f64::from(f32::MAX) / 8.0;
         let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes);
@@ -237,7 +239,8 @@ impl<S> Host<S> {
             return;
         }
         let underflow = (1.0 + memory.rate)
-            * (2f64.powi(-140) * (1.0 + max_norm(&memory.momentum_sizes)) + 2f64.powi(-238) * max_norm(gradients));
+            * (2f64.powi(-140) * (1.0 + max_norm(&memory.momentum_sizes)) + 2f64.powi(-238) * max_norm(gradients))
+            + 2f64.powi(-149) * max_norm(&memory.weight_sizes);
         let check = |what, ours: &[f32], theirs: &[f64], sizes: &[f64]| {
             for (i, ((ours, theirs), size)) in ours.iter().zip(theirs).zip(sizes).enumerate() {
                 let error = (f64::from(*ours) - theirs).abs();
