@@ -4,11 +4,11 @@
 fn the_page_lists_every_block() {
     let files =
         [("avx2.rs", include_str!("../src/simd/avx2.rs")), ("avx512.rs", include_str!("../src/simd/avx512.rs"))];
-    // The function that a block is in is the last one before it that has a name of the trait's or of the type's.
+    // A block is in the last function before it.
     let functions = |(file, source): (&str, &'static str)| {
         let before = source.match_indices("unsafe {").map(|(at, _)| &source[..at]).collect::<Vec<_>>();
         let name =
-            move |before: &'static str| before.rsplit("    fn ").next().and_then(|rest| rest.split(['(', '<']).next());
+            move |before: &'static str| before.rsplit(" fn ").next().and_then(|rest| rest.split(['(', '<']).next());
         before.into_iter().filter_map(name).map(move |name| format!("{file}: {name}")).collect::<Vec<_>>()
     };
     let blocks: Vec<String> = files.into_iter().flat_map(functions).collect();

@@ -10,7 +10,7 @@
 //!    that is smaller than the whole.
 
 use super::join::Join;
-use super::scalar;
+use super::{head_len, scalar};
 use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
@@ -300,10 +300,40 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         return sums;
     }
     let mut sums = [[lanes.splat(0.0); VECTORS]; K];
-    let groups = leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0);
+    let len = leaf.first().map_or(0, |part| part.len());
+    let head_len = if L::MASKS { head_len(leaf.map(|part| part.as_ptr()), len) } else { 0 };
+    let mut rest = leaf;
+    if head_len > 0 {
+        // Lanes are turned until the first one behind the head is the first of a vector. The fold does not mind: it adds what is
+        // half a turn apart, then a quarter, and so on.
+        let mut parts = [lanes.splat(0.0); P];
+        for (part, rest) in parts.iter_mut().zip(&mut rest) {
+            let (head, behind) = rest.split_at_checked(head_len).unwrap_or((rest, &[]));
+            (*part, *rest) = (lanes.load_last(head), behind);
+        }
+        add_squares(lanes, terms, parts, scale, VECTORS - 1, &mut sums);
+    }
+    add_vectors(lanes, terms, rest, scale, &mut sums);
+    let mut folded = [0.0; K];
+    for (folded, [a, b]) in folded.iter_mut().zip(sums) {
+        *folded = lanes.fold(lanes.add(a, b));
+    }
+    folded
+}
+
+/// Adds the squares of the terms of arrays, vector by vector, padded with zeros. The arrays have one length.
+#[inline(always)]
+fn add_vectors<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
+    lanes: L,
+    terms: T,
+    arrays: [&[f32]; P],
+    scale: Option<f32>,
+    sums: &mut [[L::Vector; VECTORS]; K],
+) {
+    let groups = arrays.map(|array| array.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0);
     let count = groups.first().map_or(0, |groups| groups.len());
     if groups.iter().any(|groups| groups.len() != count) {
-        return [0.0; K];
+        return;
     }
     for i in 0..count {
         for v in 0..VECTORS {
@@ -313,10 +343,10 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
                     *part = lanes.load(&group[v]);
                 }
             }
-            add_squares(lanes, terms, parts, scale, v, &mut sums);
+            add_squares(lanes, terms, parts, scale, v, sums);
         }
     }
-    let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
+    let rest = arrays.map(|array| array.as_chunks::<LANES>().1);
     for v in 0..VECTORS {
         let rest = rest.map(|rest| rest.get(v * WIDTH..).unwrap_or_default());
         if rest.iter().all(|rest| rest.is_empty()) {
@@ -326,13 +356,8 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
         for (part, rest) in parts.iter_mut().zip(rest) {
             *part = if let Some(whole) = rest.first_chunk() { lanes.load(whole) } else { lanes.load_partial(rest) };
         }
-        add_squares(lanes, terms, parts, scale, v, &mut sums);
+        add_squares(lanes, terms, parts, scale, v, sums);
     }
-    let mut folded = [0.0; K];
-    for (folded, [a, b]) in folded.iter_mut().zip(sums) {
-        *folded = lanes.fold(lanes.add(a, b));
-    }
-    folded
 }
 
 /// Adds the squares of the terms of one vector of each array to the sums of vector `v` of a group.

@@ -75,6 +75,18 @@ impl<'a> Slices<'a> {
         Some([lanes.load(w.first_chunk()?), lanes.load(g.first_chunk()?), lanes.load(m.first_chunk()?)])
     }
 
+    /// At most a vector of each, padded with zeros.
+    #[inline(always)]
+    fn load_partial<L: Lanes>(&self, lanes: L) -> [L::Vector; 3] {
+        [lanes.load_partial(self.weights), lanes.load_partial(self.gradients), lanes.load_partial(self.momentum)]
+    }
+
+    /// At most a vector of each, behind zeros.
+    #[inline(always)]
+    fn load_last<L: Lanes>(&self, lanes: L) -> [L::Vector; 3] {
+        [lanes.load_last(self.weights), lanes.load_last(self.gradients), lanes.load_last(self.momentum)]
+    }
+
     /// Replaces weights and momentum from `at` on.
     #[inline(always)]
     fn store<L: Lanes>(&mut self, lanes: L, at: usize, new: [L::Vector; 2]) {
@@ -109,10 +121,7 @@ pub(crate) fn apply_and_sum(join: Join, k: &Coefficients, mut slices: Slices<'_>
         let (left, right) = join.join(|| apply_and_sum(join, k, left), || apply_and_sum(join, k, right));
         return left + right;
     }
-    // To sum while updating, vectors must begin where leaves do. An update that gains more by beginning on a cache line
-    // is followed by the sum, while the tile is in the level-2 cache.
-    let peels = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len) > 0;
-    if SCALAR || peels || k.prescale != 1.0 || slices.momentum.is_empty() {
+    if SCALAR || k.prescale != 1.0 || slices.momentum.is_empty() {
         update::<false>(k, slices.reborrow());
         let [sum] = sums_of_squares(Join::Serial, Plain, [&*slices.weights]);
         return sum;
@@ -224,36 +233,17 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         w
     }
 
-    /// Updates at most a vector and returns the new weights, padded with zeros.
+    /// Updates any number of elements, beginning on a cache line where all slices can. With `SUM`, there is at most a leaf, and the
+    /// sums of the new weights' squares are returned, in lanes that a norm folds.
     #[inline(always)]
-    fn partial<L: Lanes>(
-        k: &Coefficients,
-        lanes: L,
-        weights: &mut [f32],
-        gradients: &[f32],
-        momentum: &mut [f32],
-    ) -> L::Vector {
-        let vectors = [lanes.load_partial(weights), lanes.load_partial(gradients), lanes.load_partial(momentum)];
-        let [w, m] = Self::updated(k, lanes, vectors);
-        lanes.store_partial(m, momentum);
-        lanes.store_partial(w, weights);
-        w
-    }
-
-    /// Updates any number of elements, beginning on a cache line where all slices can.
-    #[inline(always)]
-    fn stream<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) {
-        if SCALAR {
-            let Slices { weights, gradients, momentum } = slices;
-            for ((w, g), m) in weights.iter_mut().zip(gradients).zip(momentum) {
-                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, k.prescale * *g, *m]);
-            }
-            return;
-        }
+    fn stream<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) -> [L::Vector; VECTORS] {
+        let mut sums = [lanes.splat(0.0); VECTORS];
         let len = slices.weights.len();
         let Some(last) = len.checked_sub(WIDTH) else {
-            Self::partial(k, lanes, slices.weights, slices.gradients, slices.momentum);
-            return;
+            let [w, m] = Self::updated(k, lanes, slices.load_partial(lanes));
+            lanes.store_partial(m, slices.momentum);
+            lanes.store_partial(w, slices.weights);
+            return [lanes.mul(w, w), lanes.splat(0.0)];
         };
         let head_len = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len);
         // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new one twice.
@@ -262,10 +252,36 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         let old = if (len - head_len).is_multiple_of(WIDTH) { None } else { slices.load(lanes, last) };
         let tail = old.map(|old| Self::updated(k, lanes, old));
 
-        let (_, Slices { weights, gradients, momentum }) = slices.reborrow().split_at(head_len);
-        let weights = weights.as_chunks_mut().0.iter_mut();
-        for ((weights, gradients), momentum) in weights.zip(gradients.as_chunks().0).zip(momentum.as_chunks_mut().0) {
-            Self::vector(k, lanes, weights, gradients, momentum);
+        let (before, middle) = slices.reborrow().split_at(head_len);
+        if SUM && head_len > 0 {
+            let [w, _] = Self::updated(k, lanes, before.load_last(lanes));
+            sums[VECTORS - 1] = lanes.mul(w, w);
+        }
+        let (w_groups, w_rest) = middle.weights.as_chunks_mut::<LANES>();
+        let (g_groups, g_rest) = middle.gradients.as_chunks::<LANES>();
+        let (m_groups, m_rest) = middle.momentum.as_chunks_mut::<LANES>();
+        for ((w, g), m) in w_groups.iter_mut().zip(g_groups).zip(m_groups) {
+            let vectors = w.as_chunks_mut().0.iter_mut().zip(g.as_chunks().0).zip(m.as_chunks_mut().0);
+            for (((w, g), m), sum) in vectors.zip(&mut sums) {
+                let new = Self::vector(k, lanes, w, g, m);
+                if SUM {
+                    *sum = lanes.add(*sum, lanes.mul(new, new));
+                }
+            }
+        }
+        let vectors = w_rest.chunks_mut(WIDTH).zip(g_rest.chunks(WIDTH)).zip(m_rest.chunks_mut(WIDTH));
+        for (((weights, gradients), momentum), sum) in vectors.zip(&mut sums) {
+            let new = if let (Some(w), Some(g), Some(m)) =
+                (weights.first_chunk_mut(), gradients.first_chunk(), momentum.first_chunk_mut())
+            {
+                Self::vector(k, lanes, w, g, m)
+            } else {
+                let [w, _] = Self::updated(k, lanes, Slices { weights, gradients, momentum }.load_partial(lanes));
+                w
+            };
+            if SUM {
+                *sum = lanes.add(*sum, lanes.mul(new, new));
+            }
         }
         if let Some(head) = head {
             slices.store(lanes, 0, head);
@@ -273,45 +289,22 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         if let Some(tail) = tail {
             slices.store(lanes, last, tail);
         }
+        sums
     }
 
     /// Updates at most a tile and sums the squares of the new weights as a norm would.
     #[inline(always)]
-    fn tile<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>) -> f64 {
-        let Slices { weights, gradients, momentum } = slices;
-        if weights.len() <= LEAF {
-            return Self::leaf(k, lanes, weights, gradients, momentum);
-        }
-        let leaves = weights.len().div_ceil(LEAF);
+    fn tile<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) -> f64 {
+        let len = slices.weights.len();
         let mut sums = [[0.0]; TILE_LEAVES];
-        let parts = weights.chunks_mut(LEAF).zip(gradients.chunks(LEAF)).zip(momentum.chunks_mut(LEAF));
-        for (((weights, gradients), momentum), sum) in parts.zip(&mut sums) {
-            *sum = [Self::leaf(k, lanes, weights, gradients, momentum)];
+        for sum in sums.iter_mut().take(len.div_ceil(LEAF)) {
+            let (mut leaf, rest) = slices.split_at(LEAF);
+            let lanes_sums = Self::stream(k, lanes, leaf.reborrow());
+            *sum = [summed_leaf(lanes, lanes_sums, leaf.weights)];
+            slices = rest;
         }
-        let [sum] = fold_leaves(&mut sums, leaves);
+        let [sum] = fold_leaves(&mut sums, len.div_ceil(LEAF));
         sum
-    }
-
-    /// Updates at most a leaf and sums the squares of the new weights as a norm would.
-    #[inline(always)]
-    fn leaf<L: Lanes>(k: &Coefficients, lanes: L, weights: &mut [f32], gradients: &[f32], momentum: &mut [f32]) -> f64 {
-        let mut squares = [lanes.splat(0.0); VECTORS];
-        let (w_groups, w_rest) = weights.as_chunks_mut::<LANES>();
-        let (g_groups, g_rest) = gradients.as_chunks::<LANES>();
-        let (m_groups, m_rest) = momentum.as_chunks_mut::<LANES>();
-        for ((w, g), m) in w_groups.iter_mut().zip(g_groups).zip(m_groups) {
-            let vectors = w.as_chunks_mut().0.iter_mut().zip(g.as_chunks().0).zip(m.as_chunks_mut().0);
-            for (((w, g), m), squares) in vectors.zip(&mut squares) {
-                let new = Self::vector(k, lanes, w, g, m);
-                *squares = lanes.add(*squares, lanes.mul(new, new));
-            }
-        }
-        let vectors = w_rest.chunks_mut(WIDTH).zip(g_rest.chunks(WIDTH)).zip(m_rest.chunks_mut(WIDTH));
-        for (((w, g), m), squares) in vectors.zip(&mut squares) {
-            let new = Self::partial(k, lanes, w, g, m);
-            *squares = lanes.add(*squares, lanes.mul(new, new));
-        }
-        summed_leaf(lanes, squares, weights)
     }
 }
 
@@ -320,10 +313,17 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Kernel for Momentum<
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> f64 {
+        let Momentum { k, slices } = self;
         if SUM {
-            return Self::tile(self.k, lanes, self.slices);
+            return Self::tile(k, lanes, slices);
         }
-        Self::stream(self.k, lanes, self.slices);
+        if SCALAR {
+            for ((w, g), m) in slices.weights.iter_mut().zip(slices.gradients).zip(slices.momentum) {
+                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, k.prescale * *g, *m]);
+            }
+        } else {
+            Self::stream(k, lanes, slices);
+        }
         0.0
     }
 }

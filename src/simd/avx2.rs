@@ -26,6 +26,22 @@ impl Avx2 {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { run(self, kernel) }
     }
+
+    /// Those of sixteen floats whose masks are not 0, and zeros.
+    ///
+    /// # Safety
+    ///
+    /// The floats must be readable; what the masks leave out is not read, and needs no memory.
+    #[inline(always)]
+    unsafe fn load_masked(self, from: *const f32, masks: &[i32; WIDTH]) -> [__m256; 2] {
+        let masks = masks.as_ptr().cast();
+        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of sixteen; the
+        // caller vouches for the floats.
+        unsafe {
+            let masks = [_mm256_loadu_si256(masks), _mm256_loadu_si256(masks.add(1))];
+            [_mm256_maskload_ps(from, masks[0]), _mm256_maskload_ps(from.wrapping_add(8), masks[1])]
+        }
+    }
 }
 
 impl Arithmetic for Avx2 {
@@ -58,6 +74,7 @@ impl Arithmetic for Avx2 {
 
 impl Lanes for Avx2 {
     const MANY_REGISTERS: bool = true;
+    const MASKS: bool = true;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
@@ -78,17 +95,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn load_last(self, from: &[f32]) -> Self::Vector {
+        let len = from.len().min(WIDTH);
+        // SAFETY: the masks allow the last `len` of sixteen floats that end where these do.
+        unsafe { self.load_masked(from.as_ptr().wrapping_sub(WIDTH - len), masks(len)) }
+    }
+
+    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> Self::Vector {
-        let Some(mask) = MASKS.get(WIDTH - from.len().min(WIDTH)..).and_then(|mask| mask.first_chunk::<WIDTH>()) else {
-            return self.splat(0.0);
-        };
-        let (from, mask) = (from.as_ptr(), mask.as_ptr());
-        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of sixteen; what
-        // the masks leave out is not read, and needs no memory.
-        unsafe {
-            let (low, high) = (_mm256_loadu_si256(mask.cast()), _mm256_loadu_si256(mask.add(8).cast()));
-            [_mm256_maskload_ps(from, low), _mm256_maskload_ps(from.wrapping_add(8), high)]
-        }
+        let len = from.len().min(WIDTH);
+        // SAFETY: the masks allow the first `len`.
+        unsafe { self.load_masked(from.as_ptr(), masks(2 * WIDTH - len)) }
     }
 
     #[inline(always)]
@@ -103,13 +120,9 @@ impl Lanes for Avx2 {
     }
 }
 
-/// From `16 - n` on, masks of the first `n` of sixteen elements.
-const MASKS: [i32; 2 * WIDTH] = {
-    let mut masks = [0; 2 * WIDTH];
-    let mut i = 0;
-    while i < WIDTH {
-        masks[i] = -1;
-        i += 1;
-    }
-    masks
-};
+/// Masks of sixteen elements, from one that allows none: of `n` the last `n`, of `32 - n` the first `n`.
+#[inline(always)]
+fn masks(n: usize) -> &'static [i32; WIDTH] {
+    const MASKS: [[i32; WIDTH]; 3] = [[0; WIDTH], [-1; WIDTH], [0; WIDTH]];
+    MASKS.as_flattened().get(n..).and_then(|masks| masks.first_chunk()).unwrap_or(&[0; WIDTH])
+}

@@ -58,6 +58,7 @@ impl Arithmetic for Avx512 {
 
 impl Lanes for Avx512 {
     const MANY_REGISTERS: bool = true;
+    const MASKS: bool = true;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> __m512 {
@@ -71,6 +72,13 @@ impl Lanes for Avx512 {
         // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
         // alignment.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn load_last(self, from: &[f32]) -> __m512 {
+        let skipped = WIDTH.saturating_sub(from.len());
+        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not read, and needs no memory.
+        unsafe { _mm512_maskz_loadu_ps(!mask(skipped), from.as_ptr().wrapping_sub(skipped)) }
     }
 
     #[inline(always)]

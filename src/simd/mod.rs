@@ -82,10 +82,21 @@ pub(crate) trait Lanes: Arithmetic {
     /// Whether the registers hold the sums of two leaves of a norm at once.
     const MANY_REGISTERS: bool;
 
+    /// Whether a part of a vector is loaded as fast as a whole one.
+    const MASKS: bool;
+
     /// Sixteen values from memory of any alignment.
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
     /// Sixteen values to memory of any alignment.
     fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
+
+    /// At most sixteen values as the last of a vector, behind zeros.
+    #[inline(always)]
+    fn load_last(self, from: &[f32]) -> Self::Vector {
+        let mut x = [0.0; WIDTH];
+        copy(from, x.get_mut(WIDTH.saturating_sub(from.len())..).unwrap_or_default());
+        self.load(&x)
+    }
 
     /// At most sixteen values, padded with zeros.
     #[inline(always)]

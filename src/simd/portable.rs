@@ -34,6 +34,7 @@ impl Arithmetic for Portable {
 
 impl Lanes for Portable {
     const MANY_REGISTERS: bool = false;
+    const MASKS: bool = false;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> f32x16 {
