@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Slice, check_length};
 use crate::kernel::join::Join;
+use crate::kernel::max::max_abs;
 use crate::kernel::norm::{self, Plain};
 
 /// The L2 norm `√(Σ xᵢ²)`.
@@ -55,7 +56,7 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
 /// assert!(layerwise::max_norm(&[f32::NAN, 1.0]).is_nan());
 /// ```
 pub fn max_norm(x: &[f32]) -> f32 {
-    norm::max_abs(Join::Serial, x)
+    max_abs(Join::Serial, x)
 }
 
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks that hosts sum on their own threads or

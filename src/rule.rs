@@ -2,6 +2,7 @@
 
 use crate::error::{Error, check_length};
 use crate::kernel::join::Join;
+use crate::kernel::max::max_abs;
 use crate::kernel::norm::{self, Decayed, Plain};
 use crate::{Layer, Slice, Update};
 
@@ -146,7 +147,7 @@ impl Needs {
                 let [weights, gradient] = sums.map(libm::sqrt);
                 (gradient, needed.then_some(weights))
             }
-            (GradientNorm::Max, needed) => (norm::max_abs(join, gradients).into(), needed.then(of_weights)),
+            (GradientNorm::Max, needed) => (max_abs(join, gradients).into(), needed.then(of_weights)),
         };
         Norms { gradient, weights }
     }

@@ -4,6 +4,8 @@
 //! sets (it is written over [`crate::simd::Lanes`]). No kernel allocates or can panic.
 
 pub(crate) mod join;
+pub(crate) mod max;
+mod momentum;
 pub(crate) mod norm;
 mod scalar;
 pub(crate) mod update;

@@ -270,14 +270,22 @@ fn leaf_sums<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     rescued
 }
 
-/// The sum of squares of one leaf, whose lanes an update has summed already.
+/// The sum of squares of at most a tile, of which an update has summed the leaves.
 #[inline(always)]
-pub(crate) fn summed_leaf<L: Lanes>(lanes: L, [a, b]: [L::Vector; VECTORS], leaf: &[f32]) -> f64 {
-    let sum = lanes.fold(lanes.add(a, b));
-    if sum >= SMALL && sum.is_finite() {
-        return f64::from(sum);
+pub(crate) fn fold_summed_leaves<L: Lanes>(lanes: L, summed: &[f32; TILE_LEAVES], x: &[f32]) -> f64 {
+    let sum = |summed: f32, leaf| {
+        let right = summed >= SMALL && summed.is_finite();
+        if right { [f64::from(summed)] } else { leaf_sums(lanes, Plain, [leaf]) }
+    };
+    if x.len() <= LEAF {
+        let [sum] = sum(summed[0], x);
+        return sum;
     }
-    let [sum] = leaf_sums(lanes, Plain, [leaf]);
+    let mut sums = [[0.0]; TILE_LEAVES];
+    for ((to, summed), leaf) in sums.iter_mut().zip(summed).zip(x.chunks(LEAF)) {
+        *to = sum(*summed, leaf);
+    }
+    let [sum] = fold_leaves(&mut sums, x.len().div_ceil(LEAF));
     sum
 }
 
@@ -375,35 +383,5 @@ fn add_squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
             term = lanes.mul(term, lanes.splat(scale));
         }
         sum[v] = lanes.add(sum[v], lanes.mul(term, term));
-    }
-}
-
-/// The largest absolute value; NaN if there is a NaN.
-pub(crate) fn max_abs(join: Join, x: &[f32]) -> f32 {
-    f32::from_bits(max_bits(join, x))
-}
-
-/// The largest absolute value as bits.
-fn max_bits(join: Join, x: &[f32]) -> u32 {
-    if join.of(x.len()) == Join::Serial {
-        return simd::dispatch(MaxBits(x));
-    }
-    let (left, right) = x.split_at(x.len() / 2);
-    let (left, right) = join.join(|| max_bits(join, left), || max_bits(join, right));
-    left.max(right)
-}
-
-/// The loop of [`max_bits`].
-///
-/// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
-/// one result whatever the order, so the compiler may vectorise this loop as it likes.
-struct MaxBits<'a>(&'a [f32]);
-
-impl Kernel for MaxBits<'_> {
-    type Output = u32;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) -> u32 {
-        self.0.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))
     }
 }

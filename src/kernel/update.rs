@@ -1,4 +1,4 @@
-//! The affine update: the one loop that writes weights and momentum.
+//! The affine update, which writes weights and momentum.
 //!
 //! The order of the operations is part of the crate's contract. With `g`, `w`, `m` one element of gradient, weights and
 //! momentum, and each operation rounded to `f32`:
@@ -12,13 +12,11 @@
 //!
 //! Without momentum it is `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
 
-use super::head_len;
 use super::join::Join;
-use super::norm::{
-    LANES, LEAF, Plain, TILE, TILE_LEAVES, Terms, VECTORS, fold_leaves, left_len, summed_leaf, sums_of_squares,
-};
+use super::momentum::Momentum;
+use super::norm::{Plain, TILE, Terms, left_len, sums_of_squares};
 use super::zip::{Map, Zip};
-use crate::simd::{self, Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
+use crate::simd::{self, Arithmetic, SCALAR, WIDTH};
 use core::array;
 
 /// The scalars of an update, ready for the lanes.
@@ -57,44 +55,16 @@ pub(crate) struct Slices<'a> {
 impl<'a> Slices<'a> {
     /// Two pieces, cut at `mid` or where the slices end.
     #[inline(always)]
-    fn split_at(self, mid: usize) -> (Slices<'a>, Slices<'a>) {
+    pub(super) fn split_at(self, mid: usize) -> (Slices<'a>, Slices<'a>) {
         let (w1, w2) = self.weights.split_at_mut(mid.min(self.weights.len()));
         let (g1, g2) = self.gradients.split_at(mid.min(self.gradients.len()));
         let (m1, m2) = self.momentum.split_at_mut(mid.min(self.momentum.len()));
         (Slices { weights: w1, gradients: g1, momentum: m1 }, Slices { weights: w2, gradients: g2, momentum: m2 })
     }
 
-    fn reborrow(&mut self) -> Slices<'_> {
+    /// The same for a shorter time.
+    pub(super) fn reborrow(&mut self) -> Slices<'_> {
         Slices { weights: self.weights, gradients: self.gradients, momentum: self.momentum }
-    }
-
-    /// The vectors of weights, gradients and momentum from `at` on, if there are as many elements.
-    #[inline(always)]
-    fn load<L: Lanes>(&self, lanes: L, at: usize) -> Option<[L::Vector; 3]> {
-        let (w, g, m) = (self.weights.get(at..)?, self.gradients.get(at..)?, self.momentum.get(at..)?);
-        Some([lanes.load(w.first_chunk()?), lanes.load(g.first_chunk()?), lanes.load(m.first_chunk()?)])
-    }
-
-    /// At most a vector of each, padded with zeros.
-    #[inline(always)]
-    fn load_partial<L: Lanes>(&self, lanes: L) -> [L::Vector; 3] {
-        [lanes.load_partial(self.weights), lanes.load_partial(self.gradients), lanes.load_partial(self.momentum)]
-    }
-
-    /// At most a vector of each, behind zeros.
-    #[inline(always)]
-    fn load_last<L: Lanes>(&self, lanes: L) -> [L::Vector; 3] {
-        [lanes.load_last(self.weights), lanes.load_last(self.gradients), lanes.load_last(self.momentum)]
-    }
-
-    /// Replaces weights and momentum from `at` on.
-    #[inline(always)]
-    fn store<L: Lanes>(&mut self, lanes: L, at: usize, new: [L::Vector; 2]) {
-        for (x, new) in [&mut *self.weights, &mut *self.momentum].into_iter().zip(new) {
-            if let Some(x) = x.get_mut(at..).and_then(|x| x.first_chunk_mut()) {
-                lanes.store(new, x);
-            }
-        }
     }
 }
 
@@ -176,7 +146,7 @@ pub(crate) fn rescale(k: &Coefficients, gradients: &mut [f32], weights: &[f32]) 
 /// The new weights and momentum of old weights, gradients and momentum, with or without the terms of `decay`, and of `direct` and
 /// `shrink`.
 #[inline(always)]
-fn with_momentum<A: Arithmetic>(
+pub(super) fn with_momentum<A: Arithmetic>(
     k: &Coefficients,
     decay: bool,
     extra: bool,
@@ -204,128 +174,6 @@ fn without_momentum<A: Arithmetic>(k: &Coefficients, decay: bool, a: A, [w, g]: 
         u = a.add(u, a.mul(a.splat(k.decay), w));
     }
     a.sub(w, u)
-}
-
-struct Momentum<'a, const DECAY: bool, const EXTRA: bool, const SUM: bool> {
-    k: &'a Coefficients,
-    slices: Slices<'a>,
-}
-
-impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, EXTRA, SUM> {
-    /// The new weights and momentum of old weights, gradients and momentum.
-    #[inline(always)]
-    fn updated<L: Lanes>(k: &Coefficients, lanes: L, vectors: [L::Vector; 3]) -> [L::Vector; 2] {
-        with_momentum(k, DECAY, EXTRA, lanes, vectors)
-    }
-
-    /// Updates one vector and returns the new weights.
-    #[inline(always)]
-    fn vector<L: Lanes>(
-        k: &Coefficients,
-        lanes: L,
-        weights: &mut [f32; WIDTH],
-        gradients: &[f32; WIDTH],
-        momentum: &mut [f32; WIDTH],
-    ) -> L::Vector {
-        let [w, m] = Self::updated(k, lanes, [lanes.load(weights), lanes.load(gradients), lanes.load(momentum)]);
-        lanes.store(m, momentum);
-        lanes.store(w, weights);
-        w
-    }
-
-    /// Updates any number of elements, beginning on a cache line where all slices can. With `SUM`, there is at most a leaf, and the
-    /// sums of the new weights' squares are returned, in lanes that a norm folds.
-    #[inline(always)]
-    fn stream<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) -> [L::Vector; VECTORS] {
-        let mut sums = [lanes.splat(0.0); VECTORS];
-        let len = slices.weights.len();
-        let Some(last) = len.checked_sub(WIDTH) else {
-            let [w, m] = Self::updated(k, lanes, slices.load_partial(lanes));
-            lanes.store_partial(m, slices.momentum);
-            lanes.store_partial(w, slices.weights);
-            return [lanes.mul(w, w), lanes.splat(0.0)];
-        };
-        let head_len = head_len([slices.weights.as_ptr(), slices.gradients.as_ptr(), slices.momentum.as_ptr()], len);
-        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new one twice.
-        let old = if head_len > 0 { slices.load(lanes, 0) } else { None };
-        let head = old.map(|old| Self::updated(k, lanes, old));
-        let old = if (len - head_len).is_multiple_of(WIDTH) { None } else { slices.load(lanes, last) };
-        let tail = old.map(|old| Self::updated(k, lanes, old));
-
-        let (before, middle) = slices.reborrow().split_at(head_len);
-        if SUM && head_len > 0 {
-            let [w, _] = Self::updated(k, lanes, before.load_last(lanes));
-            sums[VECTORS - 1] = lanes.mul(w, w);
-        }
-        let (w_groups, w_rest) = middle.weights.as_chunks_mut::<LANES>();
-        let (g_groups, g_rest) = middle.gradients.as_chunks::<LANES>();
-        let (m_groups, m_rest) = middle.momentum.as_chunks_mut::<LANES>();
-        for ((w, g), m) in w_groups.iter_mut().zip(g_groups).zip(m_groups) {
-            let vectors = w.as_chunks_mut().0.iter_mut().zip(g.as_chunks().0).zip(m.as_chunks_mut().0);
-            for (((w, g), m), sum) in vectors.zip(&mut sums) {
-                let new = Self::vector(k, lanes, w, g, m);
-                if SUM {
-                    *sum = lanes.add(*sum, lanes.mul(new, new));
-                }
-            }
-        }
-        let vectors = w_rest.chunks_mut(WIDTH).zip(g_rest.chunks(WIDTH)).zip(m_rest.chunks_mut(WIDTH));
-        for (((weights, gradients), momentum), sum) in vectors.zip(&mut sums) {
-            let new = if let (Some(w), Some(g), Some(m)) =
-                (weights.first_chunk_mut(), gradients.first_chunk(), momentum.first_chunk_mut())
-            {
-                Self::vector(k, lanes, w, g, m)
-            } else {
-                let [w, _] = Self::updated(k, lanes, Slices { weights, gradients, momentum }.load_partial(lanes));
-                w
-            };
-            if SUM {
-                *sum = lanes.add(*sum, lanes.mul(new, new));
-            }
-        }
-        if let Some(head) = head {
-            slices.store(lanes, 0, head);
-        }
-        if let Some(tail) = tail {
-            slices.store(lanes, last, tail);
-        }
-        sums
-    }
-
-    /// Updates at most a tile and sums the squares of the new weights as a norm would.
-    #[inline(always)]
-    fn tile<L: Lanes>(k: &Coefficients, lanes: L, mut slices: Slices<'_>) -> f64 {
-        let len = slices.weights.len();
-        let mut sums = [[0.0]; TILE_LEAVES];
-        for sum in sums.iter_mut().take(len.div_ceil(LEAF)) {
-            let (mut leaf, rest) = slices.split_at(LEAF);
-            let lanes_sums = Self::stream(k, lanes, leaf.reborrow());
-            *sum = [summed_leaf(lanes, lanes_sums, leaf.weights)];
-            slices = rest;
-        }
-        let [sum] = fold_leaves(&mut sums, len.div_ceil(LEAF));
-        sum
-    }
-}
-
-impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Kernel for Momentum<'_, DECAY, EXTRA, SUM> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> f64 {
-        let Momentum { k, slices } = self;
-        if SUM {
-            return Self::tile(k, lanes, slices);
-        }
-        if SCALAR {
-            for ((w, g), m) in slices.weights.iter_mut().zip(slices.gradients).zip(slices.momentum) {
-                [*w, *m] = with_momentum(k, DECAY, EXTRA, One, [*w, k.prescale * *g, *m]);
-            }
-        } else {
-            Self::stream(k, lanes, slices);
-        }
-        0.0
-    }
 }
 
 /// `w − (gradient·g + decay·w)`.
