@@ -9,9 +9,10 @@ use layerwise::{
 use reference::oracle::{Array, Host};
 use reference::{contract, settings};
 
-/// Lengths around every boundary: vectors, groups, leaves, tiles, the shortest update that is aligned.
-const LENGTHS: [usize; 24] = [
-    0, 1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 255, 256, 257, 300, 1023, 1024, 1025, 2049, 5000, 16384, 16400, 40001,
+/// Lengths around every boundary: vectors, groups, leaves and where they share a vector, tiles, the shortest update that is aligned.
+const LENGTHS: [usize; 29] = [
+    0, 1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 255, 256, 257, 300, 1008, 1009, 1023, 1024, 1025, 1036, 2044, 2049,
+    2060, 5000, 16384, 16400, 40001,
 ];
 
 /// Every form that an update can take.
@@ -26,7 +27,7 @@ const UPDATES: [Update; 6] = [
 
 /// Where three arrays begin, in elements behind a cache line: every alignment, alike and unlike. Long arrays get a few.
 fn offsets(len: usize) -> impl Iterator<Item = [usize; 3]> {
-    (0..16).flat_map(|i| [[i; 3], [i, 5 * i % 16, 11 * i % 16]]).step_by(if len > 2000 { 7 } else { 1 })
+    (0..16).flat_map(|i| [[i; 3], [i, 5 * i % 16, 11 * i % 16]]).step_by(if len > 3000 { 7 } else { 1 })
 }
 
 /// An array of random numbers that begins `offset` elements behind a cache line.
