@@ -1,7 +1,7 @@
 //! Lanes: sixteen `f32` at a time.
 //!
-//! This floor knows seven operations and nothing of what they are used for. Each one is exact, or rounded in one written
-//! order by IEEE 754, so it gives the same bits on every instruction set. What cannot be expressed here (a fused
+//! This floor knows loads, stores, sums, differences, products and one fold, and nothing of what they are used for. Each is exact, or
+//! rounded in one written order by IEEE 754, so it gives the same bits on every instruction set. What cannot be expressed here (a fused
 //! multiply-add, a reduction in the machine's own order, an approximate reciprocal) cannot make two machines differ.
 //!
 //! A new instruction set is a new file beside `avx2.rs`: a token type whose existence proves that the processor has the
