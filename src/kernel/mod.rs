@@ -13,10 +13,10 @@ mod zip;
 
 use crate::simd::WIDTH;
 
-/// How many elements to update before the rest of every slice begins on a cache line: 0 where the slices have different
-/// alignments, or are too short for it to matter.
+/// How many elements there are before every slice begins on a cache line: 0 where the slices have different alignments, or are too
+/// short for it to matter.
 ///
-/// An update may be cut anywhere, for every element is computed alone. (A norm may not: its lanes go by index.)
+/// An update may begin anywhere, for every element is computed alone; and so may a norm, if it turns its lanes.
 #[inline(always)]
 fn head_len<const N: usize>(slices: [*const f32; N], len: usize) -> usize {
     const LINE: usize = 64;

@@ -8,6 +8,9 @@
 //!    its elements scaled by a power of two (the idea of BLAS's `nrm2`), and the scale is taken out in `f64`.
 //! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
 //!    that is smaller than the whole.
+//!
+//! Which lane is the first of a vector is free. The fold adds lanes that are half a turn apart, then a quarter, and so on, so it has
+//! the same result for lanes that are turned, and vectors may begin on a cache line where a leaf does not.
 
 use super::join::Join;
 use super::{head_len, scalar};
@@ -312,8 +315,7 @@ fn squares<L: Lanes, T: Terms<P, K>, const P: usize, const K: usize>(
     let head_len = if L::MASKS { head_len(leaf.map(|part| part.as_ptr()), len) } else { 0 };
     let mut rest = leaf;
     if head_len > 0 {
-        // Lanes are turned until the first one behind the head is the first of a vector. The fold does not mind: it adds what is
-        // half a turn apart, then a quarter, and so on.
+        // Lanes are turned until the first one behind the head is the first of a vector.
         let mut parts = [lanes.splat(0.0); P];
         for (part, rest) in parts.iter_mut().zip(&mut rest) {
             let (head, behind) = rest.split_at_checked(head_len).unwrap_or((rest, &[]));
