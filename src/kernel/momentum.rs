@@ -47,7 +47,8 @@ impl<const DECAY: bool, const EXTRA: bool, const SUM: bool> Momentum<'_, DECAY, 
         w
     }
 
-    /// Updates all whole vectors. With `SUM`, adds the squares of all new weights to sums, those of less than a vector too.
+    /// Updates all whole vectors; less than one behind them is left to whoever stores the tail. With `SUM`, adds the squares of all
+    /// new weights to sums.
     #[inline(always)]
     fn vectors<L: Lanes>(k: &Coefficients, lanes: L, slices: Slices<'_>, sums: &mut [L::Vector; VECTORS]) {
         let (w_groups, w_rest) = slices.weights.as_chunks_mut::<LANES>();

@@ -77,19 +77,22 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load_last(self, from: &[f32]) -> __m512 {
         let skipped = WIDTH.saturating_sub(from.len());
-        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows the last of sixteen floats that end where these
+        // do; what it leaves out is not read, and needs no memory.
         unsafe { _mm512_maskz_loadu_ps(!mask(skipped), from.as_ptr().wrapping_sub(skipped)) }
     }
 
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
-        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there are; what it leaves out
+        // is not read, and needs no memory.
         unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
     }
 
     #[inline(always)]
     fn store_partial(self, vector: __m512, to: &mut [f32]) {
-        // SAFETY: the token proves that the processor has AVX-512; what the mask leaves out is not written, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there is room for; what it
+        // leaves out is not written, and needs no memory.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), vector) }
     }
 
