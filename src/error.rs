@@ -158,6 +158,29 @@ macro_rules! check {
 }
 pub(crate) use check;
 
+/// Lets a configuration be read and written by the functions that `#[serde(remote = "Self")]` derives, and refuses one
+/// that is outside its range.
+#[cfg(feature = "serde")]
+macro_rules! serde_checked {
+    ($config:ty) => {
+        impl serde::Serialize for $config {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                <$config>::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $config {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let config = <$config>::deserialize(deserializer)?;
+                config.check().map_err(serde::de::Error::custom)?;
+                Ok(config)
+            }
+        }
+    };
+}
+#[cfg(feature = "serde")]
+pub(crate) use serde_checked;
+
 /// Whether a number is finite and at least 0.
 pub(crate) const fn is_non_negative(x: f64) -> bool {
     x >= 0.0 && x.is_finite()

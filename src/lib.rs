@@ -23,49 +23,32 @@ pub mod bad_input {
     use crate::{BytesError, ConfigError, Error, LayersError, NonFinite, Outcome, Report, Update};
 }
 
-mod accumulate;
-mod bytes;
-mod carried;
+mod driver;
 mod error;
 mod kernel;
-mod larc;
-mod layer;
-mod layers;
-mod model;
-mod norm;
-mod novograd;
-mod optimizer;
-#[cfg(feature = "rayon")]
-mod parallel;
-mod peers;
-mod policy;
-mod report;
-mod rule;
-#[cfg(feature = "serde")]
-mod serde_checked;
-mod sgd;
-mod simd;
-mod update;
+mod lanes;
+mod memory;
+mod rules;
 
 #[cfg(feature = "serde")]
-pub(crate) use serde_checked::serde_checked;
+pub(crate) use error::serde_checked;
 
-pub use accumulate::accumulate;
-pub use bytes::{BytesError, LayerBytes, floats, floats_mut};
-pub use carried::CarriedNorms;
+pub use driver::accumulate::accumulate;
+pub use driver::many::{ModelState, Summary};
+pub use driver::norm::{LEAF, fold_leaf_sums, l2_norm, l2_norms, leaf_sums, max_norm, sum_of_squares};
+pub use driver::one::Optimizer;
 pub use error::{ConfigError, Error, Slice};
-pub use larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
-pub use layer::{Layer, LayerView, lecun_rate};
-pub use layers::{LayerSpan, Layers, LayersError};
-pub use model::{ModelState, Summary};
-pub use norm::{LEAF, fold_leaf_sums, l2_norm, l2_norms, leaf_sums, max_norm, sum_of_squares};
-pub use novograd::{
+pub use memory::bytes::{BytesError, LayerBytes, floats, floats_mut};
+pub use memory::carried::CarriedNorms;
+pub use memory::layer::{Layer, LayerView, lecun_rate};
+pub use memory::report::{Outcome, Report};
+pub use memory::table::{LayerSpan, Layers, LayersError};
+pub use rules::larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
+pub use rules::novograd::{
     BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
     NovoGradState, VInit,
 };
-pub use optimizer::Optimizer;
-pub use policy::{NonFinite, Policy};
-pub use report::{Outcome, Report};
-pub use rule::{GradientNorm, Needs, Norms, Plan, Rule};
-pub use sgd::{Sgd, SgdConfig, SgdRule, SgdState};
-pub use update::Update;
+pub use rules::policy::{NonFinite, Policy};
+pub use rules::rule::{GradientNorm, Needs, Norms, Plan, Rule};
+pub use rules::sgd::{Sgd, SgdConfig, SgdRule, SgdState};
+pub use rules::update::Update;

@@ -1,7 +1,7 @@
 //! The largest absolute value of an array.
 
 use super::join::Join;
-use crate::simd::{self, Kernel, Lanes};
+use crate::lanes::{self, Kernel, Lanes};
 
 /// The largest absolute value; NaN if there is a NaN.
 pub(crate) fn max_abs(join: Join, x: &[f32]) -> f32 {
@@ -11,7 +11,7 @@ pub(crate) fn max_abs(join: Join, x: &[f32]) -> f32 {
 /// The largest absolute value as bits.
 fn max_bits(join: Join, x: &[f32]) -> u32 {
     if join.of(x.len()) == Join::Serial {
-        return simd::dispatch(MaxBits(x));
+        return lanes::dispatch(MaxBits(x));
     }
     let (left, right) = x.split_at(x.len() / 2);
     let (left, right) = join.join(|| max_bits(join, left), || max_bits(join, right));

@@ -1,7 +1,7 @@
 //! Loops: the sums of squares behind every norm, and the affine update.
 //!
 //! This floor moves memory. It knows nothing of hyper-parameters (it gets ready scalars) and nothing of instruction
-//! sets (it is written over [`crate::simd::Lanes`]). No kernel allocates or can panic.
+//! sets (it is written over [`crate::lanes::Lanes`]). No kernel allocates or can panic.
 
 pub(crate) mod join;
 pub(crate) mod max;
@@ -11,7 +11,7 @@ mod scalar;
 pub(crate) mod update;
 mod zip;
 
-use crate::simd::WIDTH;
+use crate::lanes::WIDTH;
 
 /// How many elements there are before every slice begins on a cache line: 0 where the slices have different alignments, or are too
 /// short for it to matter.

@@ -3,7 +3,7 @@
 use super::head_len;
 use super::norm::{LANES, LEAF, TILE_LEAVES, VECTORS, fold_summed_leaves};
 use super::update::{Coefficients, Slices, with_momentum};
-use crate::simd::{Kernel, Lanes, One, SCALAR, WIDTH};
+use crate::lanes::{Kernel, Lanes, One, SCALAR, WIDTH};
 
 /// The update with momentum, with or without the terms of `decay`, and of `direct` and `shrink`. With `SUM`, there is at most a
 /// tile, and its output is the sum of squares of the new weights.

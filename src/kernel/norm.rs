@@ -14,7 +14,7 @@
 
 use super::join::Join;
 use super::{head_len, scalar};
-use crate::simd::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
+use crate::lanes::{self, Arithmetic, Kernel, Lanes, SCALAR, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
 pub(crate) const LEAF: usize = 1024;
@@ -102,7 +102,7 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
     }
     let len = parts.first().map_or(0, |part| part.len());
     if len <= LEAF {
-        return if SCALAR { leaf_apart(terms, parts) } else { simd::dispatch(Leaf { terms, parts }) };
+        return if SCALAR { leaf_apart(terms, parts) } else { lanes::dispatch(Leaf { terms, parts }) };
     }
     tree(join, terms, parts, len)
 }
@@ -110,7 +110,7 @@ pub(crate) fn sums_of_squares<T: Terms<P, K>, const P: usize, const K: usize>(
 /// A leaf in a function of its own, which keeps the frames of the recursion small.
 #[inline(never)]
 fn leaf_apart<T: Terms<P, K>, const P: usize, const K: usize>(terms: T, parts: [&[f32]; P]) -> [f64; K] {
-    simd::dispatch(Leaf { terms, parts })
+    lanes::dispatch(Leaf { terms, parts })
 }
 
 /// The same for more than a leaf.
@@ -121,7 +121,7 @@ fn tree<T: Terms<P, K>, const P: usize, const K: usize>(
     len: usize,
 ) -> [f64; K] {
     if TILE > LEAF && len <= TILE {
-        return simd::dispatch(Tile { terms, parts });
+        return lanes::dispatch(Tile { terms, parts });
     }
     let (mut left, mut right) = (parts, parts);
     for (part, (l, r)) in parts.iter().zip(left.iter_mut().zip(&mut right)) {
@@ -222,7 +222,7 @@ pub(crate) fn fold_leaves<const K: usize>(sums: &mut [[f64; K]; TILE_LEAVES], le
 
 /// The sum of squares of each leaf of an array, for hosts that add them up by [`fold_leaf_sums`].
 pub(crate) fn leaf_sums_of_squares(x: &[f32], sums: &mut [f64]) {
-    simd::dispatch(Leaves { x, sums });
+    lanes::dispatch(Leaves { x, sums });
 }
 
 struct Leaves<'a> {

@@ -4,7 +4,7 @@
 //! lanes: each is summed when the tree comes to it.
 
 use super::norm::{LANES, Terms};
-use crate::simd::{One, fold_by_halves};
+use crate::lanes::{One, fold_by_halves};
 
 /// Lanes whose sums are in registers together while a leaf goes by. (More do not fit beside the elements.)
 const BLOCK: usize = 8;

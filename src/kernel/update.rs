@@ -16,7 +16,7 @@ use super::join::Join;
 use super::momentum::Momentum;
 use super::norm::{Plain, TILE, Terms, left_len, sums_of_squares};
 use super::zip::{Map, Zip};
-use crate::simd::{self, Arithmetic, SCALAR, WIDTH};
+use crate::lanes::{self, Arithmetic, SCALAR, WIDTH};
 use core::array;
 
 /// The scalars of an update, ready for the lanes.
@@ -111,17 +111,17 @@ fn update<const SUM: bool>(k: &Coefficients, slices: Slices<'_>) -> f64 {
     if slices.momentum.is_empty() {
         let Slices { weights: to, gradients: from, .. } = slices;
         if k.decay == 0.0 {
-            simd::dispatch(Zip { map: Subtract::<false>(k), to, from });
+            lanes::dispatch(Zip { map: Subtract::<false>(k), to, from });
         } else {
-            simd::dispatch(Zip { map: Subtract::<true>(k), to, from });
+            lanes::dispatch(Zip { map: Subtract::<true>(k), to, from });
         }
         return 0.0;
     }
     match (k.decay != 0.0, k.direct != 0.0 || k.shrink != 0.0) {
-        (false, false) => simd::dispatch(Momentum::<false, false, SUM> { k, slices }),
-        (true, false) => simd::dispatch(Momentum::<true, false, SUM> { k, slices }),
-        (false, true) => simd::dispatch(Momentum::<false, true, SUM> { k, slices }),
-        (true, true) => simd::dispatch(Momentum::<true, true, SUM> { k, slices }),
+        (false, false) => lanes::dispatch(Momentum::<false, false, SUM> { k, slices }),
+        (true, false) => lanes::dispatch(Momentum::<true, false, SUM> { k, slices }),
+        (false, true) => lanes::dispatch(Momentum::<false, true, SUM> { k, slices }),
+        (true, true) => lanes::dispatch(Momentum::<true, true, SUM> { k, slices }),
     }
 }
 
@@ -140,7 +140,7 @@ fn update_prescaled(k: &Coefficients, mut slices: Slices<'_>) {
 
 /// Replaces a gradient by `gradient·g + decay·w`. The slices have one length; callers check.
 pub(crate) fn rescale(k: &Coefficients, gradients: &mut [f32], weights: &[f32]) {
-    simd::dispatch(Zip { map: Rescale(k), to: gradients, from: weights });
+    lanes::dispatch(Zip { map: Rescale(k), to: gradients, from: weights });
 }
 
 /// The new weights and momentum of old weights, gradients and momentum, with or without the terms of `decay`, and of `direct` and

@@ -1,7 +1,7 @@
 //! A loop over two arrays, one of which it writes.
 
 use super::head_len;
-use crate::simd::{Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
+use crate::lanes::{Arithmetic, Kernel, Lanes, One, SCALAR, WIDTH};
 
 /// What the loop does to a vector.
 pub(super) trait Map {

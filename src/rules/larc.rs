@@ -10,8 +10,8 @@
 //! Sources: You, Gitman and Ginsburg, *Large Batch Training of Convolutional Networks* (arXiv 1708.03888), and the page
 //! "Optimizers" of NVIDIA's OpenSeq2Seq.
 
+use crate::driver::one::{check_rate, report};
 use crate::error::{ConfigError, Error, Slice, check, check_length, is_non_negative};
-use crate::optimizer::{check_rate, report};
 use crate::{GradientNorm, Needs, Norms, Outcome, Plan, Report, Update};
 
 /// Settings of [`Larc`].

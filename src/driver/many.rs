@@ -1,8 +1,8 @@
 //! The driver for many layers.
 
+use crate::driver::one::{check_rate, frozen, report};
 use crate::error::{Error, Slice, check_length};
 use crate::kernel::join::Join;
-use crate::optimizer::{check_rate, frozen, report};
 use crate::{CarriedNorms, LayerSpan, LayerView, Layers, NonFinite, Norms, Optimizer, Outcome, Policy, Report, Rule};
 
 /// What an optimizer remembers of a model, in the caller's memory.

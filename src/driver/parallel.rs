@@ -3,8 +3,8 @@
 //! A model is divided between layers where both parts cost the same, again and again, until a part is worth one task or is
 //! one layer. A large layer is then divided by the kernels, along the tree of the numeric contract.
 
+use crate::driver::many::{Flat, Model, Phase, Views};
 use crate::kernel::join::Join;
-use crate::model::{Flat, Model, Phase, Views};
 use crate::{Error, LayerView, Layers, ModelState, Optimizer, Report, Rule, Summary};
 
 /// What a layer costs beside its elements, in elements.
