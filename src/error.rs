@@ -1,99 +1,178 @@
-//! What a caller can get wrong, told before anything is written.
+//! What a caller can get wrong, and settings out of range: every error of the crate.
 
-use crate::BytesError;
 use core::fmt;
 
-/// A call that was refused. Nothing was written: weights, gradients, momentum and state are as they were.
+/// A call that was refused. Nothing was written: weights, gradients, moments and state are as they were.
+///
+/// Layers are counted from 0. There is no `layer` in the error of a call for one layer, or where all layers share the
+/// argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A slice is not as long as the layer (or not empty where the rule keeps no momentum).
+    /// An argument is not as long as it must be, in elements.
     Length {
-        /// Which slice.
-        slice: Slice,
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+        /// Which argument.
+        what: Argument,
         /// How many elements it must have.
         expected: usize,
         /// How many it has.
         found: usize,
     },
-    /// A slice of one of several layers does not have the right length.
-    LengthInLayer {
-        /// The index of the layer.
-        layer: usize,
-        /// Which slice.
-        slice: Slice,
-        /// How many elements it must have.
-        expected: usize,
-        /// How many it has.
-        found: usize,
+    /// The rule keeps an array that the layer was not given.
+    Missing {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+        /// Which argument.
+        what: Argument,
     },
     /// A learning rate, after multiplication by the layer's own, is negative, infinite or not a number.
-    LearningRate(f64),
-    /// A weight decay is negative, infinite or not a number.
-    WeightDecay(f64),
-    /// A slice of bytes cannot be seen as numbers.
+    LearningRate {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+        /// The product of both rates.
+        rate: f64,
+    },
+    /// A scale of the gradient is not finite, not greater than 0 where it belongs to a step, or so large that no `f32`
+    /// can be scaled by it.
+    GradientScale(f64),
+    /// A weight decay, or a layer's multiplier of it, is negative, infinite or not a number.
+    Decay {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+        /// The decay.
+        decay: f64,
+    },
+    /// There are more or fewer layers than there should be.
+    Layers {
+        /// How many there must be.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A chunk of a layer does not begin at a multiple of [`LEAF`](crate::pieces::LEAF), so its sums would not be those
+    /// of the whole layer.
+    OffLeaf {
+        /// The index in the layer at which the chunk begins.
+        start: usize,
+    },
+    /// A planned layer is to be updated before its rule has seen the step: call
+    /// [`Decided::limit`](crate::pieces::Decided::limit) first.
+    StepNotSeen,
+    /// The carried norm of the weights is not the norm of these weights: something has changed them since. Only builds
+    /// with debug assertions look; see [`CarriedNorms`](crate::CarriedNorms).
+    StaleNorm {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+    },
+    /// A buffer of bytes cannot be seen as numbers.
     Bytes {
-        /// Which slice.
-        slice: Slice,
+        /// Which argument.
+        what: Argument,
         /// Why not.
         error: BytesError,
     },
-    /// A scalar of an [`Update`](crate::Update) is infinite, not a number, or too large for `f32`.
-    Update,
 }
 
-/// The slice an [`Error::Length`] is about.
+/// What an [`Error`] is about. Its `Display` form is the name of the argument in calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Slice {
+pub enum Argument {
     /// The weights.
     Weights,
     /// The gradients.
     Gradients,
-    /// The momentum.
+    /// The momentum, given by `.momentum(..)`.
     Momentum,
     /// The states of all layers.
     States,
-    /// The carried norms of all layers.
+    /// The carried norms of all layers, given by `.norms(..)`.
     Norms,
     /// The reports of all layers.
     Reports,
-    /// The sums of the leaves of a chunk.
+    /// The sums of the leaves of a chunk or a layer.
     Sums,
 }
 
-impl fmt::Display for Slice {
+impl fmt::Display for Argument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Slice::Weights => "weights",
-            Slice::Gradients => "gradients",
-            Slice::Momentum => "momentum",
-            Slice::States => "states",
-            Slice::Norms => "carried norms",
-            Slice::Reports => "reports",
-            Slice::Sums => "sums of leaves",
+            Argument::Weights => "weights",
+            Argument::Gradients => "gradients",
+            Argument::Momentum => "momentum",
+            Argument::States => "states",
+            Argument::Norms => "norms",
+            Argument::Reports => "reports",
+            Argument::Sums => "sums of leaves",
         })
+    }
+}
+
+impl Error {
+    /// The same error of one of several layers.
+    #[cold]
+    pub(crate) fn in_layer(self, layer: usize) -> Self {
+        let layer = Some(layer);
+        match self {
+            Error::Length { what, expected, found, .. } => Error::Length { layer, what, expected, found },
+            Error::Missing { what, .. } => Error::Missing { layer, what },
+            Error::LearningRate { rate, .. } => Error::LearningRate { layer, rate },
+            Error::Decay { decay, .. } => Error::Decay { layer, decay },
+            Error::StaleNorm { .. } => Error::StaleNorm { layer },
+            error => error,
+        }
+    }
+
+    /// The layer that the error names.
+    fn layer(&self) -> Option<usize> {
+        match self {
+            Error::Length { layer, .. }
+            | Error::Missing { layer, .. }
+            | Error::LearningRate { layer, .. }
+            | Error::Decay { layer, .. }
+            | Error::StaleNorm { layer } => *layer,
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(layer) = self.layer() {
+            write!(f, "layer {layer}: ")?;
+        }
         match self {
-            Error::Length { slice, expected, found } => {
-                write!(f, "{slice}: {expected} elements expected, {found} found")
+            Error::Length { what, expected, found, .. } => {
+                write!(f, "{what}: {expected} elements expected, {found} found")
             }
-            Error::LengthInLayer { layer, slice, expected, found } => {
-                write!(f, "layer {layer}: {slice}: {expected} elements expected, {found} found")
+            Error::Missing { what, .. } => {
+                write!(f, "the rule keeps {what}: give it by `.{what}(..)`, as long as the weights")
             }
-            Error::LearningRate(rate) => write!(f, "learning rate {rate} is not a finite number >= 0"),
-            Error::WeightDecay(decay) => write!(f, "weight decay {decay} is not a finite number >= 0"),
-            Error::Bytes { slice, error } => write!(f, "{slice}: {error}"),
-            Error::Update => f.write_str("a scalar of the update is not a finite f32"),
+            Error::LearningRate { rate, .. } => write!(f, "learning rate {rate} is not a finite number >= 0"),
+            Error::GradientScale(scale) => write!(f, "gradient scale {scale} is out of range"),
+            Error::Decay { decay, .. } => write!(f, "weight decay {decay} is not a finite number >= 0"),
+            Error::Layers { expected, found } => write!(f, "{expected} layers expected, {found} found"),
+            Error::OffLeaf { start } => {
+                write!(f, "a chunk begins at element {start}, which is not the beginning of a leaf of 1024")
+            }
+            Error::StepNotSeen => f.write_str("the rule has not seen the step that it planned: call `limit` first"),
+            Error::StaleNorm { .. } => {
+                f.write_str("the weights have changed since their norm was carried: call `forget_weights` then")
+            }
+            Error::Bytes { what, error } => write!(f, "{what}: {error}"),
         }
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Error::Bytes { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// A hyper-parameter outside its range.
 ///
@@ -106,7 +185,7 @@ impl core::error::Error for Error {}
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// The name of the setting.
+    /// The path of the setting, as in `larc.eta`.
     pub setting: &'static str,
     /// The value it was given.
     pub value: f64,
@@ -148,6 +227,119 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
+/// What is wrong with a table of layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LayersError {
+    /// A layer begins before the end of the one before it.
+    Overlap {
+        /// The index of the layer.
+        layer: usize,
+    },
+    /// There are elements between a layer and the one before it, or after the last layer.
+    Gap {
+        /// The index of the layer after the gap, or the number of layers.
+        layer: usize,
+    },
+    /// A layer ends past the end of the buffer.
+    OutOfBounds {
+        /// The index of the layer.
+        layer: usize,
+    },
+    /// A layer's multiplier of the learning rate is negative, infinite or not a number.
+    Rate {
+        /// The index of the layer.
+        layer: usize,
+    },
+    /// A layer's multiplier of the weight decay is negative, infinite or not a number.
+    Decay {
+        /// The index of the layer.
+        layer: usize,
+    },
+}
+
+impl fmt::Display for LayersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayersError::Overlap { layer } => write!(f, "layer {layer} begins before the end of the one before it"),
+            LayersError::Gap { layer } => write!(f, "there is a gap before layer {layer}"),
+            LayersError::OutOfBounds { layer } => write!(f, "layer {layer} ends past the end of the buffer"),
+            LayersError::Rate { layer } => write!(f, "the rate of layer {layer} is not a finite number >= 0"),
+            LayersError::Decay { layer } => write!(f, "the decay of layer {layer} is not a finite number >= 0"),
+        }
+    }
+}
+
+impl core::error::Error for LayersError {}
+
+/// Why a buffer cannot be seen as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BytesError {
+    /// It does not begin at a multiple of the size of an element. Copy it to where it does.
+    Misaligned,
+    /// Its length is no multiple of the size of an element.
+    PartialFloat {
+        /// Its length in bytes.
+        len: usize,
+    },
+}
+
+impl fmt::Display for BytesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BytesError::Misaligned => f.write_str("the bytes do not begin at a multiple of 4"),
+            BytesError::PartialFloat { len } => write!(f, "{len} bytes are not a whole number of f32"),
+        }
+    }
+}
+
+impl core::error::Error for BytesError {}
+
+/// Why a saved [`Memory`](crate::Memory) does not fit. Nothing was loaded.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The bytes are not a saved memory, or of a later version.
+    Format,
+    /// The bytes end too early, or go on too long.
+    Length,
+    /// The memory is of another number of layers.
+    Layers {
+        /// How many layers there are.
+        expected: usize,
+        /// How many were saved.
+        found: usize,
+    },
+    /// A layer has another length, or keeps other moments.
+    Layer {
+        /// The layer.
+        layer: usize,
+    },
+    /// The state of a layer is none that a step of the rule has left.
+    State {
+        /// The layer.
+        layer: usize,
+    },
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Format => f.write_str("this is not a saved memory, or it is of a later version"),
+            LoadError::Length => f.write_str("the saved memory is cut off, or something follows it"),
+            LoadError::Layers { expected, found } => write!(f, "{expected} layers expected, {found} were saved"),
+            LoadError::Layer { layer } => write!(f, "layer {layer} was saved with another length, or other moments"),
+            LoadError::State { layer } => write!(f, "the saved state of layer {layer} is none of this rule"),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl core::error::Error for LoadError {}
+
 /// `?` for the checks of a `const fn`, which has no trait calls.
 macro_rules! check {
     ($check:expr) => {
@@ -158,22 +350,22 @@ macro_rules! check {
 }
 pub(crate) use check;
 
-/// Lets a configuration be read and written by the functions that `#[serde(remote = "Self")]` derives, and refuses one
-/// that is outside its range.
+/// Lets a type be read and written by the functions that `#[serde(remote = "Self")]` derives, and refuses what its
+/// `check` refuses.
 #[cfg(feature = "serde")]
 macro_rules! serde_checked {
-    ($config:ty) => {
-        impl serde::Serialize for $config {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                <$config>::serialize(self, serializer)
+                <$type>::serialize(self, serializer)
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $config {
+        impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let config = <$config>::deserialize(deserializer)?;
-                config.check().map_err(serde::de::Error::custom)?;
-                Ok(config)
+                let value = <$type>::deserialize(deserializer)?;
+                value.check().map_err(serde::de::Error::custom)?;
+                Ok(value)
             }
         }
     };
@@ -181,12 +373,13 @@ macro_rules! serde_checked {
 #[cfg(feature = "serde")]
 pub(crate) use serde_checked;
 
-/// Whether a number is finite and at least 0.
+/// Whether a number is finite and at least 0. (As bits, which need no `f64` instructions.)
 pub(crate) const fn is_non_negative(x: f64) -> bool {
-    x >= 0.0 && x.is_finite()
+    x.to_bits() < f64::INFINITY.to_bits() || x.to_bits() == (-0.0_f64).to_bits()
 }
 
-/// `Ok` if a slice has the length it must have.
-pub(crate) fn check_length(slice: Slice, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(Error::Length { slice, expected, found }) }
+/// `Ok` if an argument has the length it must have.
+#[inline]
+pub(crate) const fn check_length(what: Argument, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { layer: None, what, expected, found }) }
 }

@@ -1,27 +1,145 @@
-//! Layer-wise adaptive optimizers on plain slices.
+//! Layer-wise adaptive optimizers (LARC, LARS and NovoGrad) on plain slices, for training loops outside the big
+//! frameworks.
 //!
-#![doc = include_str!("../README.md")]
+//! The kernels use SIMD, need neither `std` nor an allocator, never panic, and give the same bits on every machine. An
+//! optimizer is a handful of checked scalars. All memory is yours: weights, gradients, momentum, and a few numbers of
+//! state for each layer.
+//!
+//! ```
+//! use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
+//!
+//! let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT })?;
+//! let (mut weights, mut momentum) = (vec![0.5; 1000], vec![0.0; 1000]);
+//! let mut state = NovoGradState::default();
+//! for _ in 0..100 {
+//!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect(); // yours, of one layer
+//!     novograd.step_layer(0.02, LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum))?;
+//! }
+//! assert!(weights.iter().all(|w| (w - 1.0).abs() < 0.1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which call do I want?
+//!
+//! | you have | you want |
+//! |---|---|
+//! | one layer | [`step_layer`](Optimizer::step_layer) with a [`LayerMemory`] |
+//! | tensors of your own | [`Memory::step`], which owns the rest (feature `alloc`) |
+//! | tensors of your own, and no allocator | [`step`](Optimizer::step) with an array of [`LayerMemory`] |
+//! | a model in one buffer | [`step`](Optimizer::step) with a [`FlatModel`] |
+//! | memory that is lent under a lock or in a callback | [`step`](Optimizer::step) with your own [`Model`] |
+//! | several threads | [`step_parallel`], [`Memory::step_parallel`] (feature `rayon`) |
+//! | loops, threads or ranks of your own | [`pieces`] of a step |
+//! | a rule of your own | [`rule`], and [`Optimizer::from_rule`] |
+//! | an optimizer of your own, with LARC in front | [`Larc`] |
+//! | a loss scale, or a mean of micro-batches | [`Step::gradient_scale`], [`accumulate`] |
+//! | a global clip, or whole steps to skip | [`Policy`], and [`Optimizer::with_policy`] |
+//! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
+//! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
+//! | buffers of bytes | [`floats`] and [`floats_mut`] |
+//! | a norm | [`l2_norm`], [`sum_of_squares`], [`max_norm`] |
+//!
+//! What a caller gets wrong is an [`Error`], and nothing is written. What is wrong with the numbers of a layer is an
+//! [`Outcome`] in its [`Report`]: read it, for training goes on without that layer.
+//!
+//! # What it computes
+//!
+//! For one layer with weights `w`, gradient `g` and momentum `m`, learning rate `lr` and weight decay `decay`, where
+//! `|·|` is the L2 norm of the layer:
+//!
+//! ```text
+//! LARC        factor = min(1, eta·|w| / (|g| + decay·|w| + eps) / lr)     eta 0.002, eps 1e-8
+//!             m = momentum·m + factor·(g + decay·w)                       momentum 0.9 is customary
+//!             w = w − lr·m
+//!
+//! NovoGrad    v = beta2·v + (1 − beta2)·|g|²                              beta2 0.98; v = |g|² in the first step
+//!             m = beta1·m + (g / (√v + eps) + decay·w)                    beta1 0.95, eps 1e-8
+//!             w = w − lr·m
+//! ```
+//!
+//! LARC is a setting of [`Sgd`], and LARS is its other [mode](LarcMode::Scale). [`LarcConfig`], [`SgdConfig`] and
+//! [`NovoGradConfig`] have every setting with its default, and constants that reproduce OpenSeq2Seq, NeMo, apex, timm,
+//! optax, TensorFlow Addons, Lightning Bolts and pytorch_optimizer. Weight decay is 0 by default.
+//!
+//! To begin with, try LARC at a learning rate of 1 and NovoGrad at 0.01, both falling to 0. LARC lowers a rate that is
+//! too large, and never raises one that is too small. [Accuracy](accuracy) has a sweep over rates.
+//!
+//! # Features
+//!
+//! There are no default features, and no feature needs `std` but `rayon`.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `alloc` | [`Memory`], the owner of momentum, states and settings of a model, which also saves and loads them; a `Vec` of [`LayerMemory`] is a model |
+//! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the bits of one thread |
+//! | `serde` | settings are read (in the words of OpenSeq2Seq, such as `larc_eta`), checked and written; states and [`Memory`] too |
+//!
+//! # What it is not
+//!
+//! There are no models and no backward passes. There is no Adam or LAMB: an [update](rule::Update) is affine. Numbers
+//! are `f32` in the memory of the processor: no 16-bit numbers, no GPU. There is no C interface, and no adapter for a
+//! framework yet.
+//!
+//! # More
+//!
+//! - [`guarantees`]: what holds, and the command that shows it
+//! - [`numeric_contract`]: the arithmetic to the last bit
+//! - [`bad_input`]: what wrong arguments and wrong numbers get
+//! - [`accuracy`], [`speed`], [`microcontrollers`]: measured, with commands
+//! - [`design`]: the source, and what to touch to add something; [`unsafe_code`]: each block with its reason
+//!
+#![cfg_attr(feature = "alloc", doc = "[`Memory`]: Memory\n[`Memory::step`]: Memory::step")]
+#![cfg_attr(not(feature = "alloc"), doc = "[`Memory`]: #features\n[`Memory::step`]: #features")]
+#![cfg_attr(feature = "rayon", doc = "[`step_parallel`]: Optimizer::step_parallel")]
+#![cfg_attr(not(feature = "rayon"), doc = "[`step_parallel`]: #features\n[`accumulate_model_parallel`]: #features")]
+#![cfg_attr(not(all(feature = "alloc", feature = "rayon")), doc = "[`Memory::step_parallel`]: #features")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![warn(unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
+// Pages of the directory docs. They link to each other, and to items, by names that are defined at the end of each
+// page, for readers of the directory, and in links.md, which comes first here and therefore counts.
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../docs/contract.md")]
-pub mod numeric_contract {
-    #[cfg(doc)]
-    use crate::{CarriedNorms, LEAF, Update};
-}
+pub mod numeric_contract {}
 
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../docs/accuracy.md")]
+pub mod accuracy {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../docs/speed.md")]
+pub mod speed {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../docs/microcontrollers.md")]
+pub mod microcontrollers {}
+
+#[doc = include_str!("links.md")]
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../docs/unsafe_code.md")]
-pub mod unsafe_code {
-    #[cfg(doc)]
-    use crate::floats;
-}
+pub mod unsafe_code {}
 
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../docs/bad_input.md")]
-pub mod bad_input {
-    #[cfg(doc)]
-    use crate::{BytesError, ConfigError, Error, LayersError, NonFinite, Outcome, Report, Update};
-}
+pub mod bad_input {}
+
+// The examples of README.md are run where all features are on.
+#[cfg(all(doctest, feature = "alloc", feature = "rayon"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 mod driver;
 mod error;
@@ -30,25 +148,56 @@ mod lanes;
 mod memory;
 mod rules;
 
-#[cfg(feature = "serde")]
-pub(crate) use error::serde_checked;
-
-pub use driver::accumulate::accumulate;
-pub use driver::many::{ModelState, Summary};
-pub use driver::norm::{LEAF, fold_leaf_sums, l2_norm, l2_norms, leaf_sums, max_norm, sum_of_squares};
-pub use driver::one::Optimizer;
-pub use error::{ConfigError, Error, Slice};
-pub use memory::bytes::{BytesError, LayerBytes, floats, floats_mut};
+pub use driver::accumulate::{GradientSum, accumulate, accumulate_finite, accumulate_model};
+pub use driver::norm::{l2_norm, max_norm, sum_of_squares};
+pub use driver::optimizer::{NovoGrad, Optimizer, Sgd};
+pub use error::{Argument, BytesError, ConfigError, Error, LayersError};
+pub use memory::bytes::{floats, floats_mut};
 pub use memory::carried::CarriedNorms;
-pub use memory::layer::{Layer, LayerView, lecun_rate};
-pub use memory::report::{Outcome, Report};
-pub use memory::table::{LayerSpan, Layers, LayersError};
+pub use memory::flat::FlatModel;
+pub use memory::floats::{Element, Floats, FloatsMut};
+pub use memory::layer::LayerMemory;
+pub use memory::model::Model;
+pub use memory::report::{Outcome, Report, Summary};
+pub use memory::table::{LayerSpan, Layers};
 pub use rules::larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
+pub use rules::layer::{LayerConfig, lecun_rate};
 pub use rules::novograd::{
-    BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradRule,
-    NovoGradState, VInit,
+    BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGradConfig, NovoGradState, VInit,
 };
 pub use rules::policy::{NonFinite, Policy};
-pub use rules::rule::{GradientNorm, Needs, Norms, Plan, Rule};
-pub use rules::sgd::{Sgd, SgdConfig, SgdRule, SgdState};
-pub use rules::update::Update;
+pub use rules::sgd::{SgdConfig, SgdState};
+pub use rules::step::Step;
+
+#[cfg(feature = "rayon")]
+pub use {driver::accumulate::accumulate_model_parallel, driver::parallel::Parallel};
+#[cfg(feature = "alloc")]
+pub use {error::LoadError, memory::owner::Memory};
+
+/// For authors of rules: what a rule sees, and what it decides.
+pub mod rule {
+    pub use crate::rules::novograd::NovoGradRule;
+    pub use crate::rules::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
+    pub use crate::rules::sgd::SgdRule;
+    pub use crate::rules::update::Update;
+}
+
+/// What surrounds the steps of a training: learning rates that change from step to step, and loss scales.
+///
+/// Both are scalar code without allocation. A [`Schedule`](schedule::Schedule) is a pure function of the step, counted
+/// from 0. A [`LossScaler`](schedule::LossScaler) keeps four numbers in the caller's memory, in a
+/// [`LossScaleState`](schedule::LossScaleState). A step that it skips does not count: the schedule and the counters of
+/// layers stay where they are.
+pub mod schedule {
+    pub use crate::rules::loss_scale::{Backoff, LogMax, LossScaleState, LossScaleUpdate, LossScaler, LossScaling};
+    pub use crate::rules::rates::{
+        CosineDecay, ExpDecay, FixedLr, InvPolyDecay, PiecewiseConstant, PolyDecay, TransformerPolicy,
+    };
+    pub use crate::rules::schedule::{RatePolicy, Schedule};
+}
+
+#[doc(inline)]
+pub use driver::pieces;
+
+#[doc(hidden)]
+pub use {driver::norm::on, lanes::Backend};

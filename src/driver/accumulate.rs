@@ -1,24 +1,164 @@
 //! The sum of several gradients.
 
-use crate::{Error, Update};
+use super::apply::add_scaled;
+use super::measure::is_finite;
+use crate::error::{Argument, Error, check_length};
+use crate::kernel::machine::Machine;
+use crate::memory::carried::CarriedNorms;
+use crate::memory::floats::{Floats, FloatsMut};
 
 /// Adds `scale` times a gradient to a sum of gradients, and returns the sum of squares of what it has written.
 ///
-/// It has the bits of [`sum_of_squares`](crate::sum_of_squares), so after the last of several micro-batches the step needs
-/// not read the gradient for its norm: hand the result to [`CarriedNorms::set_gradient`](crate::CarriedNorms::set_gradient).
-/// A `scale` of one over the number of micro-batches makes their mean; one over the loss scale undoes that.
+/// It has the bits of [`sum_of_squares`](crate::sum_of_squares), so after the last of several micro-batches the step
+/// needs not read the gradient for its norm: pass the result to [`CarriedNorms::set_gradient`]. A `scale` of one over
+/// the number of micro-batches makes their mean; one over the loss scale undoes that. A number in the sum that is not
+/// finite is found by the step; to keep it out, see [`accumulate_finite`].
 ///
 /// # Errors
 ///
-/// [`Error::Length`] if the lengths differ, [`Error::Update`] if `scale` is not a finite `f32`; then nothing is written.
+/// [`Error::Length`] if the lengths differ, [`Error::GradientScale`] if `scale` is not finite, or beyond 2²¹⁸, where
+/// hardly any `f32` can be scaled by it; then nothing is written.
 ///
 /// ```
+/// use layerwise::accumulate;
+///
 /// let mut mean = [0.0; 2];
-/// layerwise::accumulate(&mut mean, &[2.0, 4.0], 0.5)?;
-/// let sum_of_squares = layerwise::accumulate(&mut mean, &[4.0, 4.0], 0.5)?;
+/// accumulate(&mut mean, &[2.0, 4.0], 0.5)?;
+/// let sum_of_squares = accumulate(&mut mean, &[4.0, 4.0], 0.5)?;
 /// assert_eq!((mean, sum_of_squares), ([3.0, 4.0], 25.0));
 /// # Ok::<(), layerwise::Error>(())
 /// ```
-pub fn accumulate(sum: &mut [f32], gradients: &[f32], scale: f64) -> Result<f64, Error> {
-    Update { gradient: -scale, direct: 1.0, ..Update::NONE }.apply_and_sum(sum, gradients, &mut [])
+pub fn accumulate<'a>(
+    sum: impl Into<FloatsMut<'a>>,
+    gradients: impl Into<Floats<'a>>,
+    scale: f64,
+) -> Result<f64, Error> {
+    let (sum, gradients) = (sum.into().f32s(), gradients.into().f32s());
+    check_length(Argument::Gradients, sum.len(), gradients.len())?;
+    add_scaled(Machine::serial(), sum, gradients, scale).ok_or(Error::GradientScale(scale))
+}
+
+/// [`accumulate`], unless the gradient has a NaN or an infinity: then nothing is written, and the result is `None`.
+///
+/// It reads the gradient twice.
+///
+/// # Errors
+///
+/// As [`accumulate`].
+///
+/// ```
+/// use layerwise::accumulate_finite;
+///
+/// let mut sum = [1.0, 2.0];
+/// assert_eq!(accumulate_finite(&mut sum, &[1.0, f32::NAN], 1.0)?, None);
+/// assert_eq!(sum, [1.0, 2.0]);
+/// assert_eq!(accumulate_finite(&mut sum, &[2.0, 2.0], 1.0)?, Some(25.0));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn accumulate_finite<'a>(
+    sum: impl Into<FloatsMut<'a>>,
+    gradients: impl Into<Floats<'a>>,
+    scale: f64,
+) -> Result<Option<f64>, Error> {
+    let (sum, gradients) = (sum.into(), gradients.into());
+    check_length(Argument::Gradients, sum.len(), gradients.len())?;
+    check_scale(scale)?;
+    if is_finite(Machine::serial(), gradients.f32s()) {
+        return accumulate(sum, gradients, scale).map(Some);
+    }
+    Ok(None)
+}
+
+/// The gradient of one layer, in a sum of those of several micro-batches; for [`accumulate_model`].
+#[must_use = "this is only the description of a sum: give it to `accumulate_model`"]
+#[derive(Debug)]
+pub struct GradientSum<'a> {
+    sum: FloatsMut<'a>,
+    gradients: Floats<'a>,
+    norms: Option<&'a mut CarriedNorms>,
+}
+
+impl<'a> GradientSum<'a> {
+    /// A sum, and the gradients that are added to it.
+    pub fn new(sum: impl Into<FloatsMut<'a>>, gradients: impl Into<Floats<'a>>) -> Self {
+        GradientSum { sum: sum.into(), gradients: gradients.into(), norms: None }
+    }
+
+    /// The same with a place for the norm of the new sum, which the step then need not measure.
+    pub fn norms(self, norms: &'a mut CarriedNorms) -> Self {
+        GradientSum { norms: Some(norms), ..self }
+    }
+}
+
+/// Adds `scale` times the gradients of a micro-batch to the sums of all layers, unless one of them has a NaN or an
+/// infinity: then nothing is written. Returns whether they have been added.
+///
+/// # Errors
+///
+/// As [`accumulate`], naming the layer; then nothing is written.
+///
+/// ```
+/// use layerwise::{GradientSum, accumulate_model};
+///
+/// let (mut kernel, mut bias) = ([0.0; 4], [0.0; 2]);
+/// for gradients in [1.0, f32::INFINITY, 3.0] {
+///     let (of_kernel, of_bias) = ([gradients; 4], [gradients; 2]);
+///     let mut layers = [GradientSum::new(&mut kernel, &of_kernel), GradientSum::new(&mut bias, &of_bias)];
+///     assert_eq!(accumulate_model(&mut layers, 1.0)?, gradients.is_finite());
+/// }
+/// assert_eq!((kernel, bias), ([4.0; 4], [4.0; 2]));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn accumulate_model(layers: &mut [GradientSum<'_>], scale: f64) -> Result<bool, Error> {
+    check_sums(layers, scale)?;
+    let machine = Machine::serial();
+    if !layers.iter().all(|layer| is_finite(machine, layer.gradients.f32s())) {
+        return Ok(false);
+    }
+    for layer in layers {
+        layer.add(machine, scale);
+    }
+    Ok(true)
+}
+
+/// [`accumulate_model`] on the threads of rayon's current pool, with the same bits.
+///
+/// # Errors
+///
+/// As [`accumulate_model`].
+#[cfg(feature = "rayon")]
+pub fn accumulate_model_parallel(layers: &mut [GradientSum<'_>], scale: f64) -> Result<bool, Error> {
+    use crate::kernel::machine::Threads;
+    use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+
+    check_sums(layers, scale)?;
+    let machine = Machine { threads: Threads::Pool, ..Machine::serial() };
+    if !layers.par_iter().all(|layer| is_finite(machine, layer.gradients.f32s())) {
+        return Ok(false);
+    }
+    layers.par_iter_mut().for_each(|layer| layer.add(machine, scale));
+    Ok(true)
+}
+
+fn check_sums(layers: &[GradientSum<'_>], scale: f64) -> Result<(), Error> {
+    check_scale(scale)?;
+    for (index, layer) in layers.iter().enumerate() {
+        check_length(Argument::Gradients, layer.sum.len(), layer.gradients.len())
+            .map_err(|error| error.in_layer(index))?;
+    }
+    Ok(())
+}
+
+fn check_scale(scale: f64) -> Result<(), Error> {
+    // Nothing is added to nothing, if the scale will do.
+    add_scaled(Machine::serial(), &mut [], &[], scale).map(|_| ()).ok_or(Error::GradientScale(scale))
+}
+
+impl GradientSum<'_> {
+    fn add(&mut self, machine: Machine, scale: f64) {
+        let sum_of_squares = add_scaled(machine, self.sum.reborrow().f32s(), self.gradients.f32s(), scale);
+        if let (Some(norms), Some(sum_of_squares)) = (&mut self.norms, sum_of_squares) {
+            norms.set_gradient(sum_of_squares);
+        }
+    }
 }

@@ -1,8 +1,28 @@
 //! Norms, rule, update: written once for all rules.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `optimizer` | a rule with the crate's kernels |
+//! | `layer` | the two phases of a step, for one layer |
+//! | `check` | what a caller can get wrong |
+//! | `measure`, `apply` | norms of a layer; an update of one |
+//! | `step` | steps over one layer and over many |
+//! | `parallel` | the same on the threads of rayon |
+//! | `pieces` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
+//! | `owned` | steps of what [`Memory`](crate::Memory) owns |
+//! | `norm`, `accumulate`, `front` | norms of slices; sums of gradients; LARC in front of a host's optimizer |
 
 pub(crate) mod accumulate;
-pub(crate) mod many;
+mod apply;
+mod check;
+mod front;
+mod layer;
+mod measure;
 pub(crate) mod norm;
-pub(crate) mod one;
+pub(crate) mod optimizer;
+#[cfg(feature = "alloc")]
+mod owned;
 #[cfg(feature = "rayon")]
-mod parallel;
+pub(crate) mod parallel;
+pub mod pieces;
+mod step;

@@ -1,124 +1,140 @@
 //! Steps over many layers on the threads of rayon.
 //!
-//! A model is divided between layers where both parts cost the same, again and again, until a part is worth one task or is
-//! one layer. A large layer is then divided by the kernels, along the tree of the numeric contract.
+//! A model is divided between layers where both parts cost the same, again and again, until a part is worth one task or
+//! is one layer. A large layer is then divided by the kernels, along the tree of the numeric contract.
 
-use crate::driver::many::{Flat, Model, Phase, Views};
-use crate::kernel::join::Join;
-use crate::{Error, LayerView, Layers, ModelState, Optimizer, Report, Rule, Summary};
+use super::optimizer::Optimizer;
+use super::step::{OneByOne, Phase, Walk};
+use crate::error::Error;
+use crate::kernel::machine::Threads;
+use crate::kernel::shape::TILE;
+use crate::memory::flat::FlatModel;
+use crate::memory::layer::LayerMemory;
+use crate::memory::model::Model;
+use crate::memory::report::{Report, Summary};
+use crate::rules::rule::Rule;
+use crate::rules::step::Step;
 
 /// What a layer costs beside its elements, in elements.
 const LAYER: usize = 512;
 
-impl<R: Rule + Sync> Optimizer<R>
-where
-    R::State: Send,
-{
-    /// [`step`](Optimizer::step) on the threads of rayon's current pool, with the same bits. Needs the feature `rayon`.
+impl<R: Rule + Sync> Optimizer<R> {
+    /// [`step`](Optimizer::step) on the threads of rayon's current pool, with the same bits.
     ///
-    /// Layers are divided between threads by cost, large ones in pieces and small ones in batches, so that neither one huge
-    /// layer nor thousands of biases keep all but one thread waiting.
+    /// Layers are divided between threads by cost, large ones in pieces and small ones in batches, so that neither one
+    /// huge layer nor thousands of biases keep all but one thread waiting. A model type of your own goes on threads as
+    /// the list of its layers: `tensors.iter_mut().map(Tensor::memory).collect::<Vec<_>>()`.
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] and [`Error::LearningRate`]; then nothing is written.
+    /// As [`step`](Optimizer::step); then nothing is written.
     ///
     /// ```
-    /// use layerwise::{LayerSpan, Layers, ModelState, Report, Sgd, SgdConfig, SgdState};
+    /// use layerwise::{FlatModel, LayerSpan, Layers, Report, Sgd, SgdConfig, SgdState};
     ///
     /// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
     /// let spans = LayerSpan::contiguous([100_000, 10]);
     /// let layers = Layers::new(&spans, 100_010).unwrap();
-    /// let (mut weights, gradients) = (vec![1.0; 100_010], vec![1.0; 100_010]);
-    /// let mut states = [SgdState::default(); 2];
-    /// let state = ModelState { momentum: &mut [], states: &mut states, norms: &mut [] };
-    /// sgd.step_parallel(0.5, &layers, &mut weights, &gradients, state, &mut [Report::default(); 2])?;
+    /// let (mut weights, gradients, mut states) = (vec![1.0; 100_010], vec![1.0; 100_010], [SgdState::default(); 2]);
+    /// let mut model = FlatModel::new(&layers, &mut weights, &gradients, &mut states);
+    /// sgd.step_parallel(0.5, &mut model, &mut [Report::ABSENT; 2])?;
     /// assert!(weights.iter().all(|w| *w == 0.5));
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     pub fn step_parallel(
         &self,
-        lr: f64,
-        layers: &Layers<'_>,
-        weights: &mut [f32],
-        gradients: &[f32],
-        state: ModelState<'_, R::State>,
+        step: impl Into<Step>,
+        model: &mut (impl Parallel<R::State> + ?Sized),
         reports: &mut [Report],
     ) -> Result<Summary, Error> {
-        let mut model = self.flat(lr, layers, weights, gradients, state, reports.len())?;
-        Ok(self.run(&mut model, reports, |phase, model, reports| self.divide(phase, lr, model.reborrow(), reports)))
-    }
-
-    /// [`step_views`](Optimizer::step_views) on the threads of rayon's current pool, with the same bits. Needs the feature
-    /// `rayon`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::LengthInLayer`], [`Error::Length`] of the reports, and [`Error::LearningRate`]; then nothing is written.
-    pub fn step_views_parallel(
-        &self,
-        lr: f64,
-        views: &mut [LayerView<'_, R::State>],
-        reports: &mut [Report],
-    ) -> Result<Summary, Error> {
-        self.check_views(lr, views, reports.len())?;
-        Ok(self
-            .run(&mut Views(views), reports, |phase, model, reports| self.divide(phase, lr, Views(model.0), reports)))
-    }
-
-    /// Carries a phase out on all layers.
-    fn divide<M: Divide<R::State> + Send>(&self, phase: Phase, lr: f64, mut model: M, reports: &mut [Report]) {
-        if let [report] = reports {
-            if let Some(mut view) = model.view(0) {
-                self.phase(Join::Threads, phase, lr, &mut view, report);
-            }
-            return;
-        }
-        let Some(mid) = model.middle() else {
-            self.walk(phase, lr, &mut model, reports);
-            return;
-        };
-        let (left, right) = model.split_at(mid);
-        let Some((left_reports, right_reports)) = reports.split_at_mut_checked(mid) else { return };
-        Join::Threads
-            .join(|| self.divide(phase, lr, left, left_reports), || self.divide(phase, lr, right, right_reports));
+        let step = step.into();
+        self.check_model(&step, model, reports)?;
+        Ok(self.run(&step, &mut Divided(model), reports))
     }
 }
 
+/// The layers of a model, divided between threads.
+struct Divided<'m, M: ?Sized>(&'m mut M);
+
+impl<R: Rule + Sync, M: Parallel<R::State> + ?Sized> Walk<R> for Divided<'_, M> {
+    fn walk(&mut self, optimizer: &Optimizer<R>, step: &Step, phase: Phase, reports: &mut [Report]) {
+        divide(optimizer, step, phase, self.0.part(), reports);
+    }
+}
+
+fn divide<R: Rule + Sync>(
+    optimizer: &Optimizer<R>,
+    step: &Step,
+    phase: Phase,
+    mut part: impl Part<R::State>,
+    reports: &mut [Report],
+) {
+    if let [report] = reports {
+        part.layer(0, |layer| optimizer.visit(Threads::Pool, step, phase, layer, report));
+        return;
+    }
+    let Some(middle) = part.middle() else {
+        OneByOne(&mut part).walk(optimizer, step, phase, reports);
+        return;
+    };
+    let Some((left_reports, right_reports)) = reports.split_at_mut_checked(middle) else { return };
+    let Some((left, right)) = part.split_at(middle) else { return };
+    rayon::join(
+        || divide(optimizer, step, phase, left, left_reports),
+        || divide(optimizer, step, phase, right, right_reports),
+    );
+}
+
+/// Models whose layers can be had together: [`FlatModel`], and slices, arrays and `Vec`s of [`LayerMemory`]. Sealed.
+pub trait Parallel<S>: Model<S> + sealed::Sealed {
+    #[doc(hidden)]
+    type Part<'p>: Part<S>
+    where
+        Self: 'p;
+
+    #[doc(hidden)]
+    fn part(&mut self) -> Self::Part<'_>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
 /// Layers that can be divided between threads.
-trait Divide<S>: Model<S> + Sized {
+#[doc(hidden)]
+pub trait Part<S>: Model<S> + Sized + Send {
     /// The layer at which two parts of about the same cost meet; nothing if all layers together are worth one task.
     fn middle(&self) -> Option<usize>;
 
     /// The layers before `layer`, and the others.
-    fn split_at(self, layer: usize) -> (Self, Self);
+    fn split_at(self, layer: usize) -> Option<(Self, Self)>;
 }
 
-impl<S> Flat<'_, S> {
-    fn reborrow(&mut self) -> Flat<'_, S> {
-        Flat {
-            spans: self.spans,
-            start: self.start,
-            weights: self.weights,
-            gradients: self.gradients,
-            momentum: self.momentum,
-            states: self.states,
-            norms: self.norms,
-        }
+impl<S> sealed::Sealed for FlatModel<'_, S> {}
+
+impl<'a, S: Send> Parallel<S> for FlatModel<'a, S> {
+    type Part<'p>
+        = FlatModel<'p, S>
+    where
+        Self: 'p;
+
+    fn part(&mut self) -> FlatModel<'_, S> {
+        self.reborrow()
     }
 }
 
-impl<S> Divide<S> for Flat<'_, S> {
+impl<S: Send> Part<S> for FlatModel<'_, S> {
     fn middle(&self) -> Option<usize> {
-        let cost_before = |layer: usize, start: usize| start - self.start + layer * LAYER;
-        let cost = cost_before(self.spans.len(), self.start + self.weights.len());
-        if cost <= Join::GRAIN {
+        let (spans, range) = (self.layers().spans(), self.range());
+        let cost_before = |layer: usize, start: usize| start - range.start + layer * LAYER;
+        let cost = cost_before(spans.len(), range.end);
+        if spans.len() < 2 || cost <= TILE {
             return None;
         }
-        let (mut low, mut high) = (1, self.spans.len() - 1);
+        let (mut low, mut high) = (1, spans.len() - 1);
         while low < high {
             let mid = low + (high - low) / 2;
-            if self.spans.get(mid).is_some_and(|span| cost_before(mid, span.start + span.len / 2) < cost / 2) {
+            if spans.get(mid).is_some_and(|span| cost_before(mid, span.start + span.len / 2) < cost / 2) {
                 low = mid + 1;
             } else {
                 high = mid;
@@ -127,40 +143,64 @@ impl<S> Divide<S> for Flat<'_, S> {
         Some(low)
     }
 
-    fn split_at(self, layer: usize) -> (Self, Self) {
-        let Flat { spans, start, weights, gradients, momentum, states, norms } = self;
-        let (s1, s2) = spans.split_at(layer);
-        let middle = s2.first().map_or(start + weights.len(), |span| span.start);
-        let cut = middle - start;
-        let (w1, w2) = weights.split_at_mut(cut);
-        let (g1, g2) = gradients.split_at(cut);
-        let (m1, m2) = momentum.split_at_mut(cut.min(momentum.len()));
-        let (t1, t2) = states.split_at_mut(layer);
-        let (n1, n2) = norms.split_at_mut(layer.min(norms.len()));
-        (
-            Flat { spans: s1, start, weights: w1, gradients: g1, momentum: m1, states: t1, norms: n1 },
-            Flat { spans: s2, start: middle, weights: w2, gradients: g2, momentum: m2, states: t2, norms: n2 },
-        )
+    fn split_at(self, layer: usize) -> Option<(Self, Self)> {
+        FlatModel::split_at(self, layer)
     }
 }
 
-impl<S> Divide<S> for Views<'_, '_, S> {
+/// A part of a sequence of layers.
+#[doc(hidden)]
+pub struct Sequence<'p, 'a, S>(&'p mut [LayerMemory<'a, S>]);
+
+impl<S> Model<S> for Sequence<'_, '_, S> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>)) {
+        self.0.layer(index, visit);
+    }
+}
+
+impl<S: Send> Part<S> for Sequence<'_, '_, S> {
     fn middle(&self) -> Option<usize> {
-        let cost = |view: &LayerView<'_, S>| view.weights.len() + LAYER;
+        let cost = |layer: &LayerMemory<'_, S>| layer.weights.len() + LAYER;
         let total = self.0.iter().map(cost).sum::<usize>();
-        if total <= Join::GRAIN {
+        if self.0.len() < 2 || total <= TILE {
             return None;
         }
         let mut before = 0;
-        let middle = self.0.iter().take_while(|view| {
-            before += cost(view);
-            before - cost(view) / 2 < total / 2
+        let middle = self.0.iter().take_while(|layer| {
+            before += cost(layer);
+            before - cost(layer) / 2 < total / 2
         });
         Some(middle.count().clamp(1, self.0.len() - 1))
     }
 
-    fn split_at(self, layer: usize) -> (Self, Self) {
-        let (left, right) = self.0.split_at_mut(layer);
-        (Views(left), Views(right))
+    fn split_at(self, layer: usize) -> Option<(Self, Self)> {
+        let (left, right) = self.0.split_at_mut_checked(layer)?;
+        Some((Sequence(left), Sequence(right)))
     }
+}
+
+/// Three types that are slices.
+macro_rules! sequences {
+    ($($(#[$if:meta])? [$($generics:tt)*] $type:ty;)*) => { $(
+        $(#[$if])?
+        impl<'a, S, $($generics)*> sealed::Sealed for $type {}
+
+        $(#[$if])?
+        impl<'a, S: Send, $($generics)*> Parallel<S> for $type {
+            type Part<'p> = Sequence<'p, 'a, S> where Self: 'p;
+
+            fn part(&mut self) -> Sequence<'_, 'a, S> {
+                Sequence(&mut self[..])
+            }
+        }
+    )* };
+}
+sequences! {
+    [] [LayerMemory<'a, S>];
+    [const N: usize] [LayerMemory<'a, S>; N];
+    #[cfg(feature = "alloc")] [] alloc::vec::Vec<LayerMemory<'a, S>>;
 }

@@ -1,34 +1,42 @@
 //! The largest absolute value of an array.
 
-use super::join::Join;
-use crate::lanes::{self, Kernel, Lanes};
+use super::machine::Machine;
+use super::shape::LEAF;
+use crate::lanes::{Backend, Kernel, Lanes, dispatch};
 
 /// The largest absolute value; NaN if there is a NaN.
-pub(crate) fn max_abs(join: Join, x: &[f32]) -> f32 {
-    f32::from_bits(max_bits(join, x))
+pub(crate) fn max_abs(machine: Machine, x: &[f32]) -> f32 {
+    f32::from_bits(machine.reduce(&[x], &|&[x]| max_bits(machine.backend, x), u32::max))
 }
 
-/// The largest absolute value as bits.
-fn max_bits(join: Join, x: &[f32]) -> u32 {
-    if join.of(x.len()) == Join::Serial {
-        return lanes::dispatch(MaxBits(x));
+/// The largest absolute value of each leaf of an array, in one column of a table with a row for each leaf.
+pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: &[f32], maxima: &mut [[f64; M]], column: usize) {
+    for (row, leaf) in maxima.iter_mut().zip(x.chunks(LEAF)) {
+        if let Some(max) = row.get_mut(column) {
+            *max = f32::from_bits(max_bits(backend, leaf)).into();
+        }
     }
-    let (left, right) = x.split_at(x.len() / 2);
-    let (left, right) = join.join(|| max_bits(join, left), || max_bits(join, right));
-    left.max(right)
 }
 
-/// The loop of [`max_bits`].
-///
+/// The bits of the largest absolute value. They are 0 if all values are.
+fn max_bits(backend: Backend, x: &[f32]) -> u32 {
+    dispatch(backend, MaxBits(x))
+}
+
 /// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
 /// one result whatever the order, so the compiler may vectorise this loop as it likes.
-struct MaxBits<'a>(&'a [f32]);
+pub(super) struct MaxBits<'a>(pub(super) &'a [f32]);
 
 impl Kernel for MaxBits<'_> {
     type Output = u32;
 
     #[inline(always)]
     fn run<L: Lanes>(self, _: L) -> u32 {
+        self.run_one()
+    }
+
+    #[inline(always)]
+    fn run_one(self) -> u32 {
         self.0.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))
     }
 }

@@ -3,24 +3,34 @@
 //! A fold by halves adds lanes `i` and `i + 16`, then `i` and `i + 8`, and so on. Seen from its end it is a tree, whose leaves are
 //! lanes: each is summed when the tree comes to it.
 
-use super::norm::{LANES, Terms};
-use crate::lanes::{One, fold_by_halves};
+use super::shape::LANES;
+use super::terms::Term;
+use crate::lanes::One;
 
 /// Lanes whose sums are in registers together while a leaf goes by. (More do not fit beside the elements.)
 const BLOCK: usize = 8;
 
 /// The sum of squares of one leaf.
 pub(super) fn squares(leaf: &[f32]) -> f32 {
-    let quarter = |start| {
-        let mut sums = block(leaf, start);
-        add(&mut sums, &block(leaf, start + LANES / 2));
-        sums
-    };
-    let mut sums = quarter(0);
-    add(&mut sums, &quarter(BLOCK));
-    fold_by_halves(sums)
+    // A short leaf has lanes of zeros, which no sum needs.
+    let len = leaf.len();
+    let mut sums = block(leaf, 0);
+    if len > 2 * BLOCK {
+        add(&mut sums, &block(leaf, 2 * BLOCK));
+    }
+    if len > BLOCK {
+        let mut others = block(leaf, BLOCK);
+        if len > 3 * BLOCK {
+            add(&mut others, &block(leaf, 3 * BLOCK));
+        }
+        add(&mut sums, &others);
+    }
+    // The fold by halves, but not in a loop.
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
+#[inline(never)]
 fn add(to: &mut [f32; BLOCK], other: &[f32; BLOCK]) {
     for (to, other) in to.iter_mut().zip(other) {
         *to += other;
@@ -32,8 +42,7 @@ fn add(to: &mut [f32; BLOCK], other: &[f32; BLOCK]) {
 fn block(leaf: &[f32], start: usize) -> [f32; BLOCK] {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0.0; BLOCK];
     let (groups, tail) = leaf.as_chunks::<LANES>();
-    for group in groups {
-        let Some(&[s, t, u, v, w, x, y, z]) = group.as_chunks::<BLOCK>().0.get(start / BLOCK) else { break };
+    let mut square = |&[s, t, u, v, w, x, y, z]: &[f32; BLOCK]| {
         a += s * s;
         b += t * t;
         c += u * u;
@@ -42,43 +51,38 @@ fn block(leaf: &[f32], start: usize) -> [f32; BLOCK] {
         f += x * x;
         g += y * y;
         h += z * z;
+    };
+    for group in groups {
+        let Some(block) = group.as_chunks::<BLOCK>().0.get(start / BLOCK) else { break };
+        square(block);
+    }
+    let mut tail = tail.get(start..).unwrap_or_default();
+    if let Some(block) = tail.first_chunk() {
+        square(block);
+        tail = &[];
     }
     let mut lanes = [a, b, c, d, e, f, g, h];
-    for (lane, x) in lanes.iter_mut().zip(tail.get(start..).unwrap_or_default()) {
+    for (lane, x) in lanes.iter_mut().zip(tail) {
         *lane += x * x;
     }
     lanes
 }
 
-/// The same of any terms and scale, where speed matters less than size: most often this is a leaf that is summed again.
-pub(super) fn squares_of_terms<T: Terms<P, K>, const P: usize, const K: usize>(
-    terms: T,
-    leaf: [&[f32]; P],
-    scale: Option<f32>,
-) -> [f32; K] {
+/// The same of any term and scale, where speed matters less than size: most often this is a leaf that is summed again.
+pub(super) fn squares_of_term<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N], scale: f32) -> f32 {
     fold(0, 1, &|lane| {
-        let mut sums = [0.0; K];
+        let mut sum = 0.0;
         let (mut i, len) = (lane, leaf.first().map_or(0, |part| part.len()));
         while i < len {
-            let parts = leaf.map(|part| part.get(i).copied().unwrap_or(0.0));
+            let term = term.of(One, leaf.map(|part| part.get(i).copied().unwrap_or(0.0))) * scale;
+            sum += term * term;
             i += LANES;
-            for (sum, term) in sums.iter_mut().zip(terms.terms(One, parts)) {
-                let term = scale.map_or(term, |scale| term * scale);
-                *sum += term * term;
-            }
         }
-        sums
+        sum
     })
 }
 
 /// The sums of the lanes `first`, `first + step` and so on, folded by halves.
-fn fold<const K: usize>(first: usize, step: usize, lane: &impl Fn(usize) -> [f32; K]) -> [f32; K] {
-    if step == LANES {
-        return lane(first);
-    }
-    let mut sums = fold(first, 2 * step, lane);
-    for (sum, other) in sums.iter_mut().zip(fold(first + step, 2 * step, lane)) {
-        *sum += other;
-    }
-    sums
+fn fold(first: usize, step: usize, lane: &impl Fn(usize) -> f32) -> f32 {
+    if step == LANES { lane(first) } else { fold(first, 2 * step, lane) + fold(first + step, 2 * step, lane) }
 }

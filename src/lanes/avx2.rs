@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 cpufeatures::new!(cpu, "avx2");
 
 /// The token of AVX2; to have one is to have the instructions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
 impl Avx2 {
@@ -14,17 +14,6 @@ impl Avx2 {
     #[inline]
     pub(super) fn detect() -> Option<Self> {
         cpu::get().then_some(Avx2(()))
-    }
-
-    /// Runs a kernel in a function that is compiled for AVX2.
-    #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2")]
-        fn run<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
-            kernel.run(lanes)
-        }
-        // SAFETY: the token proves that the processor has AVX2.
-        unsafe { run(self, kernel) }
     }
 
     /// Those of sixteen floats whose masks are not 0, and zeros.
@@ -46,6 +35,16 @@ impl Avx2 {
 
 impl Arithmetic for Avx2 {
     type Vector = [__m256; 2];
+
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2")]
+        fn run<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
+            kernel.run(lanes)
+        }
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { run(self, kernel) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -73,7 +72,7 @@ impl Arithmetic for Avx2 {
 }
 
 impl Lanes for Avx2 {
-    const MANY_REGISTERS: bool = true;
+    const LEAVES: usize = 2;
     const MASKS: bool = true;
 
     #[inline(always)]
@@ -81,17 +80,6 @@ impl Lanes for Avx2 {
         // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside of sixteen, and
         // need no alignment.
         unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
-        let to = to.as_mut_ptr();
-        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
-        // need no alignment.
-        unsafe {
-            _mm256_storeu_ps(to, vector[0]);
-            _mm256_storeu_ps(to.add(8), vector[1]);
-        }
     }
 
     #[inline(always)]
@@ -109,6 +97,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
+        let to = to.as_mut_ptr();
+        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
+        // need no alignment.
+        unsafe {
+            _mm256_storeu_ps(to, vector[0]);
+            _mm256_storeu_ps(to.add(8), vector[1]);
+        }
+    }
+
+    #[inline(always)]
     fn fold(self, vector: Self::Vector) -> f32 {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe {
@@ -123,6 +122,6 @@ impl Lanes for Avx2 {
 /// Masks of sixteen elements, from one that allows none: of `n` the last `n`, of `32 - n` the first `n`.
 #[inline(always)]
 fn masks(n: usize) -> &'static [i32; WIDTH] {
-    const MASKS: [[i32; WIDTH]; 3] = [[0; WIDTH], [-1; WIDTH], [0; WIDTH]];
+    static MASKS: [[i32; WIDTH]; 3] = [[0; WIDTH], [-1; WIDTH], [0; WIDTH]];
     MASKS.as_flattened().get(n..).and_then(|masks| masks.first_chunk()).unwrap_or(&[0; WIDTH])
 }

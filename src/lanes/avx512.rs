@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 cpufeatures::new!(cpu, "avx512f");
 
 /// The token of AVX-512; to have one is to have the instructions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx512(());
 
 impl Avx512 {
@@ -15,10 +15,13 @@ impl Avx512 {
     pub(super) fn detect() -> Option<Self> {
         cpu::get().then_some(Avx512(()))
     }
+}
 
-    /// Runs a kernel in a function that is compiled for AVX-512.
+impl Arithmetic for Avx512 {
+    type Vector = __m512;
+
     #[inline]
-    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f")]
         fn run<K: Kernel>(lanes: Avx512, kernel: K) -> K::Output {
             kernel.run(lanes)
@@ -26,10 +29,6 @@ impl Avx512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { run(self, kernel) }
     }
-}
-
-impl Arithmetic for Avx512 {
-    type Vector = __m512;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -57,7 +56,7 @@ impl Arithmetic for Avx512 {
 }
 
 impl Lanes for Avx512 {
-    const MANY_REGISTERS: bool = true;
+    const LEAVES: usize = 4;
     const MASKS: bool = true;
 
     #[inline(always)]
@@ -65,13 +64,6 @@ impl Lanes for Avx512 {
         // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen floats, and needs no
         // alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, vector: __m512, to: &mut [f32; WIDTH]) {
-        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
-        // alignment.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
     }
 
     #[inline(always)]
@@ -90,10 +82,29 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen floats, and needs no
+        // alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
     fn store_partial(self, vector: __m512, to: &mut [f32]) {
         // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there is room for; what it
         // leaves out is not written, and needs no memory.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), vector) }
+    }
+
+    #[inline(always)]
+    fn first(self, vector: __m512, len: usize) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_maskz_mov_ps(mask(len), vector) }
+    }
+
+    #[inline(always)]
+    fn last(self, vector: __m512, len: usize) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_maskz_mov_ps(!mask(WIDTH.saturating_sub(len)), vector) }
     }
 
     #[inline(always)]

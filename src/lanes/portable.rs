@@ -1,7 +1,7 @@
 //! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has none,
-//! kernels go one by one ([`SCALAR`](super::SCALAR)) and hardly use them.
+//! kernels go one by one and hardly use them.
 
-use super::{Arithmetic, Lanes, WIDTH};
+use super::{Arithmetic, Kernel, Lanes, WIDTH, copy};
 use wide::f32x16;
 
 /// The token of the portable lanes; every machine has them.
@@ -10,6 +10,12 @@ pub(super) struct Portable;
 
 impl Arithmetic for Portable {
     type Vector = f32x16;
+
+    /// Not inline: its frame should not burden a caller that has better lanes.
+    #[inline(never)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x16 {
@@ -33,7 +39,7 @@ impl Arithmetic for Portable {
 }
 
 impl Lanes for Portable {
-    const MANY_REGISTERS: bool = false;
+    const LEAVES: usize = 1;
     const MASKS: bool = false;
 
     #[inline(always)]
@@ -42,7 +48,35 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn load_last(self, from: &[f32]) -> f32x16 {
+        let mut x = [0.0; WIDTH];
+        copy(from, x.get_mut(WIDTH.saturating_sub(from.len())..).unwrap_or_default());
+        self.load(&x)
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> f32x16 {
+        let mut x = [0.0; WIDTH];
+        copy(from, &mut x);
+        self.load(&x)
+    }
+
+    #[inline(always)]
     fn store(self, vector: f32x16, to: &mut [f32; WIDTH]) {
         *to = vector.to_array();
+    }
+
+    #[inline(always)]
+    fn fold(self, vector: f32x16) -> f32 {
+        let mut x = vector.to_array();
+        let mut half = WIDTH / 2;
+        while let (true, Some((left, right))) = (half > 0, x.split_at_mut_checked(half)) {
+            for (left, right) in left.iter_mut().zip(right) {
+                *left += *right;
+            }
+            half /= 2;
+        }
+        let [sum, ..] = x;
+        sum
     }
 }

@@ -1,96 +1,133 @@
-//! One layer: what may differ from layer to layer, and its memory.
+//! One layer with the memory that a step needs of it.
 
-use crate::CarriedNorms;
+use super::carried::CarriedNorms;
+use super::floats::{Floats, FloatsMut};
+use crate::rules::layer::LayerConfig;
 
-/// The switches of one layer.
+/// One layer in the caller's memory, for one step: weights, gradients, state, and what else the rule or the host wants.
 ///
-/// Biases and normalisation layers are customarily exempt from adaptation and decay: give them [`Layer::PLAIN`].
-///
-/// ```
-/// use layerwise::{Layer, lecun_rate};
-///
-/// let hidden = Layer { rate: lecun_rate(784), ..Layer::DEFAULT };
-/// assert_eq!(hidden.rate, 1.0 / 28.0);
-/// assert!(hidden.adapt && !Layer::PLAIN.adapt);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Layer {
-    /// Whether LARC, LARS or LUC adapts this layer's rate. (NovoGrad's normalisation is the rule itself and stays.)
-    pub adapt: bool,
-    /// Whether weight decay applies to this layer.
-    pub decay: bool,
-    /// A multiplier of the learning rate for this layer, finite and at least 0.
-    pub rate: f64,
-    /// Whether the layer is left as it is: its numbers are neither read nor written.
-    pub frozen: bool,
-}
-
-impl Layer {
-    /// Adaptation and decay on, rate 1.
-    pub const DEFAULT: Layer = Layer { adapt: true, decay: true, rate: 1.0, frozen: false };
-
-    /// Neither adaptation nor decay, rate 1: for biases and normalisation layers.
-    pub const PLAIN: Layer = Layer { adapt: false, decay: false, ..Layer::DEFAULT };
-
-    /// Not trained.
-    pub const FROZEN: Layer = Layer { frozen: true, ..Layer::DEFAULT };
-}
-
-/// One layer with the memory that a step needs of it.
+/// All slices are as long as the weights. Moments of zeros and a default state are right for the first step.
 ///
 /// ```
-/// use layerwise::{Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState};
+/// use layerwise::{LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
 ///
 /// let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap();
 /// let (mut bias, mut momentum, mut state) = ([1.0], [0.0], NovoGradState::default());
-/// let report = novograd.step_view(0.1, LayerView {
-///     layer: Layer::PLAIN, // no decay
-///     weights: &mut bias,
-///     gradients: &[-4.0],
-///     momentum: &mut momentum,
-///     state: &mut state,
-///     norms: None,
-/// })?;
-/// assert_eq!((bias, report.gradient_norm), ([1.1], 4.0));
+/// let layer = LayerMemory::new(&mut bias, &[-4.0], &mut state).momentum(&mut momentum).config(LayerConfig::PLAIN);
+/// let report = novograd.step_layer(0.1, layer)?;
+/// assert_eq!((bias, report.gradient_norm), ([1.1], 4.0)); // no decay
 /// # Ok::<(), layerwise::Error>(())
 /// ```
+#[must_use = "this is only the description of a layer: give it to an optimizer"]
 #[derive(Debug)]
-pub struct LayerView<'a, S> {
-    /// The switches of the layer.
-    pub layer: Layer,
-    /// The weights.
-    pub weights: &'a mut [f32],
-    /// The gradients, as many as weights.
-    pub gradients: &'a [f32],
-    /// The momentum, as long as the weights, or empty if the rule keeps none. Zeros are right for the first step.
-    pub momentum: &'a mut [f32],
-    /// What the rule remembers of the layer besides. The default is right for the first step.
-    pub state: &'a mut S,
-    /// Norms that are known before the step, and the place for the new norm of the weights; see [`CarriedNorms`].
-    pub norms: Option<&'a mut CarriedNorms>,
+pub struct LayerMemory<'a, S> {
+    pub(crate) config: LayerConfig,
+    pub(crate) weights: FloatsMut<'a>,
+    pub(crate) gradients: Floats<'a>,
+    pub(crate) momentum: Option<FloatsMut<'a>>,
+    pub(crate) state: &'a mut S,
+    pub(crate) norms: Option<&'a mut CarriedNorms>,
 }
 
-impl Default for Layer {
-    fn default() -> Self {
-        Layer::DEFAULT
+impl<'a, S> LayerMemory<'a, S> {
+    /// A layer without moments, with the default configuration.
+    #[inline]
+    pub fn new(weights: impl Into<FloatsMut<'a>>, gradients: impl Into<Floats<'a>>, state: &'a mut S) -> Self {
+        LayerMemory {
+            config: LayerConfig::DEFAULT,
+            weights: weights.into(),
+            gradients: gradients.into(),
+            momentum: None,
+            state,
+            norms: None,
+        }
+    }
+
+    /// The same layer with momentum, for rules that keep one.
+    #[inline]
+    pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
+        LayerMemory { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same layer with another configuration.
+    #[inline]
+    pub fn config(self, config: LayerConfig) -> Self {
+        LayerMemory { config, ..self }
+    }
+
+    /// The same layer with norms that are known before the step, and a place for the norm of the new weights.
+    #[inline]
+    pub fn norms(self, norms: &'a mut CarriedNorms) -> Self {
+        LayerMemory { norms: Some(norms), ..self }
+    }
+
+    /// The same layer for a shorter time, as `&mut *x` is for a reference.
+    #[inline]
+    pub fn reborrow(&mut self) -> LayerMemory<'_, S> {
+        LayerMemory {
+            config: self.config,
+            weights: self.weights.reborrow(),
+            gradients: self.gradients,
+            momentum: self.momentum.as_mut().map(FloatsMut::reborrow),
+            state: self.state,
+            norms: self.norms.as_deref_mut(),
+        }
+    }
+
+    /// The same layer, to be read.
+    #[inline]
+    pub fn view(&self) -> LayerView<'_> {
+        LayerView {
+            config: self.config,
+            weights: self.weights.as_floats(),
+            gradients: self.gradients,
+            momentum: self.momentum.as_ref().map(FloatsMut::as_floats),
+            norms: self.norms.as_deref().copied().unwrap_or_default(),
+        }
     }
 }
 
-/// The rate multiplier `1/√fan_in` of a layer whose units have `fan_in` inputs each.
-///
-/// A fully connected layer has one input per input unit; a convolution with `c` input channels and a `k × k` kernel has
-/// `c·k²`, which makes the multiplier `1/(√c·k)`. Source: LeCun, Bottou, Orr and Müller, *Efficient BackProp* (1998),
-/// section 4.7, which makes rates proportional to the inverse square root of the number of inputs.
-/// Without inputs the multiplier is 1.
-///
-/// ```
-/// use layerwise::lecun_rate;
-///
-/// assert_eq!(lecun_rate(64), 0.125); // a fully connected layer with 64 inputs
-/// assert_eq!(lecun_rate(16 * 3 * 3), 1.0 / 12.0); // a 3×3 convolution of 16 channels
-/// ```
-pub fn lecun_rate(fan_in: usize) -> f64 {
-    if fan_in == 0 { 1.0 } else { 1.0 / libm::sqrt(fan_in as f64) }
+/// A layer, or a chunk of one, to be read: what a measurement needs.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerView<'a> {
+    pub(crate) config: LayerConfig,
+    pub(crate) weights: Floats<'a>,
+    pub(crate) gradients: Floats<'a>,
+    pub(crate) momentum: Option<Floats<'a>>,
+    pub(crate) norms: CarriedNorms,
+}
+
+impl<'a> LayerView<'a> {
+    /// A layer without moments, with the default configuration.
+    #[inline]
+    pub fn new(weights: impl Into<Floats<'a>>, gradients: impl Into<Floats<'a>>) -> Self {
+        LayerView {
+            config: LayerConfig::DEFAULT,
+            weights: weights.into(),
+            gradients: gradients.into(),
+            momentum: None,
+            norms: CarriedNorms::new(),
+        }
+    }
+
+    /// The same layer with momentum.
+    #[inline]
+    #[must_use]
+    pub fn momentum(self, momentum: impl Into<Floats<'a>>) -> Self {
+        LayerView { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same layer with another configuration.
+    #[inline]
+    #[must_use]
+    pub fn config(self, config: LayerConfig) -> Self {
+        LayerView { config, ..self }
+    }
+
+    /// The same layer with norms that are known.
+    #[inline]
+    #[must_use]
+    pub fn norms(self, norms: &CarriedNorms) -> Self {
+        LayerView { norms: *norms, ..self }
+    }
 }

@@ -1,7 +1,21 @@
 //! What a host hands over to a step, and what it gets back.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `floats`, `bytes` | slices of numbers of any element type; numbers in buffers of bytes |
+//! | `layer` | one layer with the memory that a step needs of it |
+//! | `model`, `table`, `flat` | many layers: the trait; the table of layers in one buffer; a model in one buffer |
+//! | `owner` | with the feature `alloc`, the owner of all that an optimizer remembers |
+//! | `carried` | norms that are known before a step |
+//! | `report` | what a step did |
 
 pub(crate) mod bytes;
 pub(crate) mod carried;
+pub(crate) mod flat;
+pub(crate) mod floats;
 pub(crate) mod layer;
+pub(crate) mod model;
+#[cfg(feature = "alloc")]
+pub(crate) mod owner;
 pub(crate) mod report;
 pub(crate) mod table;

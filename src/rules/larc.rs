@@ -1,20 +1,24 @@
-//! LARC and LARS: a factor for a layer's gradient.
-//!
-//! ```text
-//! local  = eta·|w| / (|g| + decay·|w| + eps)
-//! Clip   : factor = min(max(local / lr, min_update), 1)      so that the effective rate is min(lr, local)
-//! Scale  : factor = max(local, min_update)                   this is LARS
-//! g'     = factor·(g + decay·w)
-//! ```
-//!
-//! Sources: You, Gitman and Ginsburg, *Large Batch Training of Convolutional Networks* (arXiv 1708.03888), and the page
-//! "Optimizers" of NVIDIA's OpenSeq2Seq.
+//! LARC and LARS: a factor for a layer's gradient. [`LarcConfig`] has the formula.
 
-use crate::driver::one::{check_rate, report};
-use crate::error::{ConfigError, Error, Slice, check, check_length, is_non_negative};
-use crate::{GradientNorm, Needs, Norms, Outcome, Plan, Report, Update};
+use super::double::{add, at_least, is_zero, less, mul};
+use super::rule::{GradientNorm, Needs, Norms};
+use crate::error::{ConfigError, check, is_non_negative};
 
-/// Settings of [`Larc`].
+/// Settings of LARC and LARS, which adapt the learning rate of each layer to its weights and gradient. They belong in
+/// [`SgdConfig::larc`](crate::SgdConfig::larc), or in a [`Larc`] before an optimizer of yours.
+///
+/// ```text
+/// local  = eta·|w| / (|g| + decay·|w| + eps)              the local rate
+/// Clip   : factor = min(max(local / lr, min_update), 1)   LARC: the effective rate is min(lr, local)
+/// Scale  : factor = max(local, min_update)                LARS: the effective rate is lr·local
+/// g      = factor·(g + decay·w)
+/// ```
+///
+/// By default the mode is Clip, `eta` is 0.002, `eps` 1e-8 and `min_update` 0; [`DEFAULT`](LarcConfig::DEFAULT) has the
+/// other settings. Fields may be added: write `..LarcConfig::DEFAULT`.
+///
+/// Sources: You, Gitman and Ginsburg, *Large Batch Training of Convolutional Networks* (arXiv 1708.03888), and the page
+/// "Optimizers" of NVIDIA's OpenSeq2Seq.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
@@ -24,13 +28,20 @@ pub struct LarcConfig {
     pub mode: LarcMode,
     /// The trust coefficient: how much of a layer's weight norm one step may move. Greater than 0.
     #[cfg_attr(feature = "serde", serde(rename = "larc_eta", alias = "eta"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eta: f64,
     /// A term of the denominator that keeps it from zero. At least 0; greater than 0 with [`ZeroNorm::Formula`].
     #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// The smallest factor. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_update: f64,
     /// Norms smaller than this count as this. At least 0; 0 in every peer but optax's `scale_by_trust_ratio`.
+    ///
+    /// At 0, a layer of *tiny* weights hardly ever learns, though a layer of zeros does: from 10⁻³⁰ the first thousands
+    /// of steps are as small, and a single weight that has to cross zero stays there. 10⁻³ cures it.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_norm: f64,
     /// What a layer gets whose weights or gradient are zero.
     pub zero_norm: ZeroNorm,
@@ -41,12 +52,37 @@ pub struct LarcConfig {
 }
 
 /// What LARC's factor does to the learning rate.
+///
+/// In [`Clip`](LarcMode::Clip) mode the learning rate is a ceiling: choose it too large rather than too small.
+///
+/// With momentum, let that rate only fall, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum). Otherwise a
+/// rate that rises, as in a warm-up or after a restart, multiplies momentum of gradients that a smaller rate did not
+/// have to reduce:
+///
+/// ```
+/// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState, l2_norm};
+///
+/// // How far the second step moves the weights, relative to their norm, where the rate rises from 0 to 0.1.
+/// let moved = |rate_in_momentum| {
+///     let larc = Some(LarcConfig::DEFAULT);
+///     let sgd = Sgd::new(SgdConfig { momentum: 0.9, rate_in_momentum, larc, ..SgdConfig::DEFAULT }).unwrap();
+///     let (mut weights, mut momentum, mut state) = ([0.3, 0.4], [0.0; 2], SgdState::default());
+///     for lr in [0.0, 0.1] {
+///         let layer = LayerMemory::new(&mut weights, &[30.0, 40.0], &mut state).momentum(&mut momentum);
+///         sgd.step_layer(lr, layer).unwrap();
+///     }
+///     l2_norm(&[weights[0] - 0.3, weights[1] - 0.4]) / l2_norm(&[0.3, 0.4])
+/// };
+/// assert!(moved(false) > 9.0);
+/// assert!(moved(true) < 0.00201);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum LarcMode {
     /// The effective rate is the smaller of the learning rate and the local rate: LARC.
     Clip,
-    /// The effective rate is the product of the learning rate and the local rate: LARS. Diverges easily.
+    /// The effective rate is the product of the learning rate and the local rate: LARS. It diverges easily if the rate
+    /// is large.
     Scale,
 }
 
@@ -61,7 +97,7 @@ pub enum ZeroNorm {
     /// Factor 1 where the weights or the denominator are zero, but not for a zero gradient with decay, as in
     /// pytorch_optimizer.
     PlainStepUnlessDecaying,
-    /// No special case, as in OpenSeq2Seq: a zero-initialised layer moves at `min_update` of its rate for ever.
+    /// No special case, as in OpenSeq2Seq: a zero-initialised layer always moves at `min_update` of its rate.
     Formula,
 }
 
@@ -79,7 +115,23 @@ pub enum DecayInRatio {
 
 impl LarcConfig {
     /// Clip mode with the trust coefficient 0.002 of the OpenSeq2Seq page, decay in the ratio, and the plain step for
-    /// layers of zeros.
+    /// layers of zeros:
+    ///
+    /// ```
+    /// use layerwise::{DecayInRatio, LarcConfig, LarcMode, ZeroNorm};
+    ///
+    /// let default = LarcConfig {
+    ///     mode: LarcMode::Clip,
+    ///     eta: 0.002,
+    ///     eps: 1e-8,
+    ///     min_update: 0.0,
+    ///     min_norm: 0.0,
+    ///     zero_norm: ZeroNorm::PlainStep,
+    ///     decay_in_ratio: DecayInRatio::SumOfNorms,
+    ///     only_with_decay: false,
+    /// };
+    /// assert_eq!(LarcConfig::DEFAULT, default);
+    /// ```
     pub const DEFAULT: LarcConfig = LarcConfig {
         mode: LarcMode::Clip,
         eta: 0.002,
@@ -91,14 +143,14 @@ impl LarcConfig {
         only_with_decay: false,
     };
 
-    const fn check(&self) -> Result<(), ConfigError> {
-        check!(ConfigError::unless_positive("eta", self.eta));
-        check!(ConfigError::unless_non_negative("eps", self.eps));
+    pub(crate) const fn check(&self) -> Result<(), ConfigError> {
+        check!(ConfigError::unless_positive("larc.eta", self.eta));
+        check!(ConfigError::unless_non_negative("larc.eps", self.eps));
         if matches!(self.zero_norm, ZeroNorm::Formula) {
-            check!(ConfigError::unless_positive("eps", self.eps));
+            check!(ConfigError::unless_positive("larc.eps", self.eps));
         }
-        check!(ConfigError::unless_non_negative("min_update", self.min_update));
-        ConfigError::unless_non_negative("min_norm", self.min_norm)
+        check!(ConfigError::unless_non_negative("larc.min_update", self.min_update));
+        ConfigError::unless_non_negative("larc.min_norm", self.min_norm)
     }
 }
 
@@ -110,21 +162,21 @@ impl Default for LarcConfig {
 
 /// Layer-wise adaptive rate control: a factor for the gradient of a layer, in front of any optimizer.
 ///
-/// [`Sgd`](crate::Sgd) takes one in its configuration. For an optimizer of your own, [`factor`](Larc::factor) gives the
-/// number and [`scale_gradients`](Larc::scale_gradients) applies it.
+/// [`Sgd`](crate::Sgd) takes its settings in [`SgdConfig::larc`](crate::SgdConfig::larc). For an optimizer of your own,
+/// [`factor`](Larc::factor) gives the number and [`scale_gradients`](Larc::scale_gradients) applies it. The formula and
+/// the default numbers are at [`LarcConfig`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "LarcConfig", into = "LarcConfig"))]
 pub struct Larc {
     config: LarcConfig,
 }
 
 /// What LARC decides for a layer: its gradient becomes `factor·(g + decay·w)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LarcFactor {
     /// What gradient and decay are multiplied by.
     pub factor: f64,
-    /// The weight decay that is left.
+    /// The weight decay that is left. It is the decay that was given, or 0 where LARC turns it off.
     pub decay: f64,
     /// Whether the learning rate was clipped.
     pub clipped: bool,
@@ -148,108 +200,80 @@ impl Larc {
 
     /// The norms that [`factor`](Larc::factor) wants for a layer with this weight decay.
     pub fn needs(&self, decay: f64) -> Needs {
-        let gradient = match self.config.decay_in_ratio {
-            DecayInRatio::NormOfSum if decay != 0.0 => GradientNorm::L2WithDecay(decay),
-            _ => GradientNorm::L2,
-        };
-        Needs { gradient, weights: true, new_momentum: false }
+        self.config.needs(decay)
     }
 
     /// The factor for a layer with these norms, at learning rate `lr` and weight decay `decay`.
     ///
+    /// A number that is negative, infinite or NaN makes the factor NaN.
+    ///
     /// ```
-    /// use layerwise::{Larc, LarcConfig, Norms};
+    /// use layerwise::rule::Norms;
+    /// use layerwise::{Larc, LarcConfig};
     ///
     /// let larc = Larc::new(LarcConfig { eps: 0.0, ..LarcConfig::DEFAULT })?;
-    /// let norms = Norms { weights: Some(5.0), gradient: 10.0 };
     /// // The local rate is 0.002·5/10 = 0.001, a tenth of the learning rate.
-    /// let decision = larc.factor(0.01, 0.0, &norms);
+    /// let decision = larc.factor(0.01, 0.0, &Norms::new(10.0, 5.0));
     /// assert!((decision.factor - 0.1).abs() < 1e-12 && decision.clipped);
     /// # Ok::<(), layerwise::ConfigError>(())
     /// ```
+    #[must_use]
     pub fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
-        let config = &self.config;
-        let plain = LarcFactor { factor: 1.0, decay, clipped: false };
-        if config.only_with_decay && decay == 0.0 {
-            return plain;
+        if [lr, decay, norms.gradient, norms.weights].into_iter().all(is_non_negative) {
+            self.config.factor(lr, decay, norms)
+        } else {
+            LarcFactor { factor: f64::NAN, decay, clipped: false }
         }
-        let weights = at_least(norms.weights.unwrap_or(0.0), config.min_norm);
-        let gradient = at_least(norms.gradient, config.min_norm);
-        let denominator = match config.decay_in_ratio {
-            DecayInRatio::SumOfNorms => gradient + decay * weights,
-            DecayInRatio::No | DecayInRatio::NormOfSum => gradient,
-        };
-        match config.zero_norm {
-            ZeroNorm::PlainStep if weights == 0.0 || gradient == 0.0 => return plain,
-            ZeroNorm::PlainStepWithoutDecay if weights == 0.0 || gradient == 0.0 => {
-                return LarcFactor { decay: 0.0, ..plain };
-            }
-            ZeroNorm::PlainStepUnlessDecaying if weights == 0.0 || denominator == 0.0 => return plain,
-            _ => {}
-        }
-        let local = config.eta * weights / (denominator + config.eps);
-        match config.mode {
-            LarcMode::Scale => LarcFactor { factor: at_least(local, config.min_update), ..plain },
-            LarcMode::Clip if lr == 0.0 => plain,
-            LarcMode::Clip => {
-                let factor = at_least(local / lr, config.min_update);
-                if factor < 1.0 { LarcFactor { factor, clipped: true, ..plain } } else { plain }
-            }
-        }
-    }
-
-    /// Replaces the gradients of a layer by `factor·(g + decay·w)`, for a host optimizer that does the rest.
-    ///
-    /// The host must not apply weight decay again. With non-finite gradients or weights nothing is written, and the
-    /// report says so: skip the layer.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`], [`Error::LearningRate`] and [`Error::WeightDecay`]; then nothing is written.
-    ///
-    /// ```
-    /// use layerwise::{Larc, LarcConfig};
-    ///
-    /// let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
-    /// let (weights, mut gradients) = ([0.3, 0.4], [300.0, 400.0]);
-    /// let report = larc.scale_gradients(0.1, 0.0, &weights, &mut gradients)?;
-    /// // No step moves a layer by more than 0.002 of its norm, whatever the gradient.
-    /// assert!(report.clipped && 0.1 * layerwise::l2_norm(&gradients) <= 0.002 * 0.5 * 1.000001);
-    /// # Ok::<(), layerwise::Error>(())
-    /// ```
-    pub fn scale_gradients(
-        &self,
-        lr: f64,
-        decay: f64,
-        weights: &[f32],
-        gradients: &mut [f32],
-    ) -> Result<Report, Error> {
-        check_rate(lr, 1.0)?;
-        if !is_non_negative(decay) {
-            return Err(Error::WeightDecay(decay));
-        }
-        check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        let norms = self.needs(decay).measure(weights, gradients)?;
-        if !norms.are_finite() {
-            return Ok(report(&norms, lr, None, Outcome::NonFinite));
-        }
-        let LarcFactor { factor, decay, clipped } = self.factor(lr, decay, &norms);
-        let update = Update { gradient: factor, decay: factor * decay, ..Update::NONE };
-        if update.rescale(gradients, weights).is_err() {
-            return Ok(report(&norms, lr, None, Outcome::OutOfRange));
-        }
-        let plan = Plan { update, factor, effective_rate: factor * lr, clipped };
-        Ok(report(&norms, lr, Some(&plan), Outcome::Applied))
     }
 }
 
-/// The larger of two numbers. (`f64::max` would prefer a number to a NaN.)
-fn at_least(x: f64, floor: f64) -> f64 {
-    if x < floor { floor } else { x }
+impl LarcConfig {
+    /// The norms that [`factor`](LarcConfig::factor) looks at.
+    #[inline]
+    pub(super) fn needs(&self, decay: f64) -> Needs {
+        match self.decay_in_ratio {
+            DecayInRatio::NormOfSum if !is_zero(decay) => {
+                Needs::GRADIENT.weights().gradient(GradientNorm::L2WithDecay(decay))
+            }
+            _ => Needs::GRADIENT.weights(),
+        }
+    }
+
+    /// The factor, of numbers that are finite and at least 0.
+    #[inline]
+    pub(super) fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
+        let plain = LarcFactor { factor: 1.0, decay, clipped: false };
+        if self.only_with_decay && is_zero(decay) {
+            return plain;
+        }
+        let weights = at_least(norms.weights, self.min_norm);
+        let gradient = at_least(norms.gradient, self.min_norm);
+        let denominator = match self.decay_in_ratio {
+            DecayInRatio::SumOfNorms => add(gradient, mul(weights, decay)),
+            DecayInRatio::No | DecayInRatio::NormOfSum => gradient,
+        };
+        match self.zero_norm {
+            ZeroNorm::PlainStep if is_zero(weights) || is_zero(gradient) => return plain,
+            ZeroNorm::PlainStepWithoutDecay if is_zero(weights) || is_zero(gradient) => {
+                return LarcFactor { decay: 0.0, ..plain };
+            }
+            ZeroNorm::PlainStepUnlessDecaying if is_zero(weights) || is_zero(denominator) => return plain,
+            _ => {}
+        }
+        let local = self.eta * weights / (denominator + self.eps);
+        match self.mode {
+            LarcMode::Scale => LarcFactor { factor: at_least(local, self.min_update), ..plain },
+            LarcMode::Clip if is_zero(lr) => plain,
+            LarcMode::Clip => {
+                let factor = at_least(local / lr, self.min_update);
+                if less(factor, 1.0) { LarcFactor { factor, clipped: true, ..plain } } else { plain }
+            }
+        }
+    }
 }
 
 #[cfg(feature = "serde")]
-crate::serde_checked!(LarcConfig);
+crate::error::serde_checked!(LarcConfig);
 
 impl TryFrom<LarcConfig> for Larc {
     type Error = ConfigError;

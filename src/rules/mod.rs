@@ -1,9 +1,31 @@
 //! What layer-wise optimizers compute: scalars only.
+//!
+//! A rule looks at norms and decides an [`Update`](update::Update). It knows nothing of slices, and no loop.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `rule` | the interface: norms in, a plan out; the state of a layer |
+//! | `update` | what a rule can do to memory |
+//! | `larc`, `sgd`, `novograd` | the rules |
+//! | `presets` | settings that reproduce other systems |
+//! | `schedule`, `rates`, `loss_scale` | learning rates that change from step to step; loss scalers |
+//! | `layer`, `step`, `policy` | what differs from layer to layer, from step to step; what is decided for whole steps |
+//! | `double` | `f64` arithmetic for machines without it |
 
+pub(crate) mod double;
+#[cfg(feature = "serde")]
+mod exact;
+#[cfg(feature = "serde")]
+mod exact_list;
 pub(crate) mod larc;
+pub(crate) mod layer;
+pub(crate) mod loss_scale;
 pub(crate) mod novograd;
 pub(crate) mod policy;
 mod presets;
+pub(crate) mod rates;
 pub(crate) mod rule;
+pub(crate) mod schedule;
 pub(crate) mod sgd;
+pub(crate) mod step;
 pub(crate) mod update;

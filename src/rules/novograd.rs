@@ -1,34 +1,45 @@
-//! NovoGrad: momentum of gradients that are normalised layer by layer.
-//!
-//! ```text
-//! v = b2·v + (1 − b2)·|g|²                                one scalar per layer; v = |g|² to begin with
-//! m = b1·m + (g / (√v + eps) + decay·w)
-//! w = w − lr·m
-//! ```
-//!
-//! Sources: Ginsburg et al., *Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep Networks*
-//! (arXiv 1905.11286), and the page "Optimizers" of NVIDIA's OpenSeq2Seq.
+//! NovoGrad: momentum of gradients that are normalised layer by layer. [`NovoGradConfig`] has the formula.
 
+use super::double::{self, add, div, is_zero, less, mul};
+use super::layer::LayerConfig;
+use super::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
+use super::update::Update;
 use crate::error::{ConfigError, check, is_non_negative};
-use crate::{GradientNorm, Layer, Needs, Norms, Optimizer, Plan, Rule, Update};
 
-/// Settings of [`NovoGrad`].
+/// Settings of [`NovoGrad`](crate::NovoGrad): momentum of gradients that are normalised layer by layer.
+///
+/// ```text
+/// v = beta2·v + (1 − beta2)·|g|²                       one scalar per layer; v = |g|² in the first step
+/// m = beta1·m + (g / (√v + eps) + weight_decay·w)
+/// w = w − lr·m
+/// ```
+///
+/// By default `beta1` is 0.95, `beta2` 0.98, `eps` 1e-8 and `weight_decay` 0; [`DEFAULT`](NovoGradConfig::DEFAULT) has
+/// the other settings. Fields may be added: write `..NovoGradConfig::DEFAULT`.
+///
+/// Sources: Ginsburg et al., *Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep
+/// Networks* (arXiv 1905.11286), and the page "Optimizers" of NVIDIA's OpenSeq2Seq.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct NovoGradConfig {
     /// How much of the momentum is kept from step to step, at least 0 and less than 1. At 0 there is no momentum and
     /// layers need no memory for it.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the second moment is kept from step to step, at least 0 and less than 1. At 0 every gradient is
     /// divided by its own norm, which is what OpenSeq2Seq's code really does.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// A term added to the root of the second moment. At least 0.
     #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// A term added to the second moment under the root. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps_root: f64,
     /// How strongly weights are pulled to zero. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// How the decay acts.
     pub decay_mode: DecayMode,
@@ -53,7 +64,7 @@ pub struct NovoGradConfig {
     pub maximize: bool,
 }
 
-/// How weight decay acts in [`NovoGrad`].
+/// How weight decay acts in [`NovoGrad`](crate::NovoGrad).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DecayMode {
@@ -64,6 +75,7 @@ pub enum DecayMode {
     /// Weights shrink by `lr²/max_rate·decay` beside the step, timm's "corrected" decay.
     Corrected {
         /// The largest learning rate of the schedule. Greater than 0.
+        #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
         max_rate: f64,
     },
     /// Weights shrink by `decay` beside the step, whatever the learning rate.
@@ -117,16 +129,21 @@ pub enum MomentNorm {
     Max,
 }
 
-/// Layer-wise update clipping: what a step takes of the momentum is at most `trust·|w| / (|m| + eps)`, with the new momentum
-/// as it is stored.
+/// Layer-wise update clipping: the momentum moves no layer by more than `trust` times the norm of its weights in one
+/// step.
+///
+/// The rate is at most `trust·|w| / (|m| + eps)`, with the new momentum as it is stored. By default `trust` is 0.001
+/// and `eps` 1e-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Luc {
     /// How much of a layer's weight norm one step may move. Greater than 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub trust: f64,
     /// A term of the denominator that keeps it from zero. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
-    /// Whether a layer of zeros stays zero for ever, as it does in NeMo. If not, it takes the plain step.
+    /// Whether a layer of zeros always stays zero, as it does in NeMo. If not, it takes the plain step.
     pub freezes_zeros: bool,
 }
 
@@ -142,7 +159,30 @@ impl Default for Luc {
 }
 
 impl NovoGradConfig {
-    /// The defaults of the OpenSeq2Seq page, with no weight decay.
+    /// The defaults of the OpenSeq2Seq page, with no weight decay:
+    ///
+    /// ```
+    /// use layerwise::{BiasCorrection, DecayMode, GradientAveraging, MomentNorm, NovoGradConfig, VInit};
+    ///
+    /// let default = NovoGradConfig {
+    ///     beta1: 0.95,
+    ///     beta2: 0.98,
+    ///     eps: 1e-8,
+    ///     eps_root: 0.0,
+    ///     weight_decay: 0.0,
+    ///     decay_mode: DecayMode::Coupled,
+    ///     v_init: VInit::WhileZero,
+    ///     gradient_averaging: GradientAveraging::Off,
+    ///     amsgrad: false,
+    ///     luc: None,
+    ///     bias_correction: BiasCorrection::Off,
+    ///     norm: MomentNorm::L2,
+    ///     raw_momentum: false,
+    ///     rate_in_momentum: false,
+    ///     maximize: false,
+    /// };
+    /// assert_eq!(NovoGradConfig::DEFAULT, default);
+    /// ```
     pub const DEFAULT: NovoGradConfig = NovoGradConfig {
         beta1: 0.95,
         beta2: 0.98,
@@ -161,18 +201,18 @@ impl NovoGradConfig {
         maximize: false,
     };
 
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) const fn check(&self) -> Result<(), ConfigError> {
         check!(ConfigError::unless_fraction("beta1", self.beta1));
         check!(ConfigError::unless_fraction("beta2", self.beta2));
         check!(ConfigError::unless_non_negative("eps", self.eps));
         check!(ConfigError::unless_non_negative("eps_root", self.eps_root));
         check!(ConfigError::unless_non_negative("weight_decay", self.weight_decay));
         if let DecayMode::Corrected { max_rate } = self.decay_mode {
-            check!(ConfigError::unless_positive("max_rate", max_rate));
+            check!(ConfigError::unless_positive("decay_mode.max_rate", max_rate));
         }
         if let Some(luc) = &self.luc {
-            check!(ConfigError::unless_positive("trust", luc.trust));
-            check!(ConfigError::unless_non_negative("eps", luc.eps));
+            check!(ConfigError::unless_positive("luc.trust", luc.trust));
+            check!(ConfigError::unless_non_negative("luc.eps", luc.eps));
         }
         Ok(())
     }
@@ -184,10 +224,7 @@ impl Default for NovoGradConfig {
     }
 }
 
-/// NovoGrad. See [`Optimizer::step_layer`] for an example.
-pub type NovoGrad = Optimizer<NovoGradRule>;
-
-/// The rule of [`NovoGrad`].
+/// The rule of [`NovoGrad`](crate::NovoGrad). Its name is needed only where a rule of yours contains it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NovoGradRule {
     config: NovoGradConfig,
@@ -196,21 +233,48 @@ pub struct NovoGradRule {
     one_minus_beta2: f64,
 }
 
-/// What [`NovoGrad`] remembers of a layer. All zeros is the state before the first step.
+/// What [`NovoGrad`](crate::NovoGrad) remembers of a layer. All zeros is the state before the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[repr(C)]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields, remote = "Self"))]
 pub struct NovoGradState {
     /// The second moment: the moving average of the squared L2 norm of the gradient, or of its maximum norm.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub second_moment: f64,
     /// The largest second moment so far; stays 0 without [`amsgrad`](NovoGradConfig::amsgrad).
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub max_second_moment: f64,
     /// How many steps the layer has taken.
     pub steps: u32,
 }
 
-impl NovoGrad {
+impl RuleState for NovoGradState {
+    fn to_numbers(self) -> [f64; 3] {
+        [self.second_moment, self.max_second_moment, self.steps.into()]
+    }
+
+    fn from_numbers([second_moment, max_second_moment, steps]: [f64; 3]) -> Option<Self> {
+        let steps = u32::from_numbers([steps, 0.0, 0.0])?;
+        let state = NovoGradState { second_moment, max_second_moment, steps };
+        state.is_possible().then_some(state)
+    }
+}
+
+impl NovoGradState {
+    #[cfg(feature = "serde")]
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless_non_negative("second_moment", self.second_moment)?;
+        ConfigError::unless_non_negative("max_second_moment", self.max_second_moment)
+    }
+
+    /// Whether a step can have left this.
+    #[inline]
+    fn is_possible(&self) -> bool {
+        is_non_negative(self.second_moment) && is_non_negative(self.max_second_moment)
+    }
+}
+
+impl NovoGradRule {
     /// Checks the settings.
     ///
     /// # Errors
@@ -220,24 +284,24 @@ impl NovoGrad {
         check!(config.check());
         let one_minus_beta1 = 1.0 - config.beta1;
         let one_minus_beta2 = 1.0 - config.beta2;
-        Ok(Optimizer::from_rule(NovoGradRule { config, one_minus_beta1, one_minus_beta2 }))
+        Ok(NovoGradRule { config, one_minus_beta1, one_minus_beta2 })
     }
 
     /// The settings.
     pub const fn config(&self) -> &NovoGradConfig {
-        &self.rule.config
+        &self.config
     }
-}
 
-impl NovoGradRule {
-    fn luc(&self, layer: &Layer) -> Option<&Luc> {
+    #[inline]
+    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
         self.config.luc.as_ref().filter(|_| layer.adapt)
     }
 
-    /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that no step
-    /// has left.
+    /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that
+    /// no step has left.
+    #[inline]
     fn second_moment(&self, gradient_norm: f64, state: &mut NovoGradState) -> f64 {
-        if ![state.second_moment, state.max_second_moment].iter().all(|v| is_non_negative(*v)) {
+        if !state.is_possible() {
             return f64::NAN;
         }
         let new = match self.config.norm {
@@ -245,7 +309,7 @@ impl NovoGradRule {
             MomentNorm::Max => gradient_norm,
         };
         let begins = match self.config.v_init {
-            VInit::WhileZero => state.second_moment == 0.0,
+            VInit::WhileZero => is_zero(state.second_moment),
             VInit::FirstStep => state.steps == 0,
             VInit::Zero => false,
         };
@@ -254,19 +318,49 @@ impl NovoGradRule {
         if !self.config.amsgrad {
             return state.second_moment;
         }
-        if state.second_moment > state.max_second_moment {
+        if less(state.max_second_moment, state.second_moment) {
             state.max_second_moment = state.second_moment;
         }
         state.max_second_moment
+    }
+
+    /// What the normalised gradient is multiplied by, the inverse of NovoGrad's denominator; `correction` is apex's.
+    #[inline]
+    fn factor(&self, second_moment: f64, correction: Option<f64>) -> f64 {
+        let config = &self.config;
+        let mut root = add(second_moment, config.eps_root);
+        if config.norm == MomentNorm::L2 {
+            root = double::sqrt(root);
+        }
+        if let Some(correction) = correction {
+            root = div(root, correction);
+        }
+        let denominator = root + config.eps;
+        // A denominator of zero means that every gradient was zero.
+        if is_zero(denominator) { 0.0 } else { 1.0 / denominator }
+    }
+
+    /// How much of the weights goes into `h`, and how much is subtracted from themselves.
+    #[inline]
+    fn decay(&self, lr: f64, layer: &LayerConfig) -> (f64, f64) {
+        let decay = mul(self.config.weight_decay, layer.decay);
+        match self.config.decay_mode {
+            _ if self.config.raw_momentum => (0.0, mul(lr, decay)),
+            DecayMode::Coupled => (decay, 0.0),
+            DecayMode::Decoupled => (0.0, mul(lr, decay)),
+            DecayMode::Corrected { max_rate } => (0.0, mul(div(mul(lr, lr), max_rate), decay)),
+            DecayMode::Fixed => (0.0, decay),
+        }
     }
 }
 
 impl Rule for NovoGradRule {
     type State = NovoGradState;
+    const MOMENTS: Moments = Moments::First;
 
     #[inline]
-    fn keeps_momentum(&self) -> bool {
-        self.config.beta1 != 0.0
+    fn moments(&self) -> Moments {
+        if is_zero(self.config.beta1) { Moments::None } else { Moments::First }
     }
 
     fn allows_clipping(&self) -> bool {
@@ -274,76 +368,60 @@ impl Rule for NovoGradRule {
     }
 
     #[inline]
-    fn needs(&self, layer: &Layer) -> Needs {
+    fn needs(&self, layer: &LayerConfig) -> Needs {
         let gradient = match self.config.norm {
             MomentNorm::L2 => GradientNorm::L2,
             MomentNorm::Max => GradientNorm::Max,
         };
-        let limited = self.luc(layer).is_some();
-        Needs { gradient, weights: limited, new_momentum: limited }
+        let needs = Needs::GRADIENT.gradient(gradient);
+        if self.luc(layer).is_some() { needs.weights().step(StepNorm::Momentum) } else { needs }
     }
 
-    #[inline]
-    fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut NovoGradState) -> Plan {
+    #[inline(always)]
+    fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, mut state: NovoGradState) -> (Plan, NovoGradState) {
         let config = &self.config;
         let first = state.steps == 0;
-        let second_moment = self.second_moment(norms.gradient, state);
+        let second_moment = self.second_moment(norms.gradient, &mut state);
         state.steps = state.steps.saturating_add(1);
 
+        // What apex divides momentum and second moment by; and pytorch_optimizer's rate.
         let power = |beta| power(beta, state.steps);
         let (correction1, correction2, lr) = match config.bias_correction {
-            BiasCorrection::Off => (1.0, 1.0, lr),
-            BiasCorrection::Moments => (1.0 - power(config.beta1), libm::sqrt(1.0 - power(config.beta2)), lr),
-            BiasCorrection::StepSize => (1.0, 1.0, lr * libm::sqrt(1.0 - power(config.beta2))),
+            BiasCorrection::Off => (1.0, None, lr),
+            BiasCorrection::Moments => (1.0 - power(config.beta1), Some(double::sqrt(1.0 - power(config.beta2))), lr),
+            BiasCorrection::StepSize => (1.0, None, mul(lr, double::sqrt(1.0 - power(config.beta2)))),
         };
-        let root = match config.norm {
-            MomentNorm::L2 => libm::sqrt(second_moment + config.eps_root),
-            MomentNorm::Max => second_moment + config.eps_root,
-        };
-        let denominator = root / correction2 + config.eps;
-        // A denominator of zero means that every gradient was zero.
-        let factor = if denominator == 0.0 { 0.0 } else { 1.0 / denominator };
-
+        let factor = self.factor(second_moment, correction2);
         let averages = match config.gradient_averaging {
             GradientAveraging::Off => false,
             GradientAveraging::On => true,
             GradientAveraging::AfterFirstStep => !first,
         };
-        let share = if averages { self.one_minus_beta1 } else { 1.0 };
-        let decay = if layer.decay { config.weight_decay } else { 0.0 };
-        let (coupled, shrink) = match config.decay_mode {
-            _ if config.raw_momentum => (0.0, lr * decay),
-            DecayMode::Coupled => (decay, 0.0),
-            DecayMode::Decoupled => (0.0, lr * decay),
-            DecayMode::Corrected { max_rate } => (0.0, lr * lr / max_rate * decay),
-            DecayMode::Fixed => (0.0, decay),
-        };
-        let sign = if config.maximize { -1.0 } else { 1.0 };
+        let (coupled, shrink) = self.decay(lr, layer);
+        // Rate and factor each belong either to the momentum or to the step.
         let (rate_in, rate_out) =
-            if config.rate_in_momentum { (lr, 1.0 / correction1) } else { (1.0, lr / correction1) };
+            if config.rate_in_momentum { (lr, div(1.0, correction1)) } else { (1.0, div(lr, correction1)) };
         let (factor_in, factor_out) = if config.raw_momentum { (1.0, factor) } else { (factor, 1.0) };
-        Plan {
-            update: Update {
-                gradient: sign * share * rate_in * factor_in,
-                decay: share * rate_in * coupled,
-                momentum: config.beta1,
-                rate: rate_out * factor_out,
-                direct: 0.0,
-                shrink,
-            },
-            factor,
-            effective_rate: lr,
-            clipped: false,
-        }
+        let share = mul(if averages { self.one_minus_beta1 } else { 1.0 }, rate_in);
+        let gradient = mul(factor_in, share);
+        let update = Update {
+            gradient: if config.maximize { -gradient } else { gradient },
+            decay: mul(coupled, share),
+            momentum: config.beta1,
+            rate: mul(rate_out, factor_out),
+            direct: 0.0,
+            shrink,
+        };
+        (Plan::new(update, lr).factor(factor), state)
     }
 
-    fn limit(&self, _: f64, norms: &Norms, mut plan: Plan, new_momentum_norm: f64) -> Plan {
-        let (Some(luc), Some(weights)) = (&self.config.luc, norms.weights) else { return plan };
-        let momentum = new_momentum_norm + luc.eps;
-        if momentum == 0.0 || (weights == 0.0 && !luc.freezes_zeros) {
+    fn limit(&self, _: f64, layer: &LayerConfig, norms: &Norms, mut plan: Plan, step: f64) -> Plan {
+        let Some(luc) = self.luc(layer) else { return plan };
+        let momentum = step + luc.eps;
+        if is_zero(momentum) || (is_zero(norms.weights) && !luc.freezes_zeros) {
             return plan;
         }
-        let limit = luc.trust * weights / momentum;
+        let limit = luc.trust * norms.weights / momentum;
         if limit < plan.update.rate {
             plan.effective_rate *= limit / plan.update.rate;
             plan.update.rate = limit;
@@ -367,4 +445,6 @@ fn power(mut base: f64, mut exponent: u32) -> f64 {
 }
 
 #[cfg(feature = "serde")]
-crate::serde_checked!(NovoGradConfig);
+crate::error::serde_checked!(NovoGradConfig);
+#[cfg(feature = "serde")]
+crate::error::serde_checked!(NovoGradState);

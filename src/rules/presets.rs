@@ -1,9 +1,8 @@
 //! Settings that reproduce other systems. Each is replayed against a recorded run of that system by `tests/golden.rs`.
 
-use crate::{
-    BiasCorrection, DecayInRatio, GradientAveraging, Larc, LarcConfig, LarcMode, Luc, NovoGradConfig, SgdConfig, VInit,
-    ZeroNorm,
-};
+use super::larc::{DecayInRatio, LarcConfig, LarcMode, ZeroNorm};
+use super::novograd::{BiasCorrection, GradientAveraging, Luc, NovoGradConfig, VInit};
+use super::sgd::SgdConfig;
 
 impl LarcConfig {
     /// NVIDIA OpenSeq2Seq, `larc_params` with its defaults: a floor of 1e-7 under the factor, and no plain step for
@@ -21,7 +20,8 @@ impl LarcConfig {
         LarcConfig { eta: 0.02, zero_norm: ZeroNorm::PlainStepWithoutDecay, ..LarcConfig::DEFAULT };
 
     /// timm, `Lars`; with `trust_clip` set [`mode`](LarcConfig::mode) to [`LarcMode::Clip`], with `always_adapt` set
-    /// [`only_with_decay`](LarcConfig::only_with_decay) to `false`.
+    /// [`only_with_decay`](LarcConfig::only_with_decay) to `false`. Without `always_adapt` it adapts no layer whose
+    /// weight decay is 0, here as in timm: set [`weight_decay`](SgdConfig::weight_decay), whose default is 0.
     pub const TIMM: LarcConfig =
         LarcConfig { mode: LarcMode::Scale, eta: 0.001, only_with_decay: true, ..LarcConfig::DEFAULT };
 
@@ -29,7 +29,7 @@ impl LarcConfig {
     pub const BOLTS: LarcConfig = LarcConfig { zero_norm: ZeroNorm::PlainStepWithoutDecay, ..LarcConfig::TIMM };
 
     /// pytorch_optimizer 4, `LARS`, for parameters of two and more dimensions; it leaves vectors alone
-    /// ([`Layer::PLAIN`](crate::Layer::PLAIN)).
+    /// ([`LayerConfig::PLAIN`](crate::LayerConfig::PLAIN)).
     pub const PYTORCH_OPTIMIZER: LarcConfig = LarcConfig {
         mode: LarcMode::Scale,
         eta: 0.001,
@@ -52,45 +52,39 @@ impl LarcConfig {
         LarcConfig { mode: LarcMode::Scale, eta: 0.001, eps: 0.0, ..LarcConfig::DEFAULT };
 }
 
-/// A peer's LARC, which is valid; `tests/golden.rs` reads every one of them.
-const fn larc(config: LarcConfig) -> Option<Larc> {
-    match Larc::new(config) {
-        Ok(larc) => Some(larc),
-        Err(_) => None,
-    }
-}
-
 impl SgdConfig {
-    /// timm, `Lars`: momentum 0.9 as in torch, with [`LarcConfig::TIMM`].
-    pub const TIMM_LARS: SgdConfig = SgdConfig { momentum: 0.9, larc: larc(LarcConfig::TIMM), ..SgdConfig::DEFAULT };
+    /// timm, `Lars`: momentum 0.9, as timm's training script has it (its class has 0), with [`LarcConfig::TIMM`]. Set
+    /// [`weight_decay`](SgdConfig::weight_decay) too, or no layer is adapted.
+    pub const TIMM_LARS: SgdConfig = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::TIMM), ..SgdConfig::DEFAULT };
 
-    /// Lightning Bolts, `LARS`: no momentum by default, with [`LarcConfig::BOLTS`].
-    pub const BOLTS_LARS: SgdConfig = SgdConfig { larc: larc(LarcConfig::BOLTS), ..SgdConfig::DEFAULT };
+    /// Lightning Bolts, `LARS`: no momentum, as its class has it, with [`LarcConfig::BOLTS`]. Set
+    /// [`weight_decay`](SgdConfig::weight_decay) too, or no layer is adapted.
+    pub const BOLTS_LARS: SgdConfig = SgdConfig { larc: Some(LarcConfig::BOLTS), ..SgdConfig::DEFAULT };
 
     /// pytorch_optimizer 4, `LARS`: momentum 0.9 that starts at zero, with [`LarcConfig::PYTORCH_OPTIMIZER`].
     pub const PYTORCH_OPTIMIZER_LARS: SgdConfig = SgdConfig {
         momentum: 0.9,
         dampen_first_step: true,
-        larc: larc(LarcConfig::PYTORCH_OPTIMIZER),
+        larc: Some(LarcConfig::PYTORCH_OPTIMIZER),
         ..SgdConfig::DEFAULT
     };
 
     /// optax, `lars`: momentum 0.9 with the learning rate inside, and [`LarcConfig::OPTAX`].
     pub const OPTAX_LARS: SgdConfig =
-        SgdConfig { momentum: 0.9, rate_in_momentum: true, larc: larc(LarcConfig::OPTAX), ..SgdConfig::DEFAULT };
+        SgdConfig { momentum: 0.9, rate_in_momentum: true, larc: Some(LarcConfig::OPTAX), ..SgdConfig::DEFAULT };
 
     /// The LARS paper, algorithm 1: momentum 0.9 with the learning rate inside, weight decay 0.0005.
     pub const LARS_PAPER: SgdConfig = SgdConfig {
         momentum: 0.9,
         weight_decay: 0.0005,
         rate_in_momentum: true,
-        larc: larc(LarcConfig::LARS_PAPER),
+        larc: Some(LarcConfig::LARS_PAPER),
         ..SgdConfig::DEFAULT
     };
 }
 
 impl Luc {
-    /// NeMo's, in which a layer of zeros stays zero for ever.
+    /// NeMo's, in which a layer of zeros always stays zero.
     pub const NEMO: Luc = Luc { freezes_zeros: true, ..Luc::DEFAULT };
 }
 

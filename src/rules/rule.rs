@@ -1,160 +1,221 @@
 //! The interface between a layer-wise rule, which sees only scalars, and the driver, which sees only memory.
 
-use crate::error::{Error, check_length};
-use crate::kernel::join::Join;
-use crate::kernel::max::max_abs;
-use crate::kernel::norm::{self, Decayed, Plain};
-use crate::{Layer, Slice, Update};
+use super::layer::LayerConfig;
+use super::update::Update;
+use core::fmt::Debug;
 
 /// A layer-wise rule: norms in, an [`Update`] out.
 ///
-/// A rule is scalar code. [`Optimizer`](crate::Optimizer) turns it into a training step: it measures the norms that the
-/// rule [`needs`](Rule::needs), asks it to [`plan`](Rule::plan), and applies the update with the crate's kernels.
+/// A rule is scalar code. [`Optimizer`](crate::Optimizer) makes training steps of it: it measures the norms that the
+/// rule [`needs`](Rule::needs), asks it to [`plan`](Rule::plan), and applies the update with the crate's kernels. A
+/// rule of your own gets models, threads, clipping, loss scales and pieces with it.
 ///
 /// # Example
 ///
-/// Normalised gradient descent, `w = w − lr·g/|g|`:
+/// Normalised gradient descent with momentum, `m = beta·m + g/|g|`, `w = w − lr·m`:
 ///
 /// ```
-/// use layerwise::{GradientNorm, Layer, Needs, Norms, Optimizer, Plan, Rule, Update};
+/// use layerwise::rule::{Moments, Needs, Norms, Plan, Rule, Update};
+/// use layerwise::{LayerConfig, LayerMemory, Optimizer};
 ///
-/// struct Normalised;
+/// struct Normalised {
+///     beta: f64,
+/// }
 ///
 /// impl Rule for Normalised {
 ///     type State = ();
+///     const MOMENTS: Moments = Moments::First;
 ///
-///     fn keeps_momentum(&self) -> bool {
-///         false
+///     fn needs(&self, _: &LayerConfig) -> Needs {
+///         Needs::GRADIENT
 ///     }
 ///
-///     fn needs(&self, _: &Layer) -> Needs {
-///         Needs { gradient: GradientNorm::L2, weights: false, new_momentum: false }
-///     }
-///
-///     fn plan(&self, lr: f64, _: &Layer, norms: &Norms, _: &mut ()) -> Plan {
+///     fn plan(&self, lr: f64, _: &LayerConfig, norms: &Norms, (): ()) -> (Plan, ()) {
 ///         let factor = if norms.gradient == 0.0 { 1.0 } else { 1.0 / norms.gradient };
-///         let update = Update { gradient: factor, direct: lr, ..Update::NONE };
-///         Plan { update, factor, effective_rate: lr, clipped: false }
+///         let update = Update { gradient: factor, momentum: self.beta, rate: lr, ..Update::ZERO };
+///         (Plan::new(update, lr).factor(factor), ())
 ///     }
 /// }
 ///
-/// let mut weights = [1.0, 1.0];
-/// Optimizer::from_rule(Normalised).step_layer(0.5, &mut weights, &[3e30, 4e30], &mut [], &mut ())?;
+/// let (mut weights, mut momentum) = ([1.0, 1.0], [0.0; 2]);
+/// let optimizer = Optimizer::from_rule(Normalised { beta: 0.9 });
+/// optimizer.step_layer(0.5, LayerMemory::new(&mut weights, &[3e30, 4e30], &mut ()).momentum(&mut momentum))?;
 /// assert!((weights[0] - 0.7_f32).abs() < 1e-6 && (weights[1] - 0.6_f32).abs() < 1e-6);
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 pub trait Rule {
-    /// What the rule remembers of a layer beside its momentum: a few scalars in the caller's memory, whose default is
+    /// What the rule remembers of a layer beside its moments: a few scalars in the caller's memory, whose default is
     /// the state before the first step.
-    type State: Copy + Default;
+    type State: RuleState;
 
-    /// Whether layers have a momentum as long as their weights.
-    fn keeps_momentum(&self) -> bool;
+    /// The most moments that this rule can keep. Code for more is not linked into a program that uses this rule alone.
+    const MOMENTS: Moments;
 
-    /// The norms that [`plan`](Rule::plan) will look at.
-    fn needs(&self, layer: &Layer) -> Needs;
+    /// The moments that the rule keeps with its settings: at most [`MOMENTS`](Rule::MOMENTS).
+    fn moments(&self) -> Moments {
+        Self::MOMENTS
+    }
 
-    /// Decides the update of a layer. `lr` is the learning rate times the layer's multiplier. The norms are finite.
+    /// The norms that [`plan`](Rule::plan) and [`limit`](Rule::limit) will look at.
+    fn needs(&self, layer: &LayerConfig) -> Needs;
+
+    /// Decides the update of a layer, and its next state. `lr` is the learning rate times the layer's multiplier. The
+    /// norms that were asked for are finite.
     ///
-    /// What is written to `state` is kept only if the update is applied.
-    fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut Self::State) -> Plan;
+    /// The next state is kept only if the update is applied.
+    fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: Self::State) -> (Plan, Self::State);
 
-    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. A rule says no if
-    /// its gradient norm is not the plain L2 norm, or if it bounds the step of each layer itself.
+    /// Changes a plan in view of the norm of the step that it would take; called if [`Needs::step`] asks for it.
+    fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
+        let _ = (lr, layer, norms, step);
+        plan
+    }
+
+    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. A rule says
+    /// no if its gradient norm is not the plain L2 norm, or if it bounds the step of each layer itself.
     fn allows_clipping(&self) -> bool {
         true
     }
+}
 
-    /// Changes a plan in view of the norm of the momentum that it would write; called if
-    /// [`Needs::new_momentum`] asks for it.
-    fn limit(&self, lr: f64, norms: &Norms, plan: Plan, new_momentum_norm: f64) -> Plan {
-        let _ = (lr, norms, new_momentum_norm);
-        plan
+/// The state of a rule for one layer: at most three numbers, all 0 before the first step, so that every checkpoint
+/// format, and every language, can hold it.
+///
+/// `()`, `u32` and `[f64; 3]` are states as they are.
+pub trait RuleState: Copy + Default + PartialEq + Debug + Send + 'static {
+    /// The state as numbers.
+    fn to_numbers(self) -> [f64; 3];
+
+    /// The state of which these are the numbers; nothing if no step can have left them.
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self>;
+}
+
+impl RuleState for () {
+    fn to_numbers(self) -> [f64; 3] {
+        [0.0; 3]
+    }
+
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self> {
+        (numbers == [0.0; 3]).then_some(())
     }
 }
 
-/// Which norms a rule looks at.
+impl RuleState for u32 {
+    fn to_numbers(self) -> [f64; 3] {
+        [self.into(), 0.0, 0.0]
+    }
+
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self> {
+        let count = numbers[0] as u32;
+        (numbers == count.to_numbers()).then_some(count)
+    }
+}
+
+impl RuleState for [f64; 3] {
+    fn to_numbers(self) -> [f64; 3] {
+        self
+    }
+
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self> {
+        numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+    }
+}
+
+/// The arrays that a rule keeps beside the weights, each as long as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Moments {
+    /// None.
+    None,
+    /// The momentum.
+    First,
+}
+
+/// The norms that a rule looks at.
+///
+/// ```
+/// use layerwise::rule::{GradientNorm, Needs, StepNorm};
+///
+/// const NEEDS: Needs = Needs::GRADIENT.weights().step(StepNorm::Momentum);
+/// assert_eq!(NEEDS.gradient, GradientNorm::L2);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Needs {
     /// Which norm of the gradient. There always is one, for it also finds NaN and infinity.
     pub gradient: GradientNorm,
-    /// Whether the L2 norm of the weights is needed.
+    /// Whether the L2 norm of the weights.
     pub weights: bool,
-    /// Whether the plan depends on the L2 norm of the momentum that it would write.
-    pub new_momentum: bool,
+    /// Which norm of the step that is planned, before it is taken.
+    pub step: StepNorm,
+}
+
+impl Needs {
+    /// The L2 norm of the gradient, and no other.
+    pub const GRADIENT: Needs = Needs { gradient: GradientNorm::L2, weights: false, step: StepNorm::None };
+
+    /// The same with another norm of the gradient.
+    #[must_use]
+    pub const fn gradient(self, gradient: GradientNorm) -> Self {
+        Needs { gradient, ..self }
+    }
+
+    /// The same and the norm of the weights.
+    #[must_use]
+    pub const fn weights(self) -> Self {
+        Needs { weights: true, ..self }
+    }
+
+    /// The same with a norm of the step.
+    #[must_use]
+    pub const fn step(self, step: StepNorm) -> Self {
+        Needs { step, ..self }
+    }
 }
 
 /// Which norm of the gradient a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum GradientNorm {
     /// `√(Σ gᵢ²)`.
     L2,
     /// `max |gᵢ|`.
     Max,
-    /// `√(Σ (gᵢ + decay·wᵢ)²)`, each term rounded to `f32`; infinite if `decay` is not a finite `f32`.
+    /// `√(Σ (s·gᵢ + decay·wᵢ)²)` with the gradient scale `s`, each operation rounded to `f32`; infinite if `decay` or
+    /// `s` is not a finite `f32`.
     L2WithDecay(f64),
+}
+
+/// Which norm of a planned step a rule looks at before the step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StepNorm {
+    /// None.
+    None,
+    /// The L2 norm of the new momentum (of `h`, in the words of [`Update`], without momentum), as NeMo's LUC does.
+    Momentum,
 }
 
 /// The norms of a layer before a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Norms {
-    /// The norm of the gradient that was asked for.
+    /// The norm of the gradient that was asked for, after scaling and clipping.
     pub gradient: f64,
-    /// The L2 norm of the weights, if it was asked for.
-    pub weights: Option<f64>,
+    /// The L2 norm of the weights; NaN if it was not asked for.
+    pub weights: f64,
 }
 
 impl Norms {
-    /// Whether nothing that was read has a NaN or an infinity.
-    pub fn are_finite(&self) -> bool {
-        self.gradient.is_finite() && self.weights.is_none_or(f64::is_finite)
-    }
-}
-
-impl Needs {
-    /// Measures the norms of a layer, in one pass where that is possible.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`] if the lengths differ.
-    pub fn measure(&self, weights: &[f32], gradients: &[f32]) -> Result<Norms, Error> {
-        check_length(Slice::Gradients, weights.len(), gradients.len())?;
-        Ok(self.measure_of(Join::Serial, weights, gradients))
-    }
-
-    /// [`measure`](Needs::measure) of slices that have been checked.
-    pub(crate) fn measure_of(&self, join: Join, weights: &[f32], gradients: &[f32]) -> Norms {
-        let of_weights = || {
-            let [sum] = norm::sums_of_squares(join, Plain, [weights]);
-            libm::sqrt(sum)
-        };
-        let (gradient, weights) = match (self.gradient, self.weights) {
-            (GradientNorm::L2, false) => {
-                let [sum] = norm::sums_of_squares(join, Plain, [gradients]);
-                (libm::sqrt(sum), None)
-            }
-            (GradientNorm::L2, true) => {
-                let sums = norm::sums_of_squares(join, Plain, [weights, gradients]);
-                let [weights, gradient] = sums.map(libm::sqrt);
-                (gradient, Some(weights))
-            }
-            // Such a sum has no norm, and zeros that pad a vector must not make NaN of it.
-            (GradientNorm::L2WithDecay(decay), needed) if !(decay as f32).is_finite() => {
-                (f64::INFINITY, needed.then(of_weights))
-            }
-            (GradientNorm::L2WithDecay(decay), needed) => {
-                let sums = norm::sums_of_squares(join, Decayed(decay as f32), [weights, gradients]);
-                let [weights, gradient] = sums.map(libm::sqrt);
-                (gradient, needed.then_some(weights))
-            }
-            (GradientNorm::Max, needed) => (max_abs(join, gradients).into(), needed.then(of_weights)),
-        };
+    /// Norms that are known.
+    pub const fn new(gradient: f64, weights: f64) -> Self {
         Norms { gradient, weights }
     }
 }
 
 /// What a rule decided for a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     /// What to do to the layer's memory.
     pub update: Update,
@@ -164,4 +225,26 @@ pub struct Plan {
     pub effective_rate: f64,
     /// Whether the adaptation lowered the rate, for the report.
     pub clipped: bool,
+}
+
+impl Plan {
+    /// A plan with factor 1 that is not clipped.
+    #[inline]
+    pub const fn new(update: Update, effective_rate: f64) -> Self {
+        Plan { update, factor: 1.0, effective_rate, clipped: false }
+    }
+
+    /// The same with a factor for the report.
+    #[inline]
+    #[must_use]
+    pub const fn factor(self, factor: f64) -> Self {
+        Plan { factor, ..self }
+    }
+
+    /// The same, clipped or not, for the report.
+    #[inline]
+    #[must_use]
+    pub const fn clipped(self, clipped: bool) -> Self {
+        Plan { clipped, ..self }
+    }
 }

@@ -1,40 +1,67 @@
-//! Stochastic gradient descent, plain or with momentum, with or without LARC.
-//!
-//! ```text
-//! h = factor·(g + decay·w)
-//! m = momentum·m + (1 − dampening)·h
-//! w = w − lr·m                or, Nesterov,  w = w − lr·(h + momentum·m)
-//! ```
+//! Stochastic gradient descent, plain or with momentum, with or without LARC. [`SgdConfig`] has the formula.
 
+use super::double::{div, is_zero, mul};
+use super::larc::{LarcConfig, LarcFactor};
+use super::layer::LayerConfig;
+use super::rule::{Moments, Needs, Norms, Plan, Rule, RuleState};
+use super::update::Update;
 use crate::error::{ConfigError, check};
-use crate::{GradientNorm, Larc, LarcFactor, Layer, Needs, Norms, Optimizer, Plan, Rule, Update};
 
-/// Settings of [`Sgd`].
+/// Settings of [`Sgd`](crate::Sgd): stochastic gradient descent, plain or with momentum, with or without LARC.
+///
+/// ```text
+/// h = factor·(g + weight_decay·w)       factor is that of LARC, or 1
+/// m = momentum·m + (1 − dampening)·h    in the first step m = h
+/// w = w − lr·m                          or, with nesterov, w = w − lr·(h + momentum·m)
+/// ```
+///
+/// With `rate_in_momentum`, `lr` multiplies `h` instead of `m`. By default all numbers are 0 and there is no LARC. With
+/// LARC, weight decay of 1e-4 to 5e-4 and momentum 0.9 are customary. Fields may be added: write
+/// `..SgdConfig::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct SgdConfig {
     /// How much of the momentum is kept from step to step, at least 0 and less than 1. At 0 there is no momentum and
     /// layers need no memory for it.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub momentum: f64,
     /// How much of the gradient is kept out of the momentum, at least 0 and less than 1.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub dampening: f64,
     /// Whether the very first gradient is dampened too. It is not in torch, where the momentum starts as the gradient.
     pub dampen_first_step: bool,
     /// Whether the step looks ahead along the momentum.
     pub nesterov: bool,
     /// L2 regularisation: this times the weights is added to the gradient. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// Whether the learning rate is part of the momentum, as in the LARS paper, optax and TensorFlow.
     pub rate_in_momentum: bool,
     /// Whether to ascend the gradient instead.
     pub maximize: bool,
-    /// Layer-wise adaptation of the rate.
-    pub larc: Option<Larc>,
+    /// Layer-wise adaptation of the rate: LARC or LARS.
+    pub larc: Option<LarcConfig>,
 }
 
 impl SgdConfig {
     /// Plain gradient descent: no momentum, no decay, no adaptation.
+    ///
+    /// ```
+    /// use layerwise::SgdConfig;
+    ///
+    /// let default = SgdConfig {
+    ///     momentum: 0.0,
+    ///     dampening: 0.0,
+    ///     dampen_first_step: false,
+    ///     nesterov: false,
+    ///     weight_decay: 0.0,
+    ///     rate_in_momentum: false,
+    ///     maximize: false,
+    ///     larc: None,
+    /// };
+    /// assert_eq!(SgdConfig::DEFAULT, default);
+    /// ```
     pub const DEFAULT: SgdConfig = SgdConfig {
         momentum: 0.0,
         dampening: 0.0,
@@ -46,7 +73,10 @@ impl SgdConfig {
         larc: None,
     };
 
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) const fn check(&self) -> Result<(), ConfigError> {
+        if let Some(larc) = &self.larc {
+            check!(larc.check());
+        }
         check!(ConfigError::unless_fraction("momentum", self.momentum));
         check!(ConfigError::unless_fraction("dampening", self.dampening));
         ConfigError::unless_non_negative("weight_decay", self.weight_decay)
@@ -59,38 +89,34 @@ impl Default for SgdConfig {
     }
 }
 
-/// Stochastic gradient descent, with [`Larc`] if its configuration has one.
-///
-/// ```
-/// use layerwise::{Larc, LarcConfig, Sgd, SgdConfig, SgdState};
-///
-/// let larc = Larc::new(LarcConfig { eta: 0.002, ..LarcConfig::DEFAULT })?;
-/// let sgd = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT })?;
-///
-/// let (mut weights, mut momentum, mut state) = ([0.3, 0.4], [0.0; 2], SgdState::default());
-/// let report = sgd.step_layer(0.1, &mut weights, &[30.0, 40.0], &mut momentum, &mut state).unwrap();
-/// assert_eq!((report.gradient_norm, report.clipped), (50.0, true));
-/// # Ok::<(), layerwise::ConfigError>(())
-/// ```
-pub type Sgd = Optimizer<SgdRule>;
-
-/// The rule of [`Sgd`].
+/// The rule of [`Sgd`](crate::Sgd). Its name is needed only where a rule of yours contains it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdRule {
     config: SgdConfig,
+    /// `1 − dampening`, which takes a microcontroller without `f64` a hundred instructions.
+    one_minus_dampening: f64,
 }
 
-/// What [`Sgd`] remembers of a layer.
+/// What [`Sgd`](crate::Sgd) remembers of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[repr(C)]
 pub struct SgdState {
     /// How many steps the layer has taken. Only the first matters, and only with dampening.
     pub steps: u32,
 }
 
-impl Sgd {
+impl RuleState for SgdState {
+    fn to_numbers(self) -> [f64; 3] {
+        self.steps.to_numbers()
+    }
+
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self> {
+        Some(SgdState { steps: u32::from_numbers(numbers)? })
+    }
+}
+
+impl SgdRule {
     /// Checks the settings.
     ///
     /// # Errors
@@ -98,35 +124,38 @@ impl Sgd {
     /// The first setting that is outside its range.
     pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
         check!(config.check());
-        Ok(Optimizer::from_rule(SgdRule { config }))
+        Ok(SgdRule { config, one_minus_dampening: 1.0 - config.dampening })
     }
 
     /// The settings.
     pub const fn config(&self) -> &SgdConfig {
-        &self.rule.config
-    }
-}
-
-impl SgdRule {
-    fn decay(&self, layer: &Layer) -> f64 {
-        if layer.decay { self.config.weight_decay } else { 0.0 }
+        &self.config
     }
 
-    fn larc(&self, layer: &Layer) -> Option<&Larc> {
+    #[inline]
+    fn decay(&self, layer: &LayerConfig) -> f64 {
+        mul(self.config.weight_decay, layer.decay)
+    }
+
+    #[inline]
+    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
         self.config.larc.as_ref().filter(|_| layer.adapt)
     }
 
-    fn sign(&self) -> f64 {
-        if self.config.maximize { -1.0 } else { 1.0 }
+    /// `x`, or its negative to ascend the gradient.
+    #[inline]
+    fn signed(&self, x: f64) -> f64 {
+        if self.config.maximize { -x } else { x }
     }
 }
 
 impl Rule for SgdRule {
     type State = SgdState;
+    const MOMENTS: Moments = Moments::First;
 
     #[inline]
-    fn keeps_momentum(&self) -> bool {
-        self.config.momentum != 0.0
+    fn moments(&self) -> Moments {
+        if is_zero(self.config.momentum) { Moments::None } else { Moments::First }
     }
 
     fn allows_clipping(&self) -> bool {
@@ -134,43 +163,40 @@ impl Rule for SgdRule {
     }
 
     #[inline]
-    fn needs(&self, layer: &Layer) -> Needs {
+    fn needs(&self, layer: &LayerConfig) -> Needs {
         match self.larc(layer) {
-            Some(larc) => larc.needs(self.sign() * self.decay(layer)),
-            None => Needs { gradient: GradientNorm::L2, weights: false, new_momentum: false },
+            Some(larc) => larc.needs(self.signed(self.decay(layer))),
+            None => Needs::GRADIENT,
         }
     }
 
-    #[inline]
-    fn plan(&self, lr: f64, layer: &Layer, norms: &Norms, state: &mut SgdState) -> Plan {
+    #[inline(always)]
+    fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: SgdState) -> (Plan, SgdState) {
         let config = &self.config;
         let decay = self.decay(layer);
         let LarcFactor { factor, decay, clipped } = match self.larc(layer) {
             Some(larc) => larc.factor(lr, decay, norms),
             None => LarcFactor { factor: 1.0, decay, clipped: false },
         };
-        let undampened = !self.keeps_momentum() || (state.steps == 0 && !config.dampen_first_step);
-        let kept = if undampened { 1.0 } else { 1.0 - config.dampening };
+        let undampened = is_zero(config.momentum) || (state.steps == 0 && !config.dampen_first_step);
+        let kept = if undampened { 1.0 } else { self.one_minus_dampening };
         // The learning rate belongs either to the momentum or to the step, and Nesterov's step takes the undampened h.
         let (rate_in, rate_out) = if config.rate_in_momentum { (lr, 1.0) } else { (1.0, lr) };
         let (rate, direct) =
-            if config.nesterov { (rate_out * config.momentum, rate_out / kept) } else { (rate_out, 0.0) };
-        state.steps = state.steps.saturating_add(1);
-        Plan {
-            update: Update {
-                gradient: self.sign() * kept * rate_in * factor,
-                decay: kept * rate_in * factor * decay,
-                momentum: config.momentum,
-                rate,
-                direct,
-                shrink: 0.0,
-            },
-            factor,
-            effective_rate: lr * factor,
-            clipped,
-        }
+            if config.nesterov { (mul(config.momentum, rate_out), div(rate_out, kept)) } else { (rate_out, 0.0) };
+        let share = mul(factor, mul(rate_in, kept));
+        let update = Update {
+            gradient: self.signed(share),
+            decay: mul(share, decay),
+            momentum: config.momentum,
+            rate,
+            direct,
+            shrink: 0.0,
+        };
+        let plan = Plan::new(update, mul(lr, factor)).factor(factor).clipped(clipped);
+        (plan, SgdState { steps: state.steps.saturating_add(1) })
     }
 }
 
 #[cfg(feature = "serde")]
-crate::serde_checked!(SgdConfig);
+crate::error::serde_checked!(SgdConfig);

@@ -1,0 +1,109 @@
+//! What a caller can get wrong, found before the first write.
+
+use super::norm::l2_norm;
+use super::optimizer::Optimizer;
+use crate::error::{Argument, Error, check_length, is_non_negative};
+use crate::memory::floats::FloatsMut;
+use crate::memory::layer::{LayerMemory, LayerView};
+use crate::memory::model::Model;
+use crate::memory::report::Report;
+use crate::rules::double::mul;
+use crate::rules::layer::LayerConfig;
+use crate::rules::rule::{Moments, Rule, StepNorm};
+use crate::rules::step::Step;
+
+/// Checks the numbers of a layer in a step that has been checked.
+#[inline]
+fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
+    let rate = mul(lr, config.rate);
+    if !is_non_negative(config.rate) || !is_non_negative(rate) {
+        return Err(Error::LearningRate { layer: None, rate });
+    }
+    if is_non_negative(config.decay) { Ok(()) } else { Err(Error::Decay { layer: None, decay: config.decay }) }
+}
+
+/// Checks an array that a rule keeps, or does not keep.
+#[inline]
+pub(super) fn check_moment(what: Argument, expected: usize, found: Option<usize>) -> Result<(), Error> {
+    match found.unwrap_or(0) {
+        0 if expected > 0 => Err(Error::Missing { layer: None, what }),
+        found => check_length(what, expected, found),
+    }
+}
+
+impl<R: Rule> Optimizer<R> {
+    /// Checks one layer in a step that has been checked.
+    #[inline]
+    pub(super) fn check_layer(&self, step: &Step, layer: &LayerMemory<'_, R::State>) -> Result<(), Error> {
+        check_config(step.lr, &layer.config)?;
+        if layer.config.frozen {
+            return Ok(());
+        }
+        let len = layer.weights.len();
+        check_length(Argument::Gradients, len, layer.gradients.len())?;
+        let momentum_len = if self.moments() == Moments::None { 0 } else { len };
+        check_moment(Argument::Momentum, momentum_len, layer.momentum.as_ref().map(FloatsMut::len))?;
+        if cfg!(debug_assertions) && self.rule.needs(&layer.config).weights { check_norm(layer) } else { Ok(()) }
+    }
+
+    /// Checks (a chunk of) one layer that is to be measured in a step that has been checked.
+    pub(super) fn check_view(&self, step: &Step, layer: &LayerView<'_>) -> Result<(), Error> {
+        check_config(step.lr, &layer.config)?;
+        if layer.config.frozen {
+            return Ok(());
+        }
+        let len = layer.weights.len();
+        check_length(Argument::Gradients, len, layer.gradients.len())?;
+        let momentum_len = layer.momentum.map(|momentum| momentum.len());
+        if self.reads_momentum(&layer.config) {
+            check_moment(Argument::Momentum, len, momentum_len)
+        } else {
+            // A view of a layer may have more than the measurement reads, if it is as long as it should be.
+            momentum_len.filter(|&found| found > 0).map_or(Ok(()), |found| check_length(Argument::Momentum, len, found))
+        }
+    }
+
+    /// Whether the first phase must read the momentum: a rule that limits its step looks at it in the second phase,
+    /// when it is too late to skip the step.
+    pub(super) fn reads_momentum(&self, config: &LayerConfig) -> bool {
+        self.skips_steps() && self.moments() != Moments::None && self.rule.needs(config).step != StepNorm::None
+    }
+
+    /// Checks a model and prepares its reports.
+    #[inline]
+    pub(super) fn check_model(
+        &self,
+        step: &Step,
+        model: &mut (impl Model<R::State> + ?Sized),
+        reports: &mut [Report],
+    ) -> Result<(), Error> {
+        step.check()?;
+        let count = model.count();
+        check_length(Argument::Reports, count, reports.len())?;
+        model.check()?;
+        let mut checked = Ok(());
+        for index in 0..count {
+            model.layer(index, |layer| {
+                if checked.is_ok()
+                    && let Err(error) = self.check_layer(step, &layer)
+                {
+                    checked = Err(error.in_layer(index));
+                }
+            });
+        }
+        checked?;
+        // A layer that is not lent keeps this.
+        reports.fill(Report::ABSENT);
+        Ok(())
+    }
+}
+
+/// Checks a carried norm of the weights by measuring it.
+fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
+    let carried = layer.norms.as_deref().and_then(|norms| norms.weights());
+    let measured = l2_norm(layer.weights.as_floats());
+    match carried {
+        Some(norm) if norm.to_bits() != measured.to_bits() => Err(Error::StaleNorm { layer: None }),
+        _ => Ok(()),
+    }
+}

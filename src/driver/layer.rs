@@ -1,0 +1,210 @@
+//! What a step does to one layer, in two phases: it measures, then it decides and writes.
+//!
+//! All of it is inlined into the caller's step, so that settings which are constants fold, and no struct travels
+//! through memory: a processor waits where it loads whole what was stored in halves.
+
+use super::apply::{Coefficients, new_momentum_norm};
+use super::measure::norms;
+use super::optimizer::Optimizer;
+use crate::kernel::machine::{Machine, Threads};
+use crate::memory::floats::{Floats, FloatsMut};
+use crate::memory::layer::{LayerMemory, LayerView};
+use crate::memory::report::{Outcome, Report};
+use crate::rules::double::{mul, scaled};
+use crate::rules::layer::LayerConfig;
+use crate::rules::rule::{Moments, Norms, Plan, Rule, StepNorm};
+use crate::rules::step::Step;
+
+/// What is decided for all layers of a step together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decision {
+    /// What all gradients are multiplied by.
+    pub(super) clip: f64,
+    /// Whether all layers are left alone.
+    pub(super) skip: bool,
+}
+
+/// What is decided for one layer that can be updated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided<S> {
+    pub(super) plan: Plan,
+    /// The state after the step.
+    next: S,
+    /// The norm of the step that the rule planned, if it looks at it.
+    pub(super) step_norm: f64,
+}
+
+impl<R: Rule> Optimizer<R> {
+    /// Both phases of a step, for one layer that is the whole model.
+    #[inline(always)]
+    pub(super) fn one(&self, threads: Threads, step: &Step, layer: LayerMemory<'_, R::State>) -> Report {
+        let machine = self.machine(threads);
+        let seen = self.measured(machine, step, &layer.view());
+        let decision = Decision { clip: self.clip(seen.gradient_norm), skip: false };
+        self.update(machine, step, decision, seen, layer, None)
+    }
+
+    /// The first phase, for one layer: its norms, in a report of how it looks so far.
+    #[inline(always)]
+    pub(super) fn measured(&self, machine: Machine, step: &Step, layer: &LayerView<'_>) -> Report {
+        if layer.config.frozen {
+            return Report::FROZEN;
+        }
+        let norms = norms(machine, self.rule.needs(&layer.config), step.gradient_scale, layer);
+        self.seen(step, &layer.config, norms)
+    }
+
+    /// The report of a layer with these norms, of which nothing else is decided.
+    #[inline(always)]
+    pub(super) fn seen(&self, step: &Step, config: &LayerConfig, norms: Norms) -> Report {
+        let finite = norms.gradient.is_finite() && (norms.weights.is_finite() || !self.rule.needs(config).weights);
+        Report {
+            gradient_norm: norms.gradient,
+            weight_norm: norms.weights,
+            effective_rate: mul(step.lr, config.rate),
+            outcome: if finite { Outcome::Applied } else { Outcome::NonFinite },
+            counts: finite,
+            ..Report::ABSENT
+        }
+    }
+
+    /// What the rule plans, and the state after it.
+    #[inline(always)]
+    pub(super) fn plan(&self, case: Case<'_>, state: R::State) -> (Plan, R::State) {
+        let (mut plan, next) = self.rule.plan(case.lr(), case.config, &case.norms(), state);
+        plan.update.gradient = scaled(plan.update.gradient, scaled(case.step.gradient_scale, case.decision.clip));
+        (plan, next)
+    }
+
+    /// What the rule makes of its plan when it has seen the norm of the step.
+    #[inline(always)]
+    pub(super) fn limited(&self, case: Case<'_>, plan: Plan, step_norm: f64) -> Plan {
+        self.rule.limit(case.lr(), case.config, &case.norms(), plan, step_norm)
+    }
+
+    /// The scalars of a plan in `f32`, if it has them.
+    #[inline(always)]
+    pub(super) fn coefficients(&self, plan: &Plan) -> Option<Coefficients> {
+        Coefficients::of(&plan.update, self.rule.moments() != Moments::None)
+    }
+
+    /// What is decided for a layer, or the report of one that is left alone. If the rule looks at the norm of its
+    /// step, that is measured, unless it is known.
+    #[inline(always)]
+    pub(super) fn decided(
+        &self,
+        machine: Machine,
+        case: Case<'_>,
+        layer: &LayerMemory<'_, R::State>,
+        step_norm: Option<f64>,
+    ) -> Result<Decided<R::State>, Report> {
+        if let Some(report) = case.left_alone() {
+            return Err(report);
+        }
+        let (plan, next) = self.plan(case, *layer.state);
+        if self.rule.needs(case.config).step == StepNorm::None {
+            return Ok(Decided { plan, next, step_norm: f64::NAN });
+        }
+        let step_norm = step_norm.unwrap_or_else(|| self.step_norm(machine, plan, layer));
+        if !step_norm.is_finite() {
+            return Err(case.left(without_norm(&plan)));
+        }
+        Ok(Decided { plan: self.limited(case, plan, step_norm), next, step_norm })
+    }
+
+    /// The norm of a planned step.
+    #[inline(always)]
+    fn step_norm(&self, machine: Machine, plan: Plan, layer: &LayerMemory<'_, R::State>) -> f64 {
+        let (weights, gradients) = (layer.weights.as_floats().f32s(), layer.gradients.f32s());
+        let momentum = layer.momentum.as_ref().map(FloatsMut::as_floats).map(Floats::f32s).unwrap_or_default();
+        new_momentum_norm(machine, plan.update, weights, gradients, momentum)
+    }
+
+    /// The second phase, for one layer of which the first has made this report.
+    #[inline(always)]
+    pub(super) fn update(
+        &self,
+        machine: Machine,
+        step: &Step,
+        decision: Decision,
+        seen: Report,
+        mut layer: LayerMemory<'_, R::State>,
+        step_norm: Option<f64>,
+    ) -> Report {
+        let config = layer.config;
+        let case = Case { step, decision, seen: &seen, config: &config };
+        let mut norms = layer.norms.take();
+        if let Some(norms) = &mut norms {
+            // What was known of the gradient is of this step, not of the next.
+            norms.forget_gradient();
+        }
+        let Decided { plan, next, .. } = match self.decided(machine, case, &layer, step_norm) {
+            Ok(decided) => decided,
+            Err(report) => return report,
+        };
+        let Some(coefficients) = self.coefficients(&plan) else { return case.left(Outcome::OutOfRange) };
+        *layer.state = next;
+        let sum = norms.is_some() && self.rule.needs(&config).weights;
+        let written = coefficients.write(machine, self.rule.moments(), sum, layer);
+        if let Some(norms) = norms {
+            if sum && written.finite { norms.set_weights(written.sum_of_squares) } else { norms.forget_weights() }
+        }
+        case.applied(&plan, written.finite)
+    }
+}
+
+/// Why a planned step has no finite norm.
+#[cold]
+pub(super) fn without_norm(plan: &Plan) -> Outcome {
+    if Coefficients::of(&plan.update, true).is_some() { Outcome::NonFinite } else { Outcome::OutOfRange }
+}
+
+/// One layer in the second phase of a step.
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) step: &'a Step,
+    pub(super) decision: Decision,
+    /// What the first phase found.
+    pub(super) seen: &'a Report,
+    pub(super) config: &'a LayerConfig,
+}
+
+impl Case<'_> {
+    #[inline(always)]
+    fn lr(&self) -> f64 {
+        mul(self.step.lr, self.config.rate)
+    }
+
+    /// The norms that the rule sees.
+    #[inline(always)]
+    fn norms(&self) -> Norms {
+        Norms { gradient: scaled(self.seen.gradient_norm, self.decision.clip), weights: self.seen.weight_norm }
+    }
+
+    /// The report of a layer that is left alone, if there is a reason before the rule is asked.
+    #[inline(always)]
+    pub(super) fn left_alone(&self) -> Option<Report> {
+        if self.seen.outcome != Outcome::Applied {
+            return Some(*self.seen);
+        }
+        self.decision.skip.then(|| self.left(Outcome::StepSkipped))
+    }
+
+    /// The report of a layer that is left alone.
+    #[inline(always)]
+    pub(super) fn left(&self, outcome: Outcome) -> Report {
+        Report { effective_rate: self.lr(), outcome, ..*self.seen }
+    }
+
+    /// The report of a layer that has been updated.
+    #[inline(always)]
+    pub(super) fn applied(&self, plan: &Plan, finite: bool) -> Report {
+        Report {
+            factor: plan.factor,
+            effective_rate: plan.effective_rate,
+            clipped: plan.clipped,
+            outcome: if finite { Outcome::Applied } else { Outcome::Overflowed },
+            ..*self.seen
+        }
+    }
+}

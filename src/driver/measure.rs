@@ -1,0 +1,100 @@
+//! Norms of a layer, and the sums of its leaves.
+
+use crate::kernel::machine::Machine;
+use crate::kernel::max::{leaf_maxima, max_abs};
+use crate::kernel::shape::fold_leaf_sums;
+use crate::kernel::squares::{leaf_sums, sum_of_squares};
+use crate::kernel::terms::{Decayed, Plain};
+use crate::lanes::Backend;
+use crate::memory::layer::LayerView;
+use crate::rules::double::{scaled, sqrt};
+use crate::rules::rule::{GradientNorm, Needs, Norms};
+
+/// The norms that a rule needs, of gradients multiplied by `scale`. What is carried is not measured.
+#[inline(always)]
+pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerView<'_>) -> Norms {
+    let (w, g) = (layer.weights.f32s(), layer.gradients.f32s());
+    let weights = match (needs.weights, layer.norms.weights()) {
+        (false, _) => f64::NAN,
+        (true, Some(norm)) => norm,
+        (true, None) => l2(machine, w),
+    };
+    let gradient = match (needs.gradient, layer.norms.gradient()) {
+        (GradientNorm::L2, Some(norm)) => scaled(norm, scale),
+        (GradientNorm::L2, None) => scaled(l2(machine, g), scale),
+        (GradientNorm::Max, _) => scaled(max_abs(machine, g).into(), scale),
+        (GradientNorm::L2WithDecay(decay), _) => match decayed(scale, decay) {
+            Some(term) => sqrt(sum_of_squares(machine, term, [w, g])),
+            None => f64::INFINITY,
+        },
+    };
+    Norms { gradient, weights }
+}
+
+/// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate.)
+fn l2(machine: Machine, x: &[f32]) -> f64 {
+    sqrt(sum_of_squares(machine, Plain, [x]))
+}
+
+/// The term of [`GradientNorm::L2WithDecay`]; nothing if its scalars leave `f32`. (Then it has no norm, and zeros that
+/// pad a vector must not make a NaN.)
+#[inline]
+fn decayed(scale: f64, decay: f64) -> Option<Decayed> {
+    let (scale, decay) = (scale as f32, decay as f32);
+    (scale.is_finite() && decay.is_finite()).then_some(Decayed { scale, decay })
+}
+
+/// Sums of each leaf of a layer: of gradient, weights, momentum.
+pub(super) const SUMS: usize = 3;
+const GRADIENT: usize = 0;
+const WEIGHTS: usize = 1;
+const MOMENTUM: usize = 2;
+
+/// The sums of leaves of which [`fold`] makes the norms that a rule needs, and with `momentum` those of the momentum.
+pub(super) fn sums(
+    backend: Backend,
+    needs: &Needs,
+    scale: f64,
+    momentum: bool,
+    chunk: &LayerView<'_>,
+    sums: &mut [[f64; SUMS]],
+) {
+    let (w, g) = (chunk.weights.f32s(), chunk.gradients.f32s());
+    sums.fill([0.0; SUMS]);
+    match needs.gradient {
+        GradientNorm::L2 => leaf_sums(backend, Plain, [g], sums, GRADIENT),
+        GradientNorm::Max => leaf_maxima(backend, g, sums, GRADIENT),
+        GradientNorm::L2WithDecay(decay) => match decayed(scale, decay) {
+            Some(term) => leaf_sums(backend, term, [w, g], sums, GRADIENT),
+            None => sums.iter_mut().for_each(|leaf| leaf[GRADIENT] = f64::INFINITY),
+        },
+    }
+    if needs.weights {
+        leaf_sums(backend, Plain, [w], sums, WEIGHTS);
+    }
+    if let (true, Some(momentum)) = (momentum, chunk.momentum) {
+        leaf_sums(backend, Plain, [momentum.f32s()], sums, MOMENTUM);
+    }
+}
+
+/// The norms of a layer of which these are the sums of all leaves, and whether its momentum is finite.
+pub(super) fn fold(needs: &Needs, scale: f64, sums: &[[f64; SUMS]]) -> (Norms, bool) {
+    let gradient = match needs.gradient {
+        GradientNorm::L2 => scaled(sqrt(fold_leaf_sums(sums, GRADIENT)), scale),
+        GradientNorm::L2WithDecay(decay) if decayed(scale, decay).is_none() => f64::INFINITY,
+        GradientNorm::L2WithDecay(_) => sqrt(fold_leaf_sums(sums, GRADIENT)),
+        GradientNorm::Max => scaled(sums.iter().fold(0.0, |max, leaf| larger(max, leaf[GRADIENT])), scale),
+    };
+    let weights = if needs.weights { sqrt(fold_leaf_sums(sums, WEIGHTS)) } else { f64::NAN };
+    (Norms { gradient, weights }, fold_leaf_sums(sums, MOMENTUM).is_finite())
+}
+
+/// The larger of two numbers; NaN if one of them is.
+fn larger(a: f64, b: f64) -> f64 {
+    if a >= b || a.is_nan() { a } else { b }
+}
+
+/// Whether all elements are finite.
+pub(super) fn is_finite(machine: Machine, x: &[f32]) -> bool {
+    max_abs(machine, x).is_finite()
+}

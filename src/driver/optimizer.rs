@@ -1,0 +1,175 @@
+//! A rule with the crate's kernels.
+
+use crate::error::ConfigError;
+use crate::kernel::machine::{Machine, Threads};
+use crate::lanes::Backend;
+use crate::rules::novograd::{NovoGradConfig, NovoGradRule};
+use crate::rules::policy::{NonFinite, Policy};
+use crate::rules::rule::{Moments, Rule};
+use crate::rules::sgd::{SgdConfig, SgdRule};
+
+/// A training step made of a [`Rule`] and the crate's kernels.
+///
+/// [`Sgd`] and [`NovoGrad`] are optimizers; [`from_rule`](Optimizer::from_rule) makes one of a rule of your own. An
+/// optimizer is a handful of scalars: it is checked when it is made, never changes, and holds no memory of a layer.
+/// That belongs to the caller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimizer<R> {
+    pub(super) rule: R,
+    pub(super) policy: Policy,
+    /// Instructions that are used even where the processor has better ones.
+    backend: Option<Backend>,
+}
+
+/// Stochastic gradient descent, plain or with momentum, with LARC or LARS if its configuration has
+/// [`larc`](SgdConfig::larc). LARC is the choice where no one learning rate suits all layers, as with large batches: it
+/// lowers the rate where it is too large. The formula and the default numbers are at [`SgdConfig`] and
+/// [`LarcConfig`](crate::LarcConfig).
+///
+/// ```
+/// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState};
+///
+/// let sgd = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT })?;
+///
+/// let (mut weights, mut momentum, mut state) = ([0.3, 0.4], [0.0; 2], SgdState::default());
+/// let layer = LayerMemory::new(&mut weights, &[30.0, 40.0], &mut state).momentum(&mut momentum);
+/// let report = sgd.step_layer(0.1, layer).unwrap();
+/// assert_eq!((report.gradient_norm, report.clipped), (50.0, true));
+/// # Ok::<(), layerwise::ConfigError>(())
+/// ```
+pub type Sgd = Optimizer<SgdRule>;
+
+/// NovoGrad: momentum of gradients that are normalised layer by layer. It is the choice where the size of gradients
+/// differs much from layer to layer or from step to step: a step depends on their direction, and little on their size.
+/// The formula and the default numbers are at [`NovoGradConfig`].
+///
+/// ```
+/// use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
+///
+/// const NOVOGRAD: NovoGrad = match NovoGrad::new(NovoGradConfig::DEFAULT) {
+///     Ok(novograd) => novograd,
+///     Err(_) => panic!("a bad setting does not compile"),
+/// };
+///
+/// let (mut weights, mut momentum, mut state) = ([0.5, -0.5], [0.0; 2], NovoGradState::default());
+/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state).momentum(&mut momentum);
+/// let report = NOVOGRAD.step_layer(0.1, layer)?;
+/// assert_eq!((weights, report.gradient_norm), ([0.44, -0.58], 5.0));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub type NovoGrad = Optimizer<NovoGradRule>;
+
+impl Sgd {
+    /// Checks the settings of stochastic gradient descent.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is outside its range.
+    pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
+        match SgdRule::new(config) {
+            Ok(rule) => Ok(Optimizer::from_rule(rule)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &SgdConfig {
+        self.rule.config()
+    }
+}
+
+impl NovoGrad {
+    /// Checks the settings of NovoGrad.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is outside its range.
+    pub const fn new(config: NovoGradConfig) -> Result<Self, ConfigError> {
+        match NovoGradRule::new(config) {
+            Ok(rule) => Ok(Optimizer::from_rule(rule)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &NovoGradConfig {
+        self.rule.config()
+    }
+}
+
+impl<R: Rule> Optimizer<R> {
+    /// An optimizer that follows `rule`.
+    pub const fn from_rule(rule: R) -> Self {
+        Optimizer { rule, policy: Policy::DEFAULT, backend: None }
+    }
+
+    /// The same optimizer with another policy for whole steps.
+    ///
+    /// # Errors
+    ///
+    /// The setting that is outside its range, or `clip_norm` if the rule [does not allow it](Rule::allows_clipping).
+    ///
+    /// ```
+    /// use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig};
+    ///
+    /// let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
+    /// let novograd = NovoGrad::new(NovoGradConfig::DEFAULT)?.with_policy(clip)?;
+    /// assert_eq!(novograd.policy().clip_norm, Some(1.0));
+    ///
+    /// let larc = SgdConfig { larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    /// assert!(Sgd::new(larc)?.with_policy(clip).is_err());
+    /// # Ok::<(), layerwise::ConfigError>(())
+    /// ```
+    pub fn with_policy(self, policy: Policy) -> Result<Self, ConfigError> {
+        policy.check()?;
+        if let Some(value) = policy.clip_norm
+            && !self.rule.allows_clipping()
+        {
+            return Err(ConfigError {
+                setting: "clip_norm",
+                value,
+                allowed: "unset: this rule bounds each layer itself",
+            });
+        }
+        Ok(Optimizer { policy, ..self })
+    }
+
+    /// The policy for whole steps.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The rule.
+    pub const fn rule(&self) -> &R {
+        &self.rule
+    }
+
+    /// The arrays that the rule keeps beside the weights.
+    #[inline]
+    pub fn moments(&self) -> Moments {
+        self.rule.moments()
+    }
+
+    /// The same optimizer on one instruction set, for tests and benchmarks.
+    #[doc(hidden)]
+    pub fn on(self, backend: Backend) -> Self {
+        Optimizer { backend: Some(backend), ..self }
+    }
+
+    #[inline]
+    pub(super) fn machine(&self, threads: Threads) -> Machine {
+        Machine { backend: self.backend.unwrap_or_else(Backend::best), threads }
+    }
+
+    /// What gradients of this norm over the whole model are multiplied by.
+    #[inline]
+    pub(super) fn clip(&self, gradient_norm: f64) -> f64 {
+        self.policy.clip(gradient_norm)
+    }
+
+    /// Whether all layers are left alone if one cannot be updated.
+    #[inline]
+    pub(super) fn skips_steps(&self) -> bool {
+        self.policy.non_finite == NonFinite::SkipStep
+    }
+}

@@ -1,0 +1,49 @@
+//! Steps of what [`Memory`] owns.
+
+use super::optimizer::Optimizer;
+use crate::error::Error;
+use crate::memory::floats::{Floats, FloatsMut};
+use crate::memory::owner::Memory;
+use crate::memory::report::Summary;
+use crate::rules::rule::{Rule, RuleState};
+use crate::rules::step::Step;
+
+impl<R: Rule> Optimizer<R> {
+    /// What this optimizer remembers of a model of layers with these lengths, before the first step.
+    pub fn memory(&self, lengths: impl IntoIterator<Item = usize>) -> Memory<R::State> {
+        Memory::new(self.moments(), lengths)
+    }
+}
+
+impl<S: RuleState> Memory<S> {
+    /// Updates all layers of a model, given the weights and gradients of each, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layers`] if there are more or fewer layers, otherwise as [`Optimizer::step`]; then nothing is written.
+    pub fn step<'a, R: Rule<State = S>, W: Into<FloatsMut<'a>>, G: Into<Floats<'a>>>(
+        &'a mut self,
+        optimizer: &Optimizer<R>,
+        step: impl Into<Step>,
+        tensors: impl IntoIterator<Item = (W, G)>,
+    ) -> Result<Summary, Error> {
+        let (mut layers, reports) = self.layers_and_reports(tensors)?;
+        optimizer.step(step, &mut layers, reports)
+    }
+
+    /// [`step`](Memory::step) on the threads of rayon's current pool, with the same bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Memory::step); then nothing is written.
+    #[cfg(feature = "rayon")]
+    pub fn step_parallel<'a, R: Rule<State = S> + Sync, W: Into<FloatsMut<'a>>, G: Into<Floats<'a>>>(
+        &'a mut self,
+        optimizer: &Optimizer<R>,
+        step: impl Into<Step>,
+        tensors: impl IntoIterator<Item = (W, G)>,
+    ) -> Result<Summary, Error> {
+        let (mut layers, reports) = self.layers_and_reports(tensors)?;
+        optimizer.step_parallel(step, &mut layers, reports)
+    }
+}

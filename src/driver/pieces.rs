@@ -1,0 +1,441 @@
+//! A step in pieces, for hosts with loops, threads or ranks of their own.
+//!
+//! The order is in the types. A [`Pass`] measures layers, a [`Decided`] applies their updates, and a [`Planned`]
+//! updates one layer that is divided between workers. Every worker that has the same numbers decides the same, bit for
+//! bit. The steps of [`Optimizer`] are written with the same functions.
+//!
+//! Two loops, say over nodes of a graph:
+//!
+//! ```
+//! use layerwise::pieces::LayerView;
+//! use layerwise::{LayerMemory, Sgd, SgdConfig, SgdState, Step};
+//!
+//! let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
+//! let (mut tensors, gradients) = ([[1.0; 4], [2.0; 4]], [[4.0; 4], [8.0; 4]]);
+//! let mut states = [SgdState::default(); 2];
+//!
+//! let mut pass = sgd.pass(Step::new(0.5).gradient_scale(0.5))?;
+//! let mut measured = Vec::new();
+//! for (w, g) in tensors.iter().zip(&gradients) {
+//!     measured.push(pass.measure(LayerView::new(w, g))?);
+//! }
+//! let decided = pass.decide();
+//! for (((w, g), state), measured) in tensors.iter_mut().zip(&gradients).zip(&mut states).zip(measured) {
+//!     decided.apply(measured, LayerMemory::new(w, g, state))?;
+//! }
+//! assert_eq!(tensors, [[0.0; 4]; 2]);
+//! # Ok::<(), layerwise::Error>(())
+//! ```
+//!
+//! One layer, divided between workers:
+//!
+//! ```
+//! use layerwise::pieces::{LEAF, LayerView, SUMS, chunk};
+//! use layerwise::{LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
+//!
+//! let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).unwrap();
+//! let (mut weights, gradients, mut momentum) = ([1.0; 5000], [0.5; 5000], [0.0; 5000]);
+//! let mut state = NovoGradState::default();
+//!
+//! let mut pass = novograd.pass(0.1)?;
+//! let mut sums = [[0.0; SUMS]; 5000_usize.div_ceil(LEAF)];
+//! for worker in 0..2 {
+//!     let own = chunk(5000, worker, 2);
+//!     let leaves = own.start / LEAF..own.end.div_ceil(LEAF);
+//!     let view = LayerView::new(&weights[own.clone()], &gradients[own.clone()]);
+//!     pass.leaf_sums(view, own.start, &mut sums[leaves])?;
+//! }
+//! // From here on every worker does the same.
+//! let config = LayerConfig::DEFAULT;
+//! let measured = pass.fold(&config, &sums);
+//! let planned = pass.decide().plan(measured, &config, state);
+//! for worker in 0..2 {
+//!     let own = chunk(5000, worker, 2);
+//!     let (w, g, m) = (&mut weights[own.clone()], &gradients[own.clone()], &mut momentum[own]);
+//!     planned.apply(LayerMemory::new(w, g, &mut ()).momentum(m))?;
+//! }
+//! let (report, next) = planned.report();
+//! state = next;
+//! # assert!(report.applied() && state.steps == 1);
+//! # let (mut whole, mut m, mut s) = ([1.0; 5000], [0.0; 5000], NovoGradState::default());
+//! # novograd.step_layer(0.1, LayerMemory::new(&mut whole, &gradients, &mut s).momentum(&mut m))?;
+//! # assert_eq!((whole, m, s), (weights, momentum, state));
+//! # Ok::<(), layerwise::Error>(())
+//! ```
+
+use super::apply::{Coefficients, new_momentum_sums};
+use super::check::check_moment;
+use super::layer::{Case, Decision, without_norm};
+use super::measure;
+use super::optimizer::Optimizer;
+use crate::error::{Argument, Error, check_length};
+use crate::kernel::machine::{Machine, Threads};
+use crate::kernel::shape;
+use crate::kernel::squares;
+use crate::kernel::terms::Plain;
+use crate::lanes::Backend;
+use crate::memory::floats::{Floats, FloatsMut};
+use crate::memory::layer::LayerMemory;
+use crate::memory::report::{Outcome, Report};
+use crate::rules::double::sqrt;
+use crate::rules::layer::LayerConfig;
+use crate::rules::rule::{Moments, Plan, Rule, StepNorm};
+use crate::rules::step::Step;
+use crate::rules::update::Update;
+use core::ops::Range;
+
+pub use crate::memory::layer::LayerView;
+
+/// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
+pub const LEAF: usize = shape::LEAF;
+
+/// How many sums [`Pass::leaf_sums`] makes of a leaf: of gradient, weights and momentum. It may grow, so write the
+/// name.
+pub const SUMS: usize = measure::SUMS;
+
+/// The elements of a layer of `len` that fall to the worker `ith` of `nth`: whole leaves, so that each begins at a
+/// multiple of [`LEAF`], and as many for each as can be. Without workers, or for one that is none of them, there are
+/// none.
+///
+/// ```
+/// use layerwise::pieces::{LEAF, chunk};
+///
+/// assert_eq!(chunk(5 * LEAF + 7, 0, 2), 0..3 * LEAF);
+/// assert_eq!(chunk(5 * LEAF + 7, 1, 2), 3 * LEAF..5 * LEAF + 7);
+/// ```
+#[must_use]
+pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
+    if ith >= nth {
+        return len..len;
+    }
+    // In 128 bits, for products of a large layer and many workers.
+    let leaves = len.div_ceil(LEAF) as u128;
+    let from = (leaves * ith as u128 / nth as u128) as usize * LEAF;
+    let to = (leaves * (ith as u128 + 1) / nth as u128) as usize;
+    let to = if to < len.div_ceil(LEAF) { to * LEAF } else { len };
+    (if from < len { from } else { len })..to
+}
+
+/// The sum of squares of each leaf of (a chunk of) an array, for norms of your own.
+///
+/// `start` is where in the array the chunk begins. `sums` has an element for each leaf. Bring the sums of all chunks
+/// together in their order, and [`fold_leaf_sums`] makes [`sum_of_squares`](crate::sum_of_squares) of them, with the
+/// same bits.
+///
+/// # Errors
+///
+/// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], and [`Error::Length`] of `sums`; then nothing is written.
+///
+/// ```
+/// use layerwise::pieces::{LEAF, fold_leaf_sums, leaf_sums};
+/// use layerwise::sum_of_squares;
+///
+/// let x: Vec<f32> = (0..5000).map(|i| i as f32).collect();
+/// let (left, right) = x.split_at(3 * LEAF);
+/// let mut sums = [0.0; 5];
+/// leaf_sums(left, 0, &mut sums[..3])?; // on one thread
+/// leaf_sums(right, 3 * LEAF, &mut sums[3..])?; // on another
+/// assert_eq!(fold_leaf_sums(&sums), sum_of_squares(&x));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn leaf_sums<'a>(chunk: impl Into<Floats<'a>>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
+    let chunk = chunk.into().f32s();
+    check_leaves(start, chunk.len(), sums.len())?;
+    squares::leaf_sums(Backend::best(), Plain, [chunk], sums.as_chunks_mut::<1>().0, 0);
+    Ok(())
+}
+
+/// The sum of squares of an array of which these are the [`leaf_sums`]: the sums of all its leaves, in their order.
+pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
+    shape::fold_leaf_sums(sums.as_chunks::<1>().0, 0)
+}
+
+fn check_leaves(start: usize, len: usize, sums: usize) -> Result<(), Error> {
+    if !start.is_multiple_of(LEAF) {
+        return Err(Error::OffLeaf { start });
+    }
+    check_length(Argument::Sums, len.div_ceil(LEAF), sums)
+}
+
+impl<R: Rule> Optimizer<R> {
+    /// Begins a step in pieces: [measure](Pass::measure) all layers, [decide](Pass::decide), then
+    /// [apply](Decided::apply).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LearningRate`] and [`Error::GradientScale`].
+    pub fn pass(&self, step: impl Into<Step>) -> Result<Pass<'_, R>, Error> {
+        let step = step.into();
+        step.check()?;
+        Ok(Pass { optimizer: self, step, squares: 0.0, bad: false })
+    }
+}
+
+/// The first phase of a step: layers are measured, nothing is written.
+#[must_use]
+#[derive(Debug)]
+pub struct Pass<'o, R> {
+    optimizer: &'o Optimizer<R>,
+    step: Step,
+    /// The sum of the squares of the gradient norms so far.
+    squares: f64,
+    /// Whether a layer cannot be updated.
+    bad: bool,
+}
+
+/// What the first phase found of one layer. The second phase takes it back, for the same layer.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub struct Measured(Report);
+
+impl<'o, R: Rule> Pass<'o, R> {
+    /// Measures a whole layer.
+    ///
+    /// A policy that skips whole steps, with a rule that limits its step, reads the momentum too: give it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`], [`Error::Missing`], [`Error::LearningRate`] and [`Error::Decay`].
+    pub fn measure(&mut self, layer: LayerView<'_>) -> Result<Measured, Error> {
+        self.optimizer.check_view(&self.step, &layer)?;
+        let machine = self.optimizer.machine(Threads::One);
+        let report = self.optimizer.measured(machine, &self.step, &layer);
+        let momentum = layer.momentum.filter(|_| report.outcome == Outcome::Applied);
+        let finite = match momentum.filter(|_| self.optimizer.reads_momentum(&layer.config)) {
+            Some(momentum) => measure::is_finite(machine, momentum.f32s()),
+            None => true,
+        };
+        Ok(self.add(report, finite))
+    }
+
+    /// Measures the leaves of a chunk that begins at the element `start` of its layer: one group of [`SUMS`] numbers
+    /// for each [`LEAF`] elements. Any worker may do it, for chunks in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], otherwise as [`measure`](Pass::measure); then nothing
+    /// is written.
+    pub fn leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [[f64; SUMS]]) -> Result<(), Error> {
+        self.optimizer.check_view(&self.step, &chunk)?;
+        check_leaves(start, chunk.weights.len(), sums.len())?;
+        if chunk.config.frozen {
+            sums.fill([0.0; SUMS]);
+            return Ok(());
+        }
+        let needs = self.optimizer.rule.needs(&chunk.config);
+        let momentum = self.optimizer.reads_momentum(&chunk.config);
+        let backend = self.optimizer.machine(Threads::One).backend;
+        measure::sums(backend, &needs, self.step.gradient_scale, momentum, &chunk, sums);
+        Ok(())
+    }
+
+    /// As [`measure`](Pass::measure), from the [sums of all leaves](Pass::leaf_sums) of the layer, in their order.
+    pub fn fold(&mut self, config: &LayerConfig, sums: &[[f64; SUMS]]) -> Measured {
+        if config.frozen {
+            return Measured(Report::FROZEN);
+        }
+        let needs = self.optimizer.rule.needs(config);
+        let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, sums);
+        self.add(self.optimizer.seen(&self.step, config, norms), finite)
+    }
+
+    /// Adds a layer to the model, whose momentum is finite as far as anybody looked.
+    fn add(&mut self, mut report: Report, finite: bool) -> Measured {
+        if !finite {
+            report.outcome = Outcome::NonFinite;
+        }
+        if report.counts {
+            self.squares += report.gradient_norm * report.gradient_norm;
+        }
+        self.bad |= report.outcome == Outcome::NonFinite;
+        Measured(report)
+    }
+
+    /// Ends the first phase, when all layers have been measured: the clip, and whether the whole step is skipped.
+    pub fn decide(self) -> Decided<'o, R> {
+        let Pass { optimizer, step, squares, bad } = self;
+        let gradient_norm = sqrt(squares);
+        let skip = bad && optimizer.skips_steps();
+        let clip = if skip { 1.0 } else { optimizer.clip(gradient_norm) };
+        Decided { optimizer, step, decision: Decision { clip, skip }, gradient_norm }
+    }
+}
+
+/// The second phase of a step: layers are updated, in any order.
+#[must_use]
+#[derive(Debug)]
+pub struct Decided<'o, R> {
+    optimizer: &'o Optimizer<R>,
+    step: Step,
+    decision: Decision,
+    gradient_norm: f64,
+}
+
+impl<R: Rule> Decided<'_, R> {
+    /// What all gradients are multiplied by to clip them; 1 if they are not.
+    pub fn clip(&self) -> f64 {
+        self.decision.clip
+    }
+
+    /// Whether no layer is updated, because one of them is not finite.
+    ///
+    /// The norms decide this. To be sure that each planned step has its place in `f32` too, as
+    /// [`Optimizer::step`] is, [plan](Decided::plan) all layers before you apply the first.
+    pub fn skips(&self) -> bool {
+        self.decision.skip
+    }
+
+    /// The norm of the gradient of the whole model, before clipping.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient_norm
+    }
+
+    /// Updates a whole layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Optimizer::step_layer`]; then nothing is written.
+    pub fn apply(&self, measured: Measured, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
+        self.optimizer.check_layer(&self.step, &layer)?;
+        let machine = self.optimizer.machine(Threads::One);
+        Ok(self.optimizer.update(machine, &self.step, self.decision, measured.0, layer, None))
+    }
+
+    /// The decision for a layer that is updated in chunks. Every worker may make it, and makes the same.
+    pub fn plan(&self, Measured(seen): Measured, config: &LayerConfig, state: R::State) -> Planned<R> {
+        let optimizer = self.optimizer;
+        let case = Case { step: &self.step, decision: self.decision, seen: &seen, config };
+        let mut planned = Planned {
+            seen,
+            report: seen,
+            config: *config,
+            plan: Plan::new(Update::ZERO, 0.0),
+            coefficients: Coefficients::ZERO,
+            needs: StepNorm::None,
+            before: state,
+            next: state,
+            moments: optimizer.moments(),
+            backend: optimizer.machine(Threads::One).backend,
+        };
+        if let Some(report) = case.left_alone() {
+            planned.report = report;
+            return planned;
+        }
+        (planned.plan, planned.next) = optimizer.plan(case, state);
+        planned.needs = optimizer.rule.needs(config).step;
+        if planned.needs == StepNorm::None {
+            self.settle(&mut planned);
+        }
+        planned
+    }
+
+    /// Shows the rule the step that it planned: the [sums of all its leaves](Planned::step_leaf_sums), in their order.
+    pub fn limit(&self, mut planned: Planned<R>, step_sums: &[f64]) -> Planned<R> {
+        if !planned.needs_step() {
+            return planned;
+        }
+        planned.needs = StepNorm::None;
+        let norm = sqrt(fold_leaf_sums(step_sums));
+        let case = self.case(&planned);
+        if norm.is_finite() {
+            planned.plan = self.optimizer.limited(case, planned.plan, norm);
+            self.settle(&mut planned);
+        } else {
+            planned.report = case.left(without_norm(&planned.plan));
+        }
+        planned
+    }
+
+    /// Brings a plan that will not change into `f32`.
+    fn settle(&self, planned: &mut Planned<R>) {
+        let coefficients = self.optimizer.coefficients(&planned.plan);
+        let case = self.case(planned);
+        let report = match coefficients {
+            Some(_) => case.applied(&planned.plan, true),
+            None => case.left(Outcome::OutOfRange),
+        };
+        planned.report = report;
+        planned.coefficients = coefficients.unwrap_or(Coefficients::ZERO);
+    }
+
+    fn case<'a>(&'a self, planned: &'a Planned<R>) -> Case<'a> {
+        Case { step: &self.step, decision: self.decision, seen: &planned.seen, config: &planned.config }
+    }
+}
+
+/// What is decided for one layer.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<R: Rule> {
+    seen: Report,
+    report: Report,
+    config: LayerConfig,
+    plan: Plan,
+    coefficients: Coefficients,
+    /// The norm of the step that the rule must see before the plan is settled.
+    needs: StepNorm,
+    before: R::State,
+    next: R::State,
+    moments: Moments,
+    backend: Backend,
+}
+
+impl<R: Rule> Planned<R> {
+    /// Whether the rule must see the [step](Planned::step_leaf_sums) that it planned, by [`Decided::limit`], before it
+    /// is applied.
+    pub fn needs_step(&self) -> bool {
+        self.needs != StepNorm::None
+    }
+
+    /// The sum of squares of each leaf of the planned step of a chunk, which begins at the element `start` of its
+    /// layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], [`Error::Length`] and [`Error::Missing`]; then nothing
+    /// is written.
+    pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
+        let len = chunk.weights.len();
+        check_leaves(start, len, sums.len())?;
+        self.check(len, chunk.gradients.len(), chunk.momentum.map(|momentum| momentum.len()))?;
+        new_momentum_sums(self.backend, &self.plan.update, &chunk, sums);
+        Ok(())
+    }
+
+    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is left alone. The state of the chunk
+    /// is not looked at: write `&mut ()`, and store what [`report`](Planned::report) gives.
+    ///
+    /// Returns whether all new weights are finite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`], [`Error::Missing`], and [`Error::StepNotSeen`] if the rule [must see the
+    /// step](Planned::needs_step) first; then nothing is written.
+    pub fn apply<S>(&self, chunk: LayerMemory<'_, S>) -> Result<bool, Error> {
+        let momentum = chunk.momentum.as_ref().map(FloatsMut::len);
+        self.check(chunk.weights.len(), chunk.gradients.len(), momentum)?;
+        if self.needs_step() {
+            return Err(Error::StepNotSeen);
+        }
+        if !self.report.applied() {
+            return Ok(true);
+        }
+        let machine = Machine { backend: self.backend, threads: Threads::One };
+        Ok(self.coefficients.write(machine, self.moments, false, chunk).finite)
+    }
+
+    fn check(&self, len: usize, gradients: usize, momentum: Option<usize>) -> Result<(), Error> {
+        if self.report.outcome == Outcome::Frozen {
+            return Ok(());
+        }
+        check_length(Argument::Gradients, len, gradients)?;
+        let expected = if self.moments == Moments::None { 0 } else { len };
+        check_moment(Argument::Momentum, expected, momentum)
+    }
+
+    /// The report of the layer, and its state after the step: the old one if the layer is left alone.
+    #[must_use]
+    pub fn report(&self) -> (Report, R::State) {
+        (self.report, if self.report.applied() { self.next } else { self.before })
+    }
+}

@@ -1,0 +1,76 @@
+//! What a kernel may use: an instruction set, and one thread or more.
+//!
+//! Every walk along a tree takes a [`Machine`], so that serial and parallel code is one recursion and cannot differ.
+
+use super::shape::{TILE, left_len};
+use crate::lanes::Backend;
+
+/// What a kernel may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) backend: Backend,
+    pub(crate) threads: Threads,
+}
+
+/// Who works on two halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The calling thread, on one after the other.
+    One,
+    /// The threads of rayon's current pool.
+    #[cfg(feature = "rayon")]
+    Pool,
+}
+
+impl Machine {
+    /// The calling thread alone, with the best instructions that its processor has.
+    #[inline]
+    pub(crate) fn serial() -> Machine {
+        Machine { backend: Backend::best(), threads: Threads::One }
+    }
+
+    /// Runs both and returns both results.
+    #[inline]
+    pub(crate) fn both<A: Send, B: Send>(self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+        match self.threads {
+            Threads::One => (a(), b()),
+            #[cfg(feature = "rayon")]
+            Threads::Pool => rayon::join(a, b),
+        }
+    }
+
+    /// Reduces arrays of one length to one value: `tile` reduces at most a tile, `combine` joins the results of two halves.
+    #[inline]
+    pub(crate) fn reduce<const N: usize, R: Send>(
+        self,
+        arrays: &[&[f32]; N],
+        tile: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        combine: fn(R, R) -> R,
+    ) -> R {
+        let len = arrays.first().map_or(0, |array| array.len());
+        if len <= TILE { tile(arrays) } else { self.reduce_halves(arrays, len, tile, combine) }
+    }
+
+    fn reduce_halves<const N: usize, R: Send>(
+        self,
+        arrays: &[&[f32]; N],
+        len: usize,
+        tile: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        combine: fn(R, R) -> R,
+    ) -> R {
+        let mut right = *arrays;
+        let left = cut(&mut right, left_len(len));
+        let (left, right) = self.both(|| self.reduce(&left, tile, combine), || self.reduce(&right, tile, combine));
+        combine(left, right)
+    }
+}
+
+/// Cuts `len` elements, or what there is, off the beginning of each array and returns them.
+#[inline(always)]
+pub(crate) fn cut<'a, const N: usize>(arrays: &mut [&'a [f32]; N], len: usize) -> [&'a [f32]; N] {
+    let mut heads = *arrays;
+    for (head, array) in heads.iter_mut().zip(arrays) {
+        (*head, *array) = array.split_at_checked(len).unwrap_or((array, &[]));
+    }
+    heads
+}

@@ -1,0 +1,64 @@
+//! What a norm squares and sums.
+
+use super::formulas::{Affine, Apart};
+use super::scalar;
+use crate::lanes::Arithmetic;
+
+/// A term made of one element of each of `N` arrays. It is 0 where all of them are.
+pub(crate) trait Term<const N: usize>: Copy + Send + Sync {
+    /// The term of one vector of each array.
+    fn of<A: Arithmetic>(self, a: A, elements: [A::Vector; N]) -> A::Vector;
+
+    /// The sum of squares of a leaf on a machine without vectors, in `f32`.
+    #[inline]
+    fn squares_one_by_one(self, leaf: &[&[f32]; N]) -> f32 {
+        scalar::squares_of_term(self, leaf, 1.0)
+    }
+}
+
+/// The array itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain;
+
+impl Term<1> for Plain {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, _: A, [x]: [A::Vector; 1]) -> A::Vector {
+        x
+    }
+
+    #[inline]
+    fn squares_one_by_one(self, [leaf]: &[&[f32]; 1]) -> f32 {
+        scalar::squares(leaf)
+    }
+}
+
+/// The gradient with weight decay, `scale·g + decay·w`, of weights and gradients.
+#[derive(Clone, Copy)]
+pub(crate) struct Decayed {
+    pub(crate) scale: f32,
+    pub(crate) decay: f32,
+}
+
+impl Term<2> for Decayed {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, [w, g]: [A::Vector; 2]) -> A::Vector {
+        a.add(a.mul(a.splat(self.scale), g), a.mul(a.splat(self.decay), w))
+    }
+}
+
+/// The new momentum that an update would write, of weights, gradients and momentum, for rules that look at its norm first.
+#[derive(Clone, Copy)]
+pub(crate) struct NewMomentum<'a> {
+    pub(crate) prescale: f32,
+    pub(crate) k: &'a Affine<Apart>,
+}
+
+impl Term<3> for NewMomentum<'_> {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, [w, g, m]: [A::Vector; 3]) -> A::Vector {
+        let k = self.k;
+        let g = a.mul(a.splat(self.prescale), g);
+        let h = a.add(a.mul(a.splat(k.gradient.0), g), a.mul(a.splat(k.decay.0), w));
+        a.add(a.mul(a.splat(k.momentum.0), m), h)
+    }
+}

@@ -1,0 +1,117 @@
+//! Which lanes a kernel runs on.
+
+use super::{Arithmetic, Lanes, portable::Portable};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
+
+/// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
+const ONE_BY_ONE: bool = cfg!(any(
+    layerwise_backend = "scalar",
+    not(any(
+        target_feature = "sse2",
+        all(target_arch = "aarch64", target_feature = "neon"),
+        target_feature = "simd128",
+    ))
+));
+
+/// The instructions that kernels use. A value proves that the processor has them.
+///
+/// Where there is one choice only, it takes no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// Whatever the compiler was told the target has.
+    Portable,
+}
+
+impl Backend {
+    const PORTABLE: Backend = Backend(Kind::Portable);
+
+    /// The fastest backend of this processor.
+    #[inline]
+    pub fn best() -> Backend {
+        Backend::avx512().or_else(Backend::avx2).unwrap_or(Backend::PORTABLE)
+    }
+
+    /// All backends of this processor, from the fastest to the one that every processor has.
+    pub fn available() -> impl Iterator<Item = Backend> {
+        [Backend::avx512(), Backend::avx2(), Some(Backend::PORTABLE)].into_iter().flatten()
+    }
+
+    /// The name of the instruction set.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            _ if ONE_BY_ONE => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+            Kind::Portable => "portable",
+        }
+    }
+
+    #[inline]
+    fn avx512() -> Option<Backend> {
+        #[cfg(target_arch = "x86_64")]
+        if !FORCED || cfg!(layerwise_backend = "avx512") {
+            return Avx512::detect().map(|lanes| Backend(Kind::Avx512(lanes)));
+        }
+        None
+    }
+
+    #[inline]
+    fn avx2() -> Option<Backend> {
+        #[cfg(target_arch = "x86_64")]
+        if !FORCED || cfg!(layerwise_backend = "avx2") {
+            return Avx2::detect().map(|lanes| Backend(Kind::Avx2(lanes)));
+        }
+        None
+    }
+}
+
+/// Whether one backend is forced.
+#[cfg(target_arch = "x86_64")]
+const FORCED: bool = cfg!(any(
+    layerwise_backend = "scalar",
+    layerwise_backend = "portable",
+    layerwise_backend = "avx2",
+    layerwise_backend = "avx512"
+));
+
+/// A loop that can run on any lanes. [`dispatch`] chooses which.
+pub(crate) trait Kernel {
+    /// What the loop returns.
+    type Output;
+
+    /// Runs the loop. Implementations are `#[inline(always)]`, so that they are compiled for the instruction set of
+    /// `lanes`.
+    ///
+    /// A kernel that is in a hurry is at most two words, which travel in registers, and has references to slices, not slices: a
+    /// processor cannot forward two stores to one load, so a slice that is stored as a pointer and a length, and then copied
+    /// whole, waits until all stores before it are in the cache.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+
+    /// Runs the loop one number at a time, with the same result, on a machine without vectors.
+    fn run_one(self) -> Self::Output;
+}
+
+/// Runs a kernel on the lanes of a backend, or one number at a time where there are no vectors.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(backend: Backend, kernel: K) -> K::Output {
+    if ONE_BY_ONE {
+        return kernel.run_one();
+    }
+    match backend.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512(lanes) => lanes.run(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2(lanes) => lanes.run(kernel),
+        Kind::Portable => Portable.run(kernel),
+    }
+}

@@ -1,0 +1,57 @@
+//! Numbers in memory.
+//!
+//! Kernels compute in `f32`. What memory holds is converted as it is loaded and stored, in registers.
+
+use super::{Lanes, WIDTH};
+
+/// A number in memory, which is an `f32` in registers.
+pub(crate) trait Element: Copy + Default + Send + Sync {
+    /// Sixteen numbers.
+    fn load<L: Lanes>(lanes: L, from: &[Self; WIDTH]) -> L::Vector;
+    /// At most sixteen numbers, padded with zeros.
+    fn load_up_to<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
+    /// Sixteen numbers.
+    fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
+    /// As many of sixteen numbers as there is room for.
+    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
+    /// One number.
+    fn get(self) -> f32;
+    /// One number.
+    fn of(x: f32) -> Self;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn load<L: Lanes>(lanes: L, from: &[f32; WIDTH]) -> L::Vector {
+        lanes.load(from)
+    }
+
+    #[inline(always)]
+    fn load_up_to<L: Lanes>(lanes: L, from: &[f32]) -> L::Vector {
+        if let Some(whole) = from.first_chunk() { lanes.load(whole) } else { lanes.load_partial(from) }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [f32; WIDTH]) {
+        lanes.store(vector, to);
+    }
+
+    #[inline(always)]
+    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [f32]) {
+        if let Some(whole) = to.first_chunk_mut() {
+            lanes.store(vector, whole)
+        } else {
+            lanes.store_partial(vector, to)
+        }
+    }
+
+    #[inline(always)]
+    fn get(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn of(x: f32) -> f32 {
+        x
+    }
+}

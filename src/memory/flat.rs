@@ -1,0 +1,173 @@
+//! A model whose layers lie in flat buffers.
+
+use super::carried::CarriedNorms;
+use super::floats::{Floats, FloatsMut};
+use super::layer::LayerMemory;
+use super::model::Model;
+use super::table::Layers;
+use crate::error::{Argument, Error, check_length};
+
+/// A model whose layers lie in one buffer of weights, one of gradients and one of each moment.
+///
+/// ```
+/// use layerwise::{FlatModel, LayerConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, NovoGradState, Report};
+///
+/// const SPANS: [LayerSpan; 2] = [LayerSpan::new(0, 4), LayerSpan::new(4, 2).config(LayerConfig::PLAIN)];
+/// let layers = Layers::new(&SPANS, 6).unwrap();
+/// let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap();
+/// let (mut weights, gradients, mut momentum) = ([1.0; 6], [0.5, 0.5, 0.5, 0.5, 3.0, 4.0], [0.0; 6]);
+/// let (mut states, mut reports) = ([NovoGradState::default(); 2], [Report::ABSENT; 2]);
+///
+/// let mut model = FlatModel::new(&layers, &mut weights, &gradients, &mut states).momentum(&mut momentum);
+/// let summary = novograd.step(0.1, &mut model, &mut reports)?;
+/// assert_eq!((summary.applied, summary.skipped), (2, 0));
+/// assert_eq!(reports.map(|report| report.gradient_norm), [1.0, 5.0]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+#[must_use = "this is only the description of a model: give it to an optimizer"]
+#[derive(Debug)]
+pub struct FlatModel<'a, S> {
+    layers: Layers<'a>,
+    /// Where the buffers begin in those of the whole model, of which this may be a part.
+    start: usize,
+    weights: FloatsMut<'a>,
+    gradients: Floats<'a>,
+    momentum: Option<FloatsMut<'a>>,
+    states: &'a mut [S],
+    norms: Option<&'a mut [CarriedNorms]>,
+}
+
+impl<'a, S> FlatModel<'a, S> {
+    /// A model without moments, with a state for each layer. Weights and gradients are as long as `layers` says.
+    #[inline]
+    pub fn new(
+        layers: &Layers<'a>,
+        weights: impl Into<FloatsMut<'a>>,
+        gradients: impl Into<Floats<'a>>,
+        states: &'a mut [S],
+    ) -> Self {
+        FlatModel {
+            layers: *layers,
+            start: 0,
+            weights: weights.into(),
+            gradients: gradients.into(),
+            momentum: None,
+            states,
+            norms: None,
+        }
+    }
+
+    /// The same model with momentum, laid out as the weights are, for rules that keep one.
+    #[inline]
+    pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
+        FlatModel { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same model with carried norms, as many as there are layers.
+    #[inline]
+    pub fn norms(self, norms: &'a mut [CarriedNorms]) -> Self {
+        FlatModel { norms: Some(norms), ..self }
+    }
+
+    /// One layer, if there are as many and the buffers are long enough.
+    #[inline]
+    pub fn get(&mut self, layer: usize) -> Option<LayerMemory<'_, S>> {
+        let span = self.layers.spans().get(layer)?;
+        let start = span.start - self.start;
+        let range = start..start + span.len;
+        Some(LayerMemory {
+            config: span.config,
+            weights: self.weights.get(range.clone())?,
+            gradients: self.gradients.get(range.clone())?,
+            momentum: self.momentum.as_mut().and_then(|momentum| momentum.get(range)),
+            state: self.states.get_mut(layer)?,
+            norms: self.norms.as_deref_mut().and_then(|norms| norms.get_mut(layer)),
+        })
+    }
+
+    /// The table of the layers.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn layers(&self) -> &Layers<'a> {
+        &self.layers
+    }
+
+    /// Where the buffers begin and end in those of the whole model.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn range(&self) -> core::ops::Range<usize> {
+        self.start..self.start + self.weights.len()
+    }
+
+    /// The same model for a shorter time.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn reborrow(&mut self) -> FlatModel<'_, S> {
+        FlatModel {
+            layers: self.layers,
+            start: self.start,
+            weights: self.weights.reborrow(),
+            gradients: self.gradients,
+            momentum: self.momentum.as_mut().map(FloatsMut::reborrow),
+            states: self.states,
+            norms: self.norms.as_deref_mut(),
+        }
+    }
+
+    /// The layers before `layer`, and the others; nothing if the buffers are not as long as the table says.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn split_at(self, layer: usize) -> Option<(Self, Self)> {
+        let (left, right) = self.layers.split_at(layer);
+        let middle = right.spans().first().map_or(self.start + self.weights.len(), |span| span.start);
+        let cut = middle - self.start;
+        let (w1, w2) = self.weights.split_at(cut)?;
+        let (m1, m2) = match self.momentum {
+            Some(momentum) if !momentum.is_empty() => {
+                momentum.split_at(cut).map(|(left, right)| (Some(left), Some(right)))?
+            }
+            _ => (None, None),
+        };
+        let (t1, t2) = self.states.split_at_mut_checked(layer)?;
+        let (n1, n2) = match self.norms {
+            Some(norms) => norms.split_at_mut_checked(layer).map(|(left, right)| (Some(left), Some(right)))?,
+            None => (None, None),
+        };
+        let (g1, g2) = (self.gradients.get(0..cut)?, self.gradients.get(cut..self.gradients.len())?);
+        Some((
+            FlatModel {
+                layers: left,
+                start: self.start,
+                weights: w1,
+                gradients: g1,
+                momentum: m1,
+                states: t1,
+                norms: n1,
+            },
+            FlatModel { layers: right, start: middle, weights: w2, gradients: g2, momentum: m2, states: t2, norms: n2 },
+        ))
+    }
+}
+
+impl<S> Model<S> for FlatModel<'_, S> {
+    #[inline]
+    fn count(&self) -> usize {
+        self.layers.count()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let (elements, count) = (self.layers.elements(), self.layers.count());
+        check_length(Argument::Weights, elements, self.weights.len())?;
+        check_length(Argument::Gradients, elements, self.gradients.len())?;
+        if let Some(momentum) = &self.momentum
+            && !momentum.is_empty()
+        {
+            check_length(Argument::Momentum, elements, momentum.len())?;
+        }
+        check_length(Argument::States, count, self.states.len())?;
+        self.norms.as_ref().map_or(Ok(()), |norms| check_length(Argument::Norms, count, norms.len()))
+    }
+
+    #[inline]
+    fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>)) {
+        if let Some(layer) = self.get(index) {
+            visit(layer);
+        }
+    }
+}
