@@ -1,5 +1,5 @@
-//! Each kernel, and whole steps, beside the loop that a training program without this crate has and beside what the memory
-//! allows. Arrays begin at random places of a page.
+//! Each kernel, and whole steps, beside the loop that a training program without this crate has and beside what the
+//! memory allows. Arrays begin at random places of a page.
 //!
 //! ```text
 //! cargo bench --bench kernels                              # all
@@ -8,9 +8,11 @@
 //! ```
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use layerwise::pieces::{LayerView, Planned};
+use layerwise::rule::{Moments, Needs, Norms, Plan, Rule, Update};
 use layerwise::{
-    Larc, LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, Update, accumulate, l2_norm,
-    l2_norms, max_norm,
+    Error, Larc, LarcConfig, LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Sgd,
+    SgdConfig, SgdState, accumulate, l2_norm, max_norm,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -63,7 +65,8 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32)
     }
 }
 
-/// What the memory allows: `copy` moves 8 bytes per element, `triad` 12. A norm reads 4, an update with momentum moves 20.
+/// What the memory allows: `copy` moves 8 bytes per element, `triad` 12. A norm reads 4, an update with momentum moves
+/// 20.
 fn limits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("limit");
     for len in SIZES {
@@ -85,30 +88,59 @@ fn limits(criterion: &mut Criterion) {
 fn norms(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("norm");
     for len in SIZES {
-        let [mut x, mut y] = [1, 2].map(|seed| Array::new(len, seed));
+        let mut x = Array::new(len, 1);
         group.throughput(Throughput::Elements(len as u64));
         group.bench_function(BenchmarkId::new("naive", len), |b| b.iter(|| naive_norm(black_box(x.get()))));
         group.bench_function(BenchmarkId::new("layerwise", len), |b| b.iter(|| l2_norm(black_box(x.get()))));
-        group.bench_function(BenchmarkId::new("layerwise, two at once", len), |b| {
-            b.iter(|| l2_norms(black_box(x.get()), black_box(y.get())))
-        });
         group.bench_function(BenchmarkId::new("maximum", len), |b| b.iter(|| max_norm(black_box(x.get()))));
     }
 }
 
+/// A rule that always plans the same update.
+struct Fixed(Update);
+
+impl Rule for Fixed {
+    type State = ();
+    const MOMENTS: Moments = Moments::First;
+
+    fn moments(&self) -> Moments {
+        if self.0.momentum == 0.0 { Moments::None } else { Moments::First }
+    }
+
+    fn needs(&self, _: &LayerConfig) -> Needs {
+        Needs::GRADIENT
+    }
+
+    fn plan(&self, lr: f64, _: &LayerConfig, _: &Norms, (): ()) -> (Plan, ()) {
+        (Plan::new(self.0, lr), ())
+    }
+}
+
+/// An update without the norms before it.
+fn planned(update: Update) -> Result<Planned<()>, Error> {
+    let optimizer = Optimizer::from_rule(Fixed(update));
+    let mut pass = optimizer.pass(1.0)?;
+    let measured = pass.measure(LayerView::new(&[0.0; 0], &[0.0; 0]))?;
+    Ok(pass.decide().plan(measured, &LayerConfig::DEFAULT, ()))
+}
+
 fn updates(criterion: &mut Criterion) {
+    let plain = Update { gradient: 1e-6, direct: 1.0, ..Update::ZERO };
+    let momentum = Update { gradient: 1e-6, momentum: 0.9, rate: 1e-3, ..Update::ZERO };
+    let decay = Update { decay: 1e-6, ..momentum };
+    let all = Update { direct: 1e-3, shrink: 1e-9, ..decay };
+    let [plain, momentum, decay, all] =
+        [plain, momentum, decay, all].map(|update| planned(update).expect("a step of nothing"));
     let mut group = criterion.benchmark_group("update");
     for len in SIZES {
         let [mut w, mut g, mut m] = [1, 2, 3].map(|seed| Array::new(len, seed));
         group.throughput(Throughput::Elements(len as u64));
-        let plain = Update { gradient: 1e-6, direct: 1.0, ..Update::NONE };
-        group.bench_function(BenchmarkId::new("plain", len), |b| b.iter(|| plain.apply(black_box(w.get()), g.get())));
-        let momentum = Update { gradient: 1e-6, momentum: 0.9, rate: 1e-3, ..Update::NONE };
-        let decay = Update { decay: 1e-6, ..momentum };
-        let all = Update { direct: 1e-3, shrink: 1e-9, ..decay };
-        for (name, update) in [("momentum", momentum), ("momentum and decay", decay), ("everything", all)] {
+        group.bench_function(BenchmarkId::new("plain", len), |b| {
+            b.iter(|| plain.apply(LayerMemory::new(black_box(w.get()), g.get(), &mut ())))
+        });
+        for (name, update) in [("momentum", &momentum), ("momentum and decay", &decay), ("everything", &all)] {
             group.bench_function(BenchmarkId::new(name, len), |b| {
-                b.iter(|| update.apply_with_momentum(black_box(w.get()), g.get(), m.get()))
+                b.iter(|| update.apply(LayerMemory::new(black_box(w.get()), g.get(), &mut ()).momentum(m.get())))
             });
         }
         group.bench_function(BenchmarkId::new("accumulate", len), |b| {
@@ -118,8 +150,8 @@ fn updates(criterion: &mut Criterion) {
 }
 
 fn steps(criterion: &mut Criterion) {
-    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
-    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
+    let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    let larc = Sgd::new(larc).expect("valid settings");
     let novograd = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
     let novograd = NovoGrad::new(novograd).expect("valid settings");
     let lr = 1e-6;
@@ -131,7 +163,8 @@ fn steps(criterion: &mut Criterion) {
             b.iter(|| naive_larc(lr as f32, black_box(w.get()), g.get(), m.get()))
         });
         group.bench_function(BenchmarkId::new("LARC, layerwise", len), |b| {
-            b.iter(|| larc.step_layer(lr, black_box(w.get()), g.get(), m.get(), &mut SgdState::default()))
+            let mut state = SgdState::default();
+            b.iter(|| larc.step_layer(lr, LayerMemory::new(black_box(w.get()), g.get(), &mut state).momentum(m.get())))
         });
         let front = Larc::new(LarcConfig { eta: 1e9, ..LarcConfig::DEFAULT }).expect("valid settings");
         group.bench_function(BenchmarkId::new("LARC in front of a host", len), |b| {
@@ -143,7 +176,9 @@ fn steps(criterion: &mut Criterion) {
         });
         let mut state = NovoGradState::default();
         group.bench_function(BenchmarkId::new("NovoGrad, layerwise", len), |b| {
-            b.iter(|| novograd.step_layer(lr, black_box(w.get()), g.get(), m.get(), &mut state))
+            b.iter(|| {
+                novograd.step_layer(lr, LayerMemory::new(black_box(w.get()), g.get(), &mut state).momentum(m.get()))
+            })
         });
     }
 }

@@ -4,55 +4,42 @@
 //! cargo bench --bench models
 //! ```
 //!
-//! "copy" moves 8 bytes per parameter and "triad" (`a = b + s·c`) 12; a NovoGrad step moves 24 (the gradient is read for its
-//! norm and again for the update), a LARC step 28, or 24 with the norm of the weights carried. Figures are per parameter.
+//! "copy" moves 8 bytes per parameter and "triad" (`a = b + s·c`) 12; a NovoGrad step moves 24 (the gradient is read for
+//! its norm and again for the update), a LARC step 28, or 24 with the norm of the weights carried. Figures are per
+//! parameter.
 
 #[path = "shared/tensors.rs"]
 mod tensors;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use layerwise::{
-    CarriedNorms, Larc, LarcConfig, Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
+    CarriedNorms, LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
 };
 use std::hint::black_box;
 use std::time::Duration;
 use tensors::{keyword_spotter, resnet50};
 
-/// One layer with all that any optimizer here remembers of it.
-#[derive(Default)]
-struct Memory {
-    weights: Vec<f32>,
-    gradients: Vec<f32>,
-    momentum: Vec<f32>,
-    novograd: NovoGradState,
-    sgd: SgdState,
-    norms: CarriedNorms,
-    second_moment: f32,
-}
-
-fn model(tensors: &[usize]) -> Vec<Memory> {
+/// Weights, gradients and momentum of each layer.
+fn model(tensors: &[usize]) -> Vec<[Vec<f32>; 3]> {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut numbers = |len| (0..len).map(|_| 0.5 + rng.f32()).collect();
-    let layer =
-        |&len| Memory { weights: numbers(len), gradients: numbers(len), momentum: vec![0.0; len], ..Memory::default() };
-    tensors.iter().map(layer).collect()
+    tensors.iter().map(|&len| [numbers(len), numbers(len), vec![0.0; len]]).collect()
 }
 
 /// NovoGrad as everybody writes it.
-fn naive_novograd(lr: f32, layer: &mut Memory) {
-    let s = layer.gradients.iter().map(|g| g * g).sum::<f32>();
-    let v = &mut layer.second_moment;
+fn naive_novograd(lr: f32, [w, g, m]: &mut [Vec<f32>; 3], v: &mut f32) {
+    let s = g.iter().map(|g| g * g).sum::<f32>();
     *v = if *v == 0.0 { s } else { 0.98 * *v + 0.02 * s };
     let scale = 1.0 / (v.sqrt() + 1e-8);
-    for ((w, g), m) in layer.weights.iter_mut().zip(&layer.gradients).zip(&mut layer.momentum) {
-        *m = 0.95 * *m + scale * g;
+    for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
+        *m = 0.95 * *m + scale * *g;
         *w -= lr * *m;
     }
 }
 
 fn models(criterion: &mut Criterion) {
-    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
-    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
+    let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    let larc = Sgd::new(larc).expect("valid settings");
     let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
     let lr = 1e-6;
     for (name, tensors) in [("keyword spotter", keyword_spotter()), ("ResNet-50", resnet50())] {
@@ -72,38 +59,38 @@ fn models(criterion: &mut Criterion) {
                 }
             })
         });
+        let mut second_moments = vec![0.0; layers.len()];
         group.bench_function(BenchmarkId::from_parameter("NovoGrad, naive"), |bench| {
-            bench.iter(|| layers.iter_mut().for_each(|layer| naive_novograd(lr as f32, layer)))
+            bench.iter(|| {
+                for (layer, v) in layers.iter_mut().zip(&mut second_moments) {
+                    naive_novograd(lr as f32, layer, v);
+                }
+            })
         });
+        let mut states = vec![NovoGradState::default(); layers.len()];
         group.bench_function(BenchmarkId::from_parameter("NovoGrad"), |bench| {
             bench.iter(|| {
-                for l in &mut layers {
-                    novograd
-                        .step_layer(lr, &mut l.weights, &l.gradients, &mut l.momentum, &mut l.novograd)
-                        .expect("slices of one length");
+                for ([w, g, m], state) in layers.iter_mut().zip(&mut states) {
+                    let layer = LayerMemory::new(w, g, state).momentum(m);
+                    novograd.step_layer(lr, layer).expect("slices of one length");
                 }
             })
         });
+        let mut states = vec![SgdState::default(); layers.len()];
         group.bench_function(BenchmarkId::from_parameter("LARC"), |bench| {
             bench.iter(|| {
-                for l in &mut layers {
-                    larc.step_layer(lr, &mut l.weights, &l.gradients, &mut l.momentum, &mut l.sgd)
-                        .expect("slices of one length");
+                for ([w, g, m], state) in layers.iter_mut().zip(&mut states) {
+                    let layer = LayerMemory::new(w, g, state).momentum(m);
+                    larc.step_layer(lr, layer).expect("slices of one length");
                 }
             })
         });
+        let mut norms = vec![CarriedNorms::new(); layers.len()];
         group.bench_function(BenchmarkId::from_parameter("LARC, norm carried"), |bench| {
             bench.iter(|| {
-                for l in &mut layers {
-                    let view = LayerView {
-                        layer: Layer::DEFAULT,
-                        weights: &mut l.weights,
-                        gradients: &l.gradients,
-                        momentum: &mut l.momentum,
-                        state: &mut l.sgd,
-                        norms: Some(&mut l.norms),
-                    };
-                    larc.step_view(lr, view).expect("slices of one length");
+                for (([w, g, m], state), norms) in layers.iter_mut().zip(&mut states).zip(&mut norms) {
+                    let layer = LayerMemory::new(w, g, state).momentum(m).norms(norms);
+                    larc.step_layer(lr, layer).expect("slices of one length");
                 }
             })
         });

@@ -4,62 +4,48 @@
 //! cargo bench --features rayon --bench threads
 //! ```
 //!
-//! A copy moves 8 bytes per parameter; a NovoGrad step moves 24 (the gradient is read for its norm and again for the update)
-//! and a LARC step 28. Figures are per parameter.
+//! A copy moves 8 bytes per parameter; a NovoGrad step moves 24 (the gradient is read for its norm and again for the
+//! update) and a LARC step 28. Figures are per parameter.
 
 #[path = "shared/tensors.rs"]
 mod tensors;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use layerwise::rule::Rule;
 use layerwise::{
-    Larc, LarcConfig, LayerSpan, Layers, ModelState, NovoGrad, NovoGradConfig, Optimizer, Report, Rule, Sgd, SgdConfig,
+    FlatModel, LarcConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, Optimizer, Report, Sgd, SgdConfig,
 };
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::hint::black_box;
 use std::time::Duration;
 use tensors::{keyword_spotter, resnet50};
 
-/// The layers of a model in one buffer, with the memory of a rule.
-struct Model<R: Rule> {
-    spans: Vec<LayerSpan>,
-    weights: Vec<f32>,
-    gradients: Vec<f32>,
-    momentum: Vec<f32>,
-    states: Vec<R::State>,
-    reports: Vec<Report>,
-}
-
-impl<R: Rule + Sync> Model<R>
-where
-    R::State: Send,
-{
-    fn new(tensors: &[usize]) -> Self {
-        let mut len = 0;
-        let mut spans = vec![];
-        for &tensor in tensors {
-            let [span] = LayerSpan::contiguous([tensor]);
-            spans.push(LayerSpan { start: len, ..span });
-            len += tensor;
-        }
-        let mut rng = fastrand::Rng::with_seed(1);
-        let mut numbers = || (0..len).map(|_| 0.5 + rng.f32()).collect();
-        let (weights, gradients) = (numbers(), numbers());
-        let states = vec![R::State::default(); spans.len()];
-        let reports = vec![Report::default(); spans.len()];
-        Model { spans, weights, gradients, momentum: vec![0.0; len], states, reports }
-    }
-
-    fn step(&mut self, optimizer: &Optimizer<R>, parallel: bool) {
-        let layers = Layers::new(&self.spans, self.weights.len()).expect("layers that follow each other");
-        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut [] };
-        let (weights, gradients, reports) = (&mut self.weights, &self.gradients, &mut self.reports);
-        let summary = if parallel {
-            optimizer.step_parallel(1e-6, &layers, weights, gradients, state, reports)
-        } else {
-            optimizer.step(1e-6, &layers, weights, gradients, state, reports)
-        };
-        assert_eq!(summary.expect("slices of the right lengths").skipped, 0);
-    }
+/// Steps over a model in one buffer of each array, on one thread and on two.
+fn steps<R: Rule + Sync>(
+    name: &str,
+    optimizer: &Optimizer<R>,
+    tensors: &[usize],
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    pool: &ThreadPool,
+) {
+    let spans: Vec<LayerSpan> = LayerSpan::follow(tensors.iter().copied()).collect();
+    let layers = Layers::new(&spans, tensors.iter().sum()).expect("layers that follow each other");
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut numbers = || (0..layers.elements()).map(|_| 0.5 + rng.f32()).collect::<Vec<f32>>();
+    let (mut weights, gradients, mut momentum) = (numbers(), numbers(), vec![0.0; layers.elements()]);
+    let mut states = vec![R::State::default(); layers.count()];
+    let mut reports = vec![Report::ABSENT; layers.count()];
+    let mut model = FlatModel::new(&layers, &mut weights, &gradients, &mut states).momentum(&mut momentum);
+    group.bench_function(BenchmarkId::new(name, 1), |bench| {
+        bench.iter(|| optimizer.step(1e-6, &mut model, &mut reports).expect("slices of the right lengths"))
+    });
+    group.bench_function(BenchmarkId::new(name, 2), |bench| {
+        pool.install(|| {
+            bench.iter(|| optimizer.step_parallel(1e-6, &mut model, &mut reports).expect("slices of the right lengths"))
+        })
+    });
+    assert!(reports.iter().all(Report::applied));
 }
 
 /// Copies both halves at once.
@@ -70,8 +56,8 @@ fn copy_on_two_threads(to: &mut [f32], from: &[f32]) {
 }
 
 fn threads(criterion: &mut Criterion) {
-    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
-    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
+    let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    let larc = Sgd::new(larc).expect("valid settings");
     let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
     let pool = ThreadPoolBuilder::new().num_threads(2).build().expect("a pool of threads");
     for (name, tensors) in [
@@ -92,16 +78,8 @@ fn threads(criterion: &mut Criterion) {
                 pool.install(|| bench.iter(|| copy_on_two_threads(black_box(&mut a), &b)))
             });
         }
-        {
-            let mut model = Model::new(&tensors);
-            group.bench_function(BenchmarkId::new("NovoGrad", 1), |b| b.iter(|| model.step(&novograd, false)));
-            group.bench_function(BenchmarkId::new("NovoGrad", 2), |b| {
-                pool.install(|| b.iter(|| model.step(&novograd, true)))
-            });
-        }
-        let mut model = Model::new(&tensors);
-        group.bench_function(BenchmarkId::new("LARC", 1), |b| b.iter(|| model.step(&larc, false)));
-        group.bench_function(BenchmarkId::new("LARC", 2), |b| pool.install(|| b.iter(|| model.step(&larc, true))));
+        steps("NovoGrad", &novograd, &tensors, &mut group, &pool);
+        steps("LARC", &larc, &tensors, &mut group, &pool);
     }
 }
 

@@ -11,31 +11,29 @@
 //! cargo run --release --example own_rule
 //! ```
 
-use layerwise::{GradientNorm, Layer, Needs, Norms, Optimizer, Plan, Rule, Update, l2_norm};
+use layerwise::rule::{Moments, Needs, Norms, Plan, Rule, Update};
+use layerwise::{Error, LayerConfig, LayerMemory, Optimizer, l2_norm};
 
 struct Fromage;
 
 impl Rule for Fromage {
     type State = ();
+    const MOMENTS: Moments = Moments::None;
 
-    fn keeps_momentum(&self) -> bool {
-        false
+    fn needs(&self, _: &LayerConfig) -> Needs {
+        Needs::GRADIENT.weights()
     }
 
-    fn needs(&self, _: &Layer) -> Needs {
-        Needs { gradient: GradientNorm::L2, weights: true, new_momentum: false }
-    }
-
-    fn plan(&self, lr: f64, _: &Layer, norms: &Norms, _: &mut ()) -> Plan {
-        let weights = norms.weights.unwrap_or(0.0);
-        let factor = if norms.gradient == 0.0 || weights == 0.0 { 1.0 } else { weights / norms.gradient };
+    fn plan(&self, lr: f64, _: &LayerConfig, norms: &Norms, (): ()) -> (Plan, ()) {
+        let &Norms { gradient, weights, .. } = norms;
+        let factor = if gradient == 0.0 || weights == 0.0 { 1.0 } else { weights / gradient };
         let kept = 1.0 / (1.0 + lr * lr).sqrt();
-        let update = Update { gradient: factor, direct: lr * kept, shrink: 1.0 - kept, ..Update::NONE };
-        Plan { update, factor, effective_rate: lr * factor, clipped: false }
+        let update = Update { gradient: factor, direct: lr * kept, shrink: 1.0 - kept, ..Update::ZERO };
+        (Plan::new(update, lr * factor).factor(factor), ())
     }
 }
 
-fn main() -> Result<(), layerwise::Error> {
+fn main() -> Result<(), Error> {
     // Two layers of a model w₁·x + w₂ whose inputs differ in size by a factor of a million: one rate suits both.
     let mut rng = fastrand::Rng::with_seed(1);
     let mut random = |scale: f32| -> Vec<f32> { (0..1000).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect() };
@@ -56,7 +54,7 @@ fn main() -> Result<(), layerwise::Error> {
         }
         for ((weights, target), curvature) in layers.iter_mut().zip(&targets).zip(curvatures) {
             let gradients: Vec<f32> = weights.iter().zip(target).map(|(w, t)| curvature * (w - t)).collect();
-            optimizer.step_layer(lr, weights, &gradients, &mut [], &mut ())?;
+            optimizer.step_layer(lr, LayerMemory::new(weights, &gradients, &mut ()))?;
         }
     }
     Ok(())

@@ -1,81 +1,136 @@
-//! A host with threads of its own: the pieces of a LARC step on four threads, with the bits of the step on one.
+//! A host with threads of its own: steps in pieces on four threads, with the bits of whole steps on one.
 //!
 //! ```text
 //! cargo run --release --example own_threads
 //! ```
 //!
-//! Each thread owns a chunk of the layer that begins and ends at a leaf. It sums the leaves of its chunk, waits for the others,
-//! and applies the update to its chunk. Between the two, every thread makes the same decision from the same sums. OpenMP
-//! teams, ggml's `ith` of `nth` and the cores of a PULP cluster work alike.
+//! Each thread owns a chunk of the layer, which is whole leaves. It sums the leaves of its chunk, waits for the others,
+//! and updates its chunk. Between the two every thread makes the same decision from the same sums: how much to clip, and
+//! whether to skip the step. A rule that limits its step must see the step first, which is one more exchange of sums.
+//! OpenMP teams, ggml's `ith` of `nth` and the cores of a PULP cluster work alike.
 
-use layerwise::{LEAF, Larc, LarcConfig, Layer, Norms, Rule, Sgd, SgdConfig, SgdState, fold_leaf_sums, leaf_sums};
+use layerwise::pieces::{LEAF, LayerView, SUMS, chunk};
+use layerwise::rule::Rule;
+use layerwise::{
+    Error, LarcConfig, LayerConfig, LayerMemory, Luc, NonFinite, NovoGrad, NovoGradConfig, Optimizer, Policy, Sgd,
+    SgdConfig, Step,
+};
 use std::sync::{Barrier, Mutex};
 
 const LEN: usize = 1_000_003;
 const THREADS: usize = 4;
-const STEPS: u32 = 10;
+const STEPS: usize = 10;
+/// A step in which the scaled loss overflows.
+const BAD: usize = 5;
+const LOSS_SCALE: f32 = 1024.0;
 
-/// The gradient of `Σ (wᵢ − tᵢ)²/2` for some targets `t`.
-fn gradients(weights: &[f32], start: usize, gradients: &mut [f32]) {
-    for (i, (g, w)) in gradients.iter_mut().zip(weights).enumerate() {
-        *g = w - ((start + i) as f32 * 0.37).sin();
+/// The gradient of `Σ (wᵢ − tᵢ)²/2` for some targets `t`, times the loss scale.
+fn gradients(step: usize, start: usize, weights: &[f32], gradients: &mut [f32]) {
+    for (i, (g, w)) in (start..).zip(gradients.iter_mut().zip(weights)) {
+        *g = LOSS_SCALE * (w - (i as f32 * 0.37).sin());
+        if step == BAD && i == LEN / 2 {
+            *g = f32::INFINITY;
+        }
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let larc = Larc::new(LarcConfig { eta: 0.1, ..LarcConfig::DEFAULT })?;
-    let sgd = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT })?;
-    let (layer, lr) = (Layer::DEFAULT, 0.5);
+/// Sums of the leaves of the whole layer, to which each thread brings those of its chunk.
+struct Exchange<'b, T> {
+    sums: Mutex<Vec<T>>,
+    barrier: &'b Barrier,
+}
 
-    // On one thread, by one call.
-    let (mut weights, mut momentum, mut g) = (vec![0.01; LEN], vec![0.0; LEN], vec![0.0; LEN]);
-    let mut state = SgdState::default();
-    for _ in 0..STEPS {
-        gradients(&weights, 0, &mut g);
-        sgd.step_layer(lr, &mut weights, &g, &mut momentum, &mut state)?;
+impl<'b, T: Clone> Exchange<'b, T> {
+    fn new(zero: T, barrier: &'b Barrier) -> Self {
+        Exchange { sums: Mutex::new(vec![zero; LEN.div_ceil(LEAF)]), barrier }
     }
 
-    // On four.
-    let (mut shared_weights, mut shared_momentum) = (vec![0.01_f32; LEN], vec![0.0; LEN]);
-    let chunk = LEN.div_ceil(LEAF).div_ceil(THREADS) * LEAF;
-    // The sums of all leaves of gradient and weights, which each thread fills in part.
-    let sums = Mutex::new([vec![0.0; LEN.div_ceil(LEAF)], vec![0.0; LEN.div_ceil(LEAF)]]);
-    let barrier = Barrier::new(THREADS);
-    std::thread::scope(|scope| {
-        let chunks = shared_weights.chunks_mut(chunk).zip(shared_momentum.chunks_mut(chunk)).enumerate();
-        for (thread, (weights, momentum)) in chunks {
-            let (sums, barrier, sgd) = (&sums, &barrier, &sgd);
-            scope.spawn(move || {
-                let mut g = vec![0.0; weights.len()];
-                let mut mine = vec![0.0; weights.len().div_ceil(LEAF)];
-                let first = thread * chunk / LEAF;
-                let mut state = SgdState::default();
-                for _ in 0..STEPS {
-                    gradients(weights, thread * chunk, &mut g);
-                    for (which, x) in [&g[..], weights].into_iter().enumerate() {
-                        leaf_sums(x, &mut mine).expect("one sum for each leaf");
-                        let all = &mut sums.lock().expect("no thread panics")[which];
-                        all[first..first + mine.len()].copy_from_slice(&mine);
-                    }
-                    barrier.wait();
-                    let norms = {
-                        let sums = sums.lock().expect("no thread panics");
-                        let [gradient, weights] = [0, 1].map(|which| fold_leaf_sums(&sums[which]).sqrt());
-                        Norms { gradient, weights: Some(weights) }
-                    };
-                    barrier.wait();
-                    // Every thread sees the same norms, so all skip a step with a NaN, or none.
-                    if norms.are_finite() {
-                        let plan = sgd.rule().plan(lr, &layer, &norms, &mut state);
-                        plan.update.apply_with_momentum(weights, &g, momentum).expect("slices of one length");
-                    }
-                }
-            });
-        }
-    });
+    /// Brings the sums of the leaves from `first` on, waits for the other threads, and returns all sums.
+    fn all(&self, first: usize, own: &[T]) -> Vec<T> {
+        self.sums.lock().expect("no thread panics")[first..first + own.len()].clone_from_slice(own);
+        self.barrier.wait();
+        let all = self.sums.lock().expect("no thread panics").clone();
+        // Nobody brings the next sums before everybody has these.
+        self.barrier.wait();
+        all
+    }
+}
 
-    let differ = weights.iter().zip(&shared_weights).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-    println!("{STEPS} steps of {LEN} weights on {THREADS} threads: {differ} differ from those on one thread");
-    assert!(differ == 0 && momentum == shared_momentum);
+/// All steps of the chunk that begins at the element `start`.
+fn work<R: Rule>(
+    optimizer: &Optimizer<R>,
+    step: Step,
+    start: usize,
+    (weights, momentum): (&mut [f32], &mut [f32]),
+    (sums, step_sums): (&Exchange<[f64; SUMS]>, &Exchange<f64>),
+) -> Result<R::State, Error> {
+    let (config, mut state) = (LayerConfig::DEFAULT, R::State::default());
+    let (first, leaves) = (start / LEAF, weights.len().div_ceil(LEAF));
+    let mut g = vec![0.0; weights.len()];
+    for i in 0..STEPS {
+        gradients(i, start, weights, &mut g);
+        let view = LayerView::new(&*weights, &g).momentum(&*momentum);
+        let mut own = vec![[0.0; SUMS]; leaves];
+        let mut pass = optimizer.pass(step)?;
+        pass.leaf_sums(view, start, &mut own)?;
+        // From the same sums every thread makes the same decision, and has the same state.
+        let measured = pass.fold(&config, LEN, &sums.all(first, &own))?;
+        let decided = pass.decide();
+        let mut planned = decided.plan(measured, &config, state);
+        if planned.needs_step() {
+            let mut own = vec![0.0; leaves];
+            planned.step_leaf_sums(view, start, &mut own)?;
+            planned = decided.limit(planned, &step_sums.all(first, &own))?;
+        }
+        planned.apply(LayerMemory::new(&mut *weights, &g, &mut ()).momentum(&mut *momentum))?;
+        (_, state) = planned.report();
+    }
+    Ok(state)
+}
+
+/// Trains a layer on one thread and on four, and compares weights, momentum and state.
+fn compare<R: Rule + Sync>(name: &str, optimizer: &Optimizer<R>, lr: f64) -> Result<(), Error> {
+    let step = Step::new(lr).gradient_scale(1.0 / f64::from(LOSS_SCALE));
+    let (mut weights, mut momentum, mut g) = (vec![0.01; LEN], vec![0.0; LEN], vec![0.0; LEN]);
+    let mut state = R::State::default();
+    for i in 0..STEPS {
+        gradients(i, 0, &weights, &mut g);
+        optimizer.step_layer(step, LayerMemory::new(&mut weights, &g, &mut state).momentum(&mut momentum))?;
+    }
+
+    let (mut divided_weights, mut divided_momentum) = (vec![0.01; LEN], vec![0.0; LEN]);
+    let barrier = Barrier::new(THREADS);
+    let exchanges = &(Exchange::new([0.0; SUMS], &barrier), Exchange::new(0.0, &barrier));
+    std::thread::scope(|scope| {
+        let (mut weights_left, mut momentum_left) = (&mut divided_weights[..], &mut divided_momentum[..]);
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let own = chunk(LEN, thread, THREADS);
+                let w = weights_left.split_off_mut(..own.len()).expect("chunks that together are the layer");
+                let m = momentum_left.split_off_mut(..own.len()).expect("chunks that together are the layer");
+                scope.spawn(move || work(optimizer, step, own.start, (w, m), (&exchanges.0, &exchanges.1)))
+            })
+            .collect();
+        for thread in threads {
+            assert!(thread.join().expect("no thread panics")? == state);
+        }
+        Ok(())
+    })?;
+
+    let differ = weights.iter().zip(&divided_weights).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    println!("{name}: {STEPS} steps of {LEN} weights on {THREADS} threads: {differ} differ from those on one thread");
+    assert!(differ == 0 && momentum == divided_momentum && weights.iter().all(|w| w.is_finite() && *w != 0.01));
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let skip = Policy { non_finite: NonFinite::SkipStep, ..Policy::DEFAULT };
+    let larc = Some(LarcConfig { eta: 0.1, ..LarcConfig::DEFAULT });
+    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc, ..SgdConfig::DEFAULT })?.with_policy(skip)?;
+    compare("LARC", &larc, 0.5)?;
+    let luc = Some(Luc { trust: 0.1, ..Luc::DEFAULT });
+    let novograd = NovoGrad::new(NovoGradConfig { luc, ..NovoGradConfig::DEFAULT })?;
+    let novograd = novograd.with_policy(Policy { clip_norm: Some(1.0), ..skip })?;
+    compare("NovoGrad with LUC, clipped", &novograd, 0.5)?;
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! Replays recorded runs of other systems: ten steps of sixteen layers each, against the crate and the reference.
 //!
-//! The traces of `tests/data/traces` are replayed always. `LAYERWISE_TRACES=<directory> cargo test --test golden` replays
-//! those of another directory (files `*.json` or `*.json.gz` in the same format, see `tests/data/README.md`).
+//! The traces of `tests/data/traces` are replayed always. Those of another directory (files `*.json` or `*.json.gz` in
+//! the same format, see `tests/data/README.md`) are replayed by
+//!
+//!     LAYERWISE_TRACES=<directory> cargo test --test golden
 
 mod reference;
 
 use flate2::read::GzDecoder;
+use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    BiasCorrection, DecayMode, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, LayerView, Luc, MomentNorm,
-    NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, VInit,
+    BiasCorrection, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, LayerMemory, Luc, MomentNorm,
+    NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Sgd, SgdConfig, VInit,
 };
 use reference::Memory;
 use serde::Deserialize;
@@ -87,8 +90,8 @@ impl InputLayer {
 
 /// A peer's settings in the words of this crate.
 enum Settings {
-    Sgd(SgdConfig, Layer),
-    NovoGrad(NovoGradConfig, Layer),
+    Sgd(SgdConfig, LayerConfig),
+    NovoGrad(NovoGradConfig, LayerConfig),
 }
 
 /// A trace's `config`, of which every key must be understood.
@@ -108,6 +111,11 @@ impl Keys<'_> {
         self.get(key).map_or(default, |value| value.as_bool().unwrap_or_else(|| value.as_f64().unwrap() != 0.0))
     }
 
+    /// The settings of a part of the peer.
+    fn object(&mut self, key: &'static str) -> Map<String, Value> {
+        self.get(key).and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
     fn betas(&mut self, default: [f64; 2]) -> [f64; 2] {
         self.get("betas").map_or(default, |value| [value[0].as_f64().unwrap(), value[1].as_f64().unwrap()])
     }
@@ -123,204 +131,220 @@ fn settings(peer: &str, config: &Map<String, Value>) -> Settings {
     let mut keys = Keys(config, vec!["lr"]);
     let k = &mut keys;
     let settings = match peer {
-        "apex.parallel.LARC" => {
-            let larc = k.get("larc").and_then(Value::as_object).cloned().unwrap_or_default();
-            let inner = k.get("inner").and_then(Value::as_object).cloned().unwrap_or_default();
-            let mut larc = Keys(&larc, vec![]);
-            let config = LarcConfig {
-                eta: larc.number("trust_coefficient", LarcConfig::APEX.eta),
-                mode: if larc.flag("clip", true) { LarcMode::Clip } else { LarcMode::Scale },
-                eps: larc.number("eps", LarcConfig::APEX.eps),
-                ..LarcConfig::APEX
-            };
-            larc.finish(peer);
-            let mut inner = Keys(&inner, vec!["cls"]);
-            assert_eq!(inner.0["cls"], "SGD");
-            let sgd = torch_sgd(&mut inner, SgdConfig { larc: Larc::new(config).ok(), ..SgdConfig::DEFAULT });
-            inner.finish(peer);
-            Settings::Sgd(sgd, Layer::DEFAULT)
-        }
-        "OpenSeq2Seq LARC + tf MomentumOptimizer/SGD" => {
-            let larc = k.get("larc").and_then(Value::as_object).cloned().unwrap_or_default();
-            let mut larc = Keys(&larc, vec![]);
-            let config = LarcConfig {
-                eta: larc.number("eta", LarcConfig::OPENSEQ2SEQ.eta),
-                mode: if larc.get("mode").is_some_and(|m| m == "scale") { LarcMode::Scale } else { LarcMode::Clip },
-                min_update: larc.number("min_update", LarcConfig::OPENSEQ2SEQ.min_update),
-                eps: larc.number("epsilon", LarcConfig::OPENSEQ2SEQ.eps),
-                ..LarcConfig::OPENSEQ2SEQ
-            };
-            larc.finish(peer);
-            Settings::Sgd(
-                torch_sgd(k, SgdConfig { larc: Larc::new(config).ok(), ..SgdConfig::DEFAULT }),
-                Layer::DEFAULT,
-            )
-        }
-        "timm.optim.Lars" => {
-            let larc = LarcConfig {
-                eta: k.number("trust_coeff", LarcConfig::TIMM.eta),
-                eps: k.number("eps", LarcConfig::TIMM.eps),
-                mode: if k.flag("trust_clip", false) { LarcMode::Clip } else { LarcMode::Scale },
-                only_with_decay: !k.flag("always_adapt", false),
-                ..LarcConfig::TIMM
-            };
-            Settings::Sgd(
-                torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::TIMM_LARS }),
-                Layer::DEFAULT,
-            )
-        }
-        "lightning-bolts LARS" => {
-            let larc = LarcConfig {
-                eta: k.number("trust_coefficient", LarcConfig::BOLTS.eta),
-                eps: k.number("eps", LarcConfig::BOLTS.eps),
-                ..LarcConfig::BOLTS
-            };
-            Settings::Sgd(
-                torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::BOLTS_LARS }),
-                Layer::DEFAULT,
-            )
-        }
-        "pytorch_optimizer.LARS" => {
-            let larc = LarcConfig {
-                eta: k.number("trust_coefficient", LarcConfig::PYTORCH_OPTIMIZER.eta),
-                ..LarcConfig::PYTORCH_OPTIMIZER
-            };
-            let layer = if k.number("param_ndim", 2.0) > 1.0 { Layer::DEFAULT } else { Layer::PLAIN };
-            let base = SgdConfig {
-                maximize: k.flag("maximize", false),
-                larc: Larc::new(larc).ok(),
-                ..SgdConfig::PYTORCH_OPTIMIZER_LARS
-            };
-            Settings::Sgd(torch_sgd(k, base), layer)
-        }
-        "optax.lars" => {
-            let larc = LarcConfig {
-                eta: k.number("trust_coefficient", LarcConfig::OPTAX.eta),
-                eps: k.number("eps", LarcConfig::OPTAX.eps),
-                ..LarcConfig::OPTAX
-            };
-            let layer = Layer {
-                decay: k.flag("weight_decay_mask", true),
-                adapt: k.flag("trust_ratio_mask", true),
-                ..Layer::DEFAULT
-            };
-            Settings::Sgd(torch_sgd(k, SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::OPTAX_LARS }), layer)
-        }
-        "optax.chain(scale_by_trust_ratio, scale_by_learning_rate)" => {
-            let larc = LarcConfig {
-                eta: k.number("trust_coefficient", 1.0),
-                eps: k.number("eps", 0.0),
-                min_norm: k.number("min_norm", 0.0),
-                ..LarcConfig::OPTAX
-            };
-            Settings::Sgd(SgdConfig { larc: Larc::new(larc).ok(), ..SgdConfig::DEFAULT }, Layer::DEFAULT)
-        }
-        "OpenSeq2Seq NovoGrad" => {
-            let epsilon = k.number("epsilon", 1e-8);
-            let (eps, eps_root) = if k.flag("eps_inside_sqrt", true) { (0.0, epsilon) } else { (epsilon, 0.0) };
-            let beta2 = k.number("beta2", 0.98);
-            let config = NovoGradConfig {
-                beta1: k.number("beta1", 0.95),
-                beta2: if k.flag("ema_persisted", true) { beta2 } else { 0.0 },
-                eps,
-                eps_root,
-                weight_decay: k.number("weight_decay", 0.0),
-                gradient_averaging: averaging(k, GradientAveraging::On, false),
-                ..NovoGradConfig::OPENSEQ2SEQ
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
-        "NeMo Novograd" => {
-            let luc = Luc {
-                trust: k.number("luc_trust", Luc::NEMO.trust),
-                eps: k.number("luc_eps", Luc::NEMO.eps),
-                ..Luc::NEMO
-            };
-            let luc = k.flag("luc", false).then_some(luc);
-            Settings::NovoGrad(torch_novograd(k, NovoGradConfig { luc, ..NovoGradConfig::NEMO }), Layer::DEFAULT)
-        }
-        "timm.optim.NvNovoGrad" => {
-            let mut config = torch_novograd(k, NovoGradConfig::TIMM);
-            let corrected = k.flag("corrected_weight_decay", false);
-            let max_rate = k.number("max_lr_snapshot", 0.03125);
-            config.decay_mode = match (k.flag("decoupled_decay", false), corrected) {
-                (false, _) => DecayMode::Coupled,
-                (true, false) => DecayMode::Decoupled,
-                (true, true) => DecayMode::Corrected { max_rate },
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
-        "optax.novograd" => {
-            let config = NovoGradConfig {
-                beta1: k.number("b1", 0.9),
-                beta2: k.number("b2", 0.25),
-                eps: k.number("eps", 1e-6),
-                eps_root: k.number("eps_root", 0.0),
-                weight_decay: k.number("weight_decay", 0.0),
-                ..NovoGradConfig::OPTAX
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
-        "tensorflow_addons NovoGrad" => {
-            let f32_rounded = |x: f64| f64::from(x as f32);
-            let config = NovoGradConfig {
-                beta1: f32_rounded(k.number("beta_1", 0.9)),
-                beta2: f32_rounded(k.number("beta_2", 0.999)),
-                eps: k.number("epsilon", 1e-7),
-                weight_decay: f32_rounded(k.number("weight_decay", 0.0)),
-                gradient_averaging: averaging(k, GradientAveraging::AfterFirstStep, false),
-                amsgrad: k.flag("amsgrad", false),
-                ..NovoGradConfig::TFA
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
-        "pytorch_optimizer.NovoGrad" => {
-            let [beta1, beta2] = k.betas([0.95, 0.98]);
-            let config = NovoGradConfig {
-                beta1,
-                beta2,
-                eps: k.number("eps", 1e-8),
-                weight_decay: k.number("weight_decay", 0.0),
-                decay_mode: match (k.flag("weight_decouple", false), k.flag("fixed_decay", false)) {
-                    (false, _) => DecayMode::Coupled,
-                    (true, false) => DecayMode::Decoupled,
-                    (true, true) => DecayMode::Fixed,
-                },
-                gradient_averaging: averaging(k, GradientAveraging::AfterFirstStep, false),
-                bias_correction: if k.flag("adam_debias", false) {
-                    BiasCorrection::StepSize
-                } else {
-                    BiasCorrection::Off
-                },
-                maximize: k.flag("maximize", false),
-                ..NovoGradConfig::PYTORCH_OPTIMIZER
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
-        "apex.optimizers.FusedNovoGrad" => {
-            let [beta1, beta2] = k.betas([0.9, 0.999]);
-            let config = NovoGradConfig {
-                beta1,
-                beta2,
-                eps: k.number("eps", 1e-8),
-                weight_decay: k.number("weight_decay", 0.0),
-                v_init: if k.flag("init_zero", false) { VInit::Zero } else { VInit::FirstStep },
-                gradient_averaging: averaging(k, GradientAveraging::On, true),
-                bias_correction: if k.flag("bias_correction", true) {
-                    BiasCorrection::Moments
-                } else {
-                    BiasCorrection::Off
-                },
-                norm: if k.number("norm_type", 2.0) == 0.0 { MomentNorm::Max } else { MomentNorm::L2 },
-                raw_momentum: !k.flag("reg_inside_moment", false),
-                ..NovoGradConfig::APEX
-            };
-            Settings::NovoGrad(config, Layer::DEFAULT)
-        }
+        "apex.parallel.LARC" => sgd(apex_larc(k, peer)),
+        "OpenSeq2Seq LARC + tf MomentumOptimizer/SGD" => sgd(openseq2seq_larc(k, peer)),
+        "timm.optim.Lars" => sgd(timm_lars(k)),
+        "lightning-bolts LARS" => sgd(bolts_lars(k)),
+        "pytorch_optimizer.LARS" => pytorch_optimizer_lars(k),
+        "optax.lars" => optax_lars(k),
+        "optax.chain(scale_by_trust_ratio, scale_by_learning_rate)" => sgd(optax_trust_ratio(k)),
+        "OpenSeq2Seq NovoGrad" => novograd(openseq2seq_novograd(k)),
+        "NeMo Novograd" | "DeepLearningExamples Jasper/QuartzNet Novograd" => novograd(nemo_novograd(k)),
+        "timm.optim.NvNovoGrad" => novograd(timm_novograd(k)),
+        "optax.novograd" => novograd(optax_novograd(k)),
+        "tensorflow_addons NovoGrad" => novograd(tfa_novograd(k)),
+        "pytorch_optimizer.NovoGrad" => novograd(pytorch_optimizer_novograd(k)),
+        "apex.optimizers.FusedNovoGrad" => novograd(apex_novograd(k)),
         _ => panic!("unknown peer {peer}"),
     };
     keys.finish(peer);
     settings
+}
+
+fn sgd(config: SgdConfig) -> Settings {
+    Settings::Sgd(config, LayerConfig::DEFAULT)
+}
+
+fn novograd(config: NovoGradConfig) -> Settings {
+    Settings::NovoGrad(config, LayerConfig::DEFAULT)
+}
+
+fn with_larc(larc: LarcConfig) -> SgdConfig {
+    SgdConfig { larc: Some(larc), ..SgdConfig::DEFAULT }
+}
+
+fn clip_or_scale(clip: bool) -> LarcMode {
+    if clip { LarcMode::Clip } else { LarcMode::Scale }
+}
+
+fn apex_larc(k: &mut Keys, peer: &str) -> SgdConfig {
+    let larc = k.object("larc");
+    let mut larc = Keys(&larc, vec![]);
+    let config = LarcConfig {
+        eta: larc.number("trust_coefficient", LarcConfig::APEX.eta),
+        mode: clip_or_scale(larc.flag("clip", true)),
+        eps: larc.number("eps", LarcConfig::APEX.eps),
+        ..LarcConfig::APEX
+    };
+    larc.finish(peer);
+    let inner = k.object("inner");
+    let mut inner = Keys(&inner, vec!["cls"]);
+    assert_eq!(inner.0["cls"], "SGD");
+    let sgd = torch_sgd(&mut inner, with_larc(config));
+    inner.finish(peer);
+    sgd
+}
+
+fn openseq2seq_larc(k: &mut Keys, peer: &str) -> SgdConfig {
+    let larc = k.object("larc");
+    let mut larc = Keys(&larc, vec![]);
+    let config = LarcConfig {
+        eta: larc.number("eta", LarcConfig::OPENSEQ2SEQ.eta),
+        mode: clip_or_scale(larc.get("mode").is_none_or(|mode| mode != "scale")),
+        min_update: larc.number("min_update", LarcConfig::OPENSEQ2SEQ.min_update),
+        eps: larc.number("epsilon", LarcConfig::OPENSEQ2SEQ.eps),
+        ..LarcConfig::OPENSEQ2SEQ
+    };
+    larc.finish(peer);
+    torch_sgd(k, with_larc(config))
+}
+
+fn timm_lars(k: &mut Keys) -> SgdConfig {
+    let larc = LarcConfig {
+        eta: k.number("trust_coeff", LarcConfig::TIMM.eta),
+        eps: k.number("eps", LarcConfig::TIMM.eps),
+        mode: clip_or_scale(k.flag("trust_clip", false)),
+        only_with_decay: !k.flag("always_adapt", false),
+        ..LarcConfig::TIMM
+    };
+    torch_sgd(k, SgdConfig { larc: Some(larc), ..SgdConfig::TIMM_LARS })
+}
+
+fn bolts_lars(k: &mut Keys) -> SgdConfig {
+    let larc = LarcConfig {
+        eta: k.number("trust_coefficient", LarcConfig::BOLTS.eta),
+        eps: k.number("eps", LarcConfig::BOLTS.eps),
+        ..LarcConfig::BOLTS
+    };
+    torch_sgd(k, SgdConfig { larc: Some(larc), ..SgdConfig::BOLTS_LARS })
+}
+
+fn pytorch_optimizer_lars(k: &mut Keys) -> Settings {
+    let larc = LarcConfig {
+        eta: k.number("trust_coefficient", LarcConfig::PYTORCH_OPTIMIZER.eta),
+        ..LarcConfig::PYTORCH_OPTIMIZER
+    };
+    let layer = if k.number("param_ndim", 2.0) > 1.0 { LayerConfig::DEFAULT } else { LayerConfig::PLAIN };
+    let maximize = k.flag("maximize", false);
+    let base = SgdConfig { maximize, larc: Some(larc), ..SgdConfig::PYTORCH_OPTIMIZER_LARS };
+    Settings::Sgd(torch_sgd(k, base), layer)
+}
+
+fn optax_lars(k: &mut Keys) -> Settings {
+    let larc = LarcConfig {
+        eta: k.number("trust_coefficient", LarcConfig::OPTAX.eta),
+        eps: k.number("eps", LarcConfig::OPTAX.eps),
+        ..LarcConfig::OPTAX
+    };
+    let layer = LayerConfig {
+        decay: if k.flag("weight_decay_mask", true) { 1.0 } else { 0.0 },
+        adapt: k.flag("trust_ratio_mask", true),
+        ..LayerConfig::DEFAULT
+    };
+    Settings::Sgd(torch_sgd(k, SgdConfig { larc: Some(larc), ..SgdConfig::OPTAX_LARS }), layer)
+}
+
+fn optax_trust_ratio(k: &mut Keys) -> SgdConfig {
+    with_larc(LarcConfig {
+        eta: k.number("trust_coefficient", 1.0),
+        eps: k.number("eps", 0.0),
+        min_norm: k.number("min_norm", 0.0),
+        ..LarcConfig::OPTAX
+    })
+}
+
+fn openseq2seq_novograd(k: &mut Keys) -> NovoGradConfig {
+    let epsilon = k.number("epsilon", 1e-8);
+    let (eps, eps_root) = if k.flag("eps_inside_sqrt", true) { (0.0, epsilon) } else { (epsilon, 0.0) };
+    let beta2 = k.number("beta2", 0.98);
+    NovoGradConfig {
+        beta1: k.number("beta1", 0.95),
+        beta2: if k.flag("ema_persisted", true) { beta2 } else { 0.0 },
+        eps,
+        eps_root,
+        weight_decay: k.number("weight_decay", 0.0),
+        gradient_averaging: averaging(k, GradientAveraging::On, false),
+        ..NovoGradConfig::OPENSEQ2SEQ
+    }
+}
+
+fn nemo_novograd(k: &mut Keys) -> NovoGradConfig {
+    let luc =
+        Luc { trust: k.number("luc_trust", Luc::NEMO.trust), eps: k.number("luc_eps", Luc::NEMO.eps), ..Luc::NEMO };
+    let luc = k.flag("luc", false).then_some(luc);
+    torch_novograd(k, NovoGradConfig { luc, ..NovoGradConfig::NEMO })
+}
+
+fn timm_novograd(k: &mut Keys) -> NovoGradConfig {
+    let corrected = k.flag("corrected_weight_decay", false);
+    let max_rate = k.number("max_lr_snapshot", 0.03125);
+    let decay_mode = match (k.flag("decoupled_decay", false), corrected) {
+        (false, _) => DecayMode::Coupled,
+        (true, false) => DecayMode::Decoupled,
+        (true, true) => DecayMode::Corrected { max_rate },
+    };
+    torch_novograd(k, NovoGradConfig { decay_mode, ..NovoGradConfig::TIMM })
+}
+
+fn optax_novograd(k: &mut Keys) -> NovoGradConfig {
+    NovoGradConfig {
+        beta1: k.number("b1", 0.9),
+        beta2: k.number("b2", 0.25),
+        eps: k.number("eps", 1e-6),
+        eps_root: k.number("eps_root", 0.0),
+        weight_decay: k.number("weight_decay", 0.0),
+        ..NovoGradConfig::OPTAX
+    }
+}
+
+fn tfa_novograd(k: &mut Keys) -> NovoGradConfig {
+    let f32_rounded = |x: f64| f64::from(x as f32);
+    NovoGradConfig {
+        beta1: f32_rounded(k.number("beta_1", 0.9)),
+        beta2: f32_rounded(k.number("beta_2", 0.999)),
+        eps: k.number("epsilon", 1e-7),
+        weight_decay: f32_rounded(k.number("weight_decay", 0.0)),
+        gradient_averaging: averaging(k, GradientAveraging::AfterFirstStep, false),
+        amsgrad: k.flag("amsgrad", false),
+        ..NovoGradConfig::TFA
+    }
+}
+
+fn pytorch_optimizer_novograd(k: &mut Keys) -> NovoGradConfig {
+    let [beta1, beta2] = k.betas([0.95, 0.98]);
+    let debias = k.flag("adam_debias", false);
+    NovoGradConfig {
+        beta1,
+        beta2,
+        eps: k.number("eps", 1e-8),
+        weight_decay: k.number("weight_decay", 0.0),
+        decay_mode: match (k.flag("weight_decouple", false), k.flag("fixed_decay", false)) {
+            (false, _) => DecayMode::Coupled,
+            (true, false) => DecayMode::Decoupled,
+            (true, true) => DecayMode::Fixed,
+        },
+        gradient_averaging: averaging(k, GradientAveraging::AfterFirstStep, false),
+        bias_correction: if debias { BiasCorrection::StepSize } else { BiasCorrection::Off },
+        maximize: k.flag("maximize", false),
+        ..NovoGradConfig::PYTORCH_OPTIMIZER
+    }
+}
+
+fn apex_novograd(k: &mut Keys) -> NovoGradConfig {
+    let [beta1, beta2] = k.betas([0.9, 0.999]);
+    let corrects = k.flag("bias_correction", true);
+    NovoGradConfig {
+        beta1,
+        beta2,
+        eps: k.number("eps", 1e-8),
+        weight_decay: k.number("weight_decay", 0.0),
+        v_init: if k.flag("init_zero", false) { VInit::Zero } else { VInit::FirstStep },
+        gradient_averaging: averaging(k, GradientAveraging::On, true),
+        bias_correction: if corrects { BiasCorrection::Moments } else { BiasCorrection::Off },
+        norm: if k.number("norm_type", 2.0) == 0.0 { MomentNorm::Max } else { MomentNorm::L2 },
+        raw_momentum: !k.flag("reg_inside_moment", false),
+        ..NovoGradConfig::APEX
+    }
 }
 
 /// The keys that torch's SGD and all its relatives share.
@@ -366,45 +390,37 @@ fn wide(x: &[f32]) -> Vec<f64> {
 
 /// The steps of one layer by the crate.
 fn run_crate(settings: &Settings, input: &InputLayer, lr: &[f64]) -> Vec<Snapshot> {
-    let mut weights = input.weights();
-    let (mut sgd_state, mut novograd_state) = (SgdState::default(), NovoGradState::default());
-    let len = match settings {
-        Settings::Sgd(config, _) => Sgd::new(*config).unwrap().momentum_len(input.n),
-        Settings::NovoGrad(config, _) => NovoGrad::new(*config).unwrap().momentum_len(input.n),
+    match settings {
+        Settings::Sgd(config, layer) => run_optimizer(&Sgd::new(*config).unwrap(), layer, input, lr, |_| 0.0),
+        Settings::NovoGrad(config, layer) => {
+            let second_moment = |state: &NovoGradState| state.second_moment;
+            run_optimizer(&NovoGrad::new(*config).unwrap(), layer, input, lr, second_moment)
+        }
+    }
+}
+
+fn run_optimizer<R: Rule>(
+    optimizer: &Optimizer<R>,
+    config: &LayerConfig,
+    input: &InputLayer,
+    lr: &[f64],
+    second_moment: impl Fn(&R::State) -> f64,
+) -> Vec<Snapshot> {
+    let (mut weights, mut state) = (input.weights(), R::State::default());
+    let mut momentum = vec![0.0; if optimizer.moments() == Moments::None { 0 } else { input.n }];
+    let step = |(step, &lr)| {
+        let gradients = input.gradients(step);
+        let layer = LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum);
+        let report = optimizer.step_layer(lr, layer.config(*config)).unwrap();
+        assert!(report.applied());
+        Snapshot {
+            weights: wide(&weights),
+            momentum: wide(&momentum),
+            second_moment: second_moment(&state),
+            factor: report.factor,
+        }
     };
-    let mut momentum = vec![0.0; len];
-    (1..)
-        .zip(lr)
-        .map(|(step, &lr)| {
-            let gradients = input.gradients(step);
-            let (weights, momentum, norms) = (&mut *weights, &mut *momentum, None);
-            let report = match settings {
-                Settings::Sgd(config, layer) => Sgd::new(*config).unwrap().step_view(
-                    lr,
-                    LayerView { layer: *layer, weights, gradients: &gradients, momentum, state: &mut sgd_state, norms },
-                ),
-                Settings::NovoGrad(config, layer) => NovoGrad::new(*config).unwrap().step_view(
-                    lr,
-                    LayerView {
-                        layer: *layer,
-                        weights,
-                        gradients: &gradients,
-                        momentum,
-                        state: &mut novograd_state,
-                        norms,
-                    },
-                ),
-            }
-            .unwrap();
-            assert!(report.applied());
-            Snapshot {
-                weights: wide(weights),
-                momentum: wide(momentum),
-                second_moment: novograd_state.second_moment,
-                factor: report.factor,
-            }
-        })
-        .collect()
+    (1..).zip(lr).map(step).collect()
 }
 
 /// The steps of one layer by the reference.
@@ -485,6 +501,7 @@ fn replay(directory: &Path) -> usize {
     let inputs: Inputs = parse(&data().join("inputs_layers.json"));
     let mut count = 0;
     let mut paths: Vec<PathBuf> = directory.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| [".json", ".json.gz"].iter().any(|end| path.to_string_lossy().ends_with(end)));
     paths.sort();
     for path in paths {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -530,8 +547,12 @@ fn replays_the_traces_of_the_environment() {
 fn inputs_follow_the_recipe() {
     let inputs: Inputs = parse(&data().join("inputs_layers.json"));
     for input in &inputs.layers {
-        let (weights, gradients) = (wide(&input.weights()), wide(&input.gradients(1)));
-        assert_eq!(weights[..input.sample_w0.len()], input.sample_w0, "{}", input.name);
-        assert_eq!(gradients[..input.sample_g1.len()], input.sample_g1, "{}", input.name);
+        let computed = [wide(&input.weights()), wide(&input.gradients(1))];
+        for (computed, stored) in computed.iter().zip([&input.sample_w0, &input.sample_g1]) {
+            // Some readers of JSON are off by one unit in the last place.
+            let same = |(computed, stored): (&f64, &f64)| (computed - stored).abs() <= 1e-15 * stored.abs();
+            assert!(computed.iter().zip(stored).all(same), "{}", input.name);
+            assert!(computed.len() >= stored.len() && !stored.is_empty());
+        }
     }
 }

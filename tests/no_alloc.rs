@@ -1,8 +1,15 @@
-//! No call allocates.
+//! No call allocates, but for those of `Memory`, which may allocate the list of layers that they lend.
 
+mod harness;
+mod reference;
+
+use harness::optimizers::{larc, luc, skipping};
+use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
+use layerwise::rule::Rule;
 use layerwise::{
-    CarriedNorms, Larc, LarcConfig, LayerSpan, Layers, Luc, ModelState, NovoGrad, NovoGradConfig, NovoGradState,
-    Report, Sgd, SgdConfig, SgdState, accumulate, l2_norm,
+    CarriedNorms, FlatModel, GradientSum, Larc, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Layers, Model,
+    NovoGradState, Optimizer, Report, SgdState, Step, accumulate, accumulate_finite, accumulate_model, l2_norm,
+    max_norm,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -48,70 +55,174 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+const LENGTHS: [usize; 6] = [1, 2, 250_000, 0, 3, 49_997];
 const LEN: usize = 300_003;
-
-fn larc() -> Sgd {
-    let larc = Some(Larc::new(LarcConfig::DEFAULT).unwrap());
-    Sgd::new(SgdConfig { momentum: 0.9, larc, ..SgdConfig::DEFAULT }).unwrap()
-}
-
-fn novograd() -> NovoGrad {
-    NovoGrad::new(NovoGradConfig { luc: Some(Luc::DEFAULT), ..NovoGradConfig::DEFAULT }).unwrap()
-}
 
 /// One test, for there is one counter.
 #[test]
 fn no_call_allocates() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1, "the counter counts");
     no_step_of_a_layer_allocates();
-    no_step_of_a_model_allocates();
+    no_step_of_a_model_allocates(&larc());
+    no_step_of_a_model_allocates(&luc());
+    no_step_of_a_model_allocates(&skipping(luc()));
+    no_step_in_pieces_allocates();
+    no_sum_allocates();
+    #[cfg(feature = "alloc")]
+    a_memory_allocates_as_it_says();
 }
 
 fn no_step_of_a_layer_allocates() {
-    let (sgd, novograd, front) = (larc(), novograd(), Larc::new(LarcConfig::DEFAULT).unwrap());
+    let (sgd, novograd, front) = (larc(), luc(), Larc::new(LarcConfig::DEFAULT).unwrap());
     let (mut weights, mut momentum, mut gradients) = (vec![0.5_f32; LEN], vec![0.0; LEN], vec![0.25; LEN]);
     let (mut sgd_state, mut novograd_state) = (SgdState::default(), NovoGradState::default());
     let count = allocations(|| {
         for scale in [1.0, 1e30, 1e-30, f32::NAN] {
             gradients[7] = scale;
-            sgd.step_layer(0.1, &mut weights, &gradients, &mut momentum, &mut sgd_state).unwrap();
-            novograd.step_layer(0.1, &mut weights, &gradients, &mut momentum, &mut novograd_state).unwrap();
+            let layer = LayerMemory::new(&mut weights, &gradients, &mut sgd_state);
+            sgd.step_layer(0.1, layer.momentum(&mut momentum)).unwrap();
+            let layer = LayerMemory::new(&mut weights, &gradients, &mut novograd_state);
+            novograd.step_layer(Step::new(0.1).gradient_scale(0.5), layer.momentum(&mut momentum)).unwrap();
             front.scale_gradients(0.1, 0.01, &weights, &mut gradients).unwrap();
-            accumulate(&mut momentum, &gradients, 0.5).unwrap();
-            std::hint::black_box(l2_norm(&weights));
-            assert!(sgd.step_layer(-1.0, &mut weights, &gradients, &mut momentum, &mut sgd_state).is_err());
+            std::hint::black_box((l2_norm(&weights), max_norm(&weights)));
+            let layer = LayerMemory::new(&mut weights, &gradients, &mut sgd_state);
+            assert!(sgd.step_layer(-1.0, layer.momentum(&mut momentum)).is_err());
+            assert!(sgd.step_layer(0.1, LayerMemory::new(&mut weights, &gradients, &mut sgd_state)).is_err());
         }
     });
     assert_eq!(count, 0);
 }
 
-fn no_step_of_a_model_allocates() {
-    let spans = LayerSpan::contiguous([1, 2, 250_000, 3, 49_997]);
+/// A type of a host's own, which lends the layers of a flat model.
+struct Lent<'m, 'a, S>(&'m mut FlatModel<'a, S>);
+
+impl<S> Model<S> for Lent<'_, '_, S> {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>)) {
+        self.0.layer(index, visit);
+    }
+}
+
+fn no_step_of_a_model_allocates<R: Rule + Sync>(optimizer: &Optimizer<R>) {
+    let spans = LayerSpan::contiguous(LENGTHS);
     let layers = Layers::new(&spans, LEN).unwrap();
     let (mut weights, mut momentum, gradients) = (vec![0.5_f32; LEN], vec![0.0; LEN], vec![0.25; LEN]);
-    let (mut states, mut norms) = ([SgdState::default(); 5], [CarriedNorms::default(); 5]);
-    let mut reports = [Report::default(); 5];
-    let optimizer = larc();
-    let mut step = |parallel: bool| {
-        let state = ModelState { momentum: &mut momentum, states: &mut states, norms: &mut norms };
-        #[cfg(feature = "rayon")]
-        if parallel {
-            optimizer.step_parallel(0.1, &layers, &mut weights, &gradients, state, &mut reports).unwrap();
-            return;
-        }
-        assert!(!parallel);
-        optimizer.step(0.1, &layers, &mut weights, &gradients, state, &mut reports).unwrap();
+    let (mut states, mut norms) = ([R::State::default(); 6], [CarriedNorms::default(); 6]);
+    let mut reports = [Report::ABSENT; 6];
+    let mut steps = || {
+        let model = FlatModel::new(&layers, &mut weights, &gradients, &mut states);
+        let mut model = model.momentum(&mut momentum).norms(&mut norms);
+        optimizer.step(0.1, &mut model, &mut reports).unwrap();
+        optimizer.step(0.1, &mut Lent(&mut model), &mut reports).unwrap();
+        assert!(optimizer.step(-1.0, &mut model, &mut reports).is_err());
+        let layer = LayerMemory::new(&mut weights, &gradients, &mut states[0]).momentum(&mut momentum);
+        optimizer.step(0.1, &mut [layer], &mut reports[..1]).unwrap();
+        norms.iter_mut().for_each(CarriedNorms::forget_weights);
     };
-    assert_eq!(allocations(|| step(false)), 0);
+    assert_eq!(allocations(&mut steps), 0);
 
     #[cfg(feature = "rayon")]
     {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).start_handler(|_| WATCHED.set(true));
-        let pool = pool.build().unwrap();
-        // Rayon itself allocates once when a thread first takes work from another. A step that allocates would do so in
-        // every round.
-        let counts: Vec<_> =
-            pool.install(|| (0..20).map(|_| allocations(|| (0..10).for_each(|_| step(true)))).collect());
-        assert!(counts.contains(&0), "{counts:?}");
+        let mut steps = || {
+            let model = FlatModel::new(&layers, &mut weights, &gradients, &mut states).momentum(&mut momentum);
+            optimizer.step_parallel(0.1, &mut model.norms(&mut norms), &mut reports).unwrap();
+            norms.iter_mut().for_each(CarriedNorms::forget_weights);
+            let layer = LayerMemory::new(&mut weights, &gradients, &mut states[0]).momentum(&mut momentum);
+            optimizer.step_parallel(0.1, &mut [layer], &mut reports[..1]).unwrap();
+        };
+        on_threads(&mut steps);
     }
+}
+
+/// Watched threads, which are kept: one that ends may allocate.
+#[cfg(feature = "rayon")]
+static POOL: std::sync::LazyLock<rayon::ThreadPool> = std::sync::LazyLock::new(|| {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).start_handler(|_| WATCHED.set(true));
+    pool.build().unwrap()
+});
+
+/// Fails if a call allocates on the threads of a pool.
+///
+/// Rayon itself allocates once when a thread first takes work from another. A call that allocates would do so in every
+/// round.
+#[cfg(feature = "rayon")]
+fn on_threads(call: &mut (impl FnMut() + Send)) {
+    let counts: Vec<_> = POOL.install(|| (0..20).map(|_| allocations(|| (0..10).for_each(|_| call()))).collect());
+    assert!(counts.contains(&0), "{counts:?}");
+}
+
+fn no_step_in_pieces_allocates() {
+    let optimizer = skipping(luc());
+    let (mut weights, mut momentum, gradients) = (vec![0.5_f32; LEN], vec![0.0; LEN], vec![0.25; LEN]);
+    let (mut state, config) = (NovoGradState::default(), LayerConfig::DEFAULT);
+    let leaves = LEN.div_ceil(LEAF);
+    let (mut sums, mut step_sums) = (vec![[0.0; SUMS]; leaves], vec![0.0; leaves]);
+    let pieces = [0, 1, 2].map(|worker| chunk(LEN, worker, 3));
+    let count = allocations(|| {
+        let mut pass = optimizer.pass(0.1).unwrap();
+        let measured = pass.measure(LayerView::new(&weights, &gradients).momentum(&momentum)).unwrap();
+        let layer = LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum);
+        pass.decide().apply(measured, layer).unwrap();
+
+        let mut pass = optimizer.pass(0.1).unwrap();
+        for piece in pieces.clone() {
+            let (w, g, m) = (&weights[piece.clone()], &gradients[piece.clone()], &momentum[piece.clone()]);
+            let sums = &mut sums[piece.start / LEAF..piece.end.div_ceil(LEAF)];
+            pass.leaf_sums(LayerView::new(w, g).momentum(m), piece.start, sums).unwrap();
+        }
+        let measured = pass.fold(&config, weights.len(), &sums).unwrap();
+        let decided = pass.decide();
+        let planned = decided.plan(measured, &config, state);
+        for piece in pieces.clone() {
+            let (w, g, m) = (&weights[piece.clone()], &gradients[piece.clone()], &momentum[piece.clone()]);
+            let sums = &mut step_sums[piece.start / LEAF..piece.end.div_ceil(LEAF)];
+            planned.step_leaf_sums(LayerView::new(w, g).momentum(m), piece.start, sums).unwrap();
+        }
+        let planned = decided.limit(planned, &step_sums).unwrap();
+        for piece in pieces.clone() {
+            let (w, g, m) = (&mut weights[piece.clone()], &gradients[piece.clone()], &mut momentum[piece]);
+            assert!(planned.apply(LayerMemory::new(w, g, &mut ()).momentum(m)).unwrap());
+        }
+        state = planned.report().1;
+        leaf_sums(&weights, 0, &mut step_sums).unwrap();
+        std::hint::black_box(fold_leaf_sums(&step_sums));
+    });
+    assert_eq!((count, state.steps), (0, 2));
+}
+
+fn no_sum_allocates() {
+    let (mut sum, gradients, mut norms) = (vec![0.5_f32; LEN], vec![0.25; LEN], CarriedNorms::new());
+    let mut add = || {
+        accumulate(&mut sum, &gradients, 0.5).unwrap();
+        accumulate_finite(&mut sum, &gradients, 0.5).unwrap();
+        accumulate_model(&mut [GradientSum::new(&mut sum, &gradients).norms(&mut norms)], 0.5).unwrap();
+        #[cfg(feature = "rayon")]
+        layerwise::accumulate_model_parallel(&mut [GradientSum::new(&mut sum, &gradients)], 0.5).unwrap();
+    };
+    #[cfg(feature = "rayon")]
+    on_threads(&mut add);
+    #[cfg(not(feature = "rayon"))]
+    assert_eq!(allocations(&mut add), 0);
+}
+
+#[cfg(feature = "alloc")]
+fn a_memory_allocates_as_it_says() {
+    let (optimizer, gradients) = (larc(), LENGTHS.map(|len| vec![0.25; len]));
+    let mut weights = LENGTHS.map(|len| vec![0.5_f32; len]);
+    let mut memory = optimizer.memory(LENGTHS);
+    let list = allocations(|| drop(memory.layers(weights.iter_mut().zip(&gradients)).unwrap()));
+    assert_eq!(list, 1);
+    let step = allocations(|| {
+        memory.step(&optimizer, 0.1, weights.iter_mut().zip(&gradients)).unwrap();
+    });
+    assert_eq!(step, list, "a step allocates the list and nothing else");
+    let one_by_one = allocations(|| {
+        for (layer, (w, g)) in weights.iter_mut().zip(&gradients).enumerate() {
+            optimizer.step_layer(0.1, memory.layer(layer, w, g).unwrap()).unwrap();
+        }
+    });
+    assert_eq!(one_by_one, 0);
 }

@@ -1,19 +1,23 @@
-//! Norms: their bits, their accuracy, and the range in which they are right.
+//! Norms: their bits on every backend, their accuracy, and the range in which they are right.
 
+mod harness;
 mod reference;
 
-use layerwise::{GradientNorm, Needs, l2_norm, l2_norms, max_norm, sum_of_squares};
+use harness::data::{LONG, NORM_LENGTHS};
+use harness::{Array, Case, backends, uniform};
+use layerwise::pieces::LayerView;
+use layerwise::rule::{GradientNorm, Moments, Needs, Update};
+use layerwise::{Backend, LayerMemory, Optimizer, Step, l2_norm, max_norm, sum_of_squares};
 use reference::{contract, exact};
 
-/// Lengths around every boundary of the contract.
-const LENGTHS: [usize; 30] = [
-    0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 1023, 1024, 1025, 1055, 2047, 2048, 2049, 3072, 4099,
-    16383, 16384, 16385, 49153, 70001,
-];
+/// The sum of squares on a backend.
+fn sum_on(backend: Option<Backend>, x: &[f32]) -> f64 {
+    backend.map_or_else(|| sum_of_squares(x), |backend| layerwise::on::sum_of_squares(backend, x))
+}
 
-fn uniform(len: usize, scale: f32, seed: u64) -> Vec<f32> {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    (0..len).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect()
+/// The maximum norm on a backend.
+fn max_on(backend: Option<Backend>, x: &[f32]) -> f32 {
+    backend.map_or_else(|| max_norm(x), |backend| layerwise::on::max_norm(backend, x))
 }
 
 fn relative_error(norm: f64, x: &[f32]) -> f64 {
@@ -37,36 +41,29 @@ fn kinds(len: usize) -> Vec<Vec<f32>> {
 
 #[test]
 fn bits_are_those_of_the_contract() {
-    for len in LENGTHS {
+    for len in NORM_LENGTHS.into_iter().chain(LONG) {
         for (kind, x) in kinds(len).iter().enumerate() {
-            assert_eq!(
-                sum_of_squares(x).to_bits(),
-                contract::sum_of_squares(x).to_bits(),
-                "{len} elements of kind {kind}"
-            );
-        }
-    }
-}
-
-#[test]
-fn two_norms_in_one_pass_have_the_bits_of_one() {
-    for len in LENGTHS {
-        let kinds = kinds(len);
-        for (x, y) in kinds.iter().zip(kinds.iter().rev()) {
-            let both = l2_norms(x, y).unwrap();
-            assert_eq!(both.map(f64::to_bits), [l2_norm(x), l2_norm(y)].map(f64::to_bits), "{len} elements");
+            let expected = contract::sum_of_squares(x).to_bits();
+            for (name, backend) in backends() {
+                assert_eq!(sum_on(backend, x).to_bits(), expected, "{name}: {len} elements of kind {kind}");
+            }
         }
     }
 }
 
 #[test]
 fn alignment_does_not_matter() {
-    let x = uniform(5000, 1.0, 1);
-    let expected = sum_of_squares(&x[..4900]).to_bits();
-    for offset in 0..16 {
-        let mut shifted = vec![0.0; offset];
-        shifted.extend(&x[..4900]);
-        assert_eq!(sum_of_squares(&shifted[offset..]).to_bits(), expected);
+    for len in [1, 17, 255, 256, 300, 1024, 1040, 3000, 4900, 70_000] {
+        let x = uniform(len, 1.0, 1);
+        let (sum, max) = (contract::sum_of_squares(&x).to_bits(), contract::max_norm(&x).to_bits());
+        for offset in 0..16 {
+            let shifted = Array::new(&x, offset);
+            for (name, backend) in backends() {
+                let what = format!("{name}: {len} elements, {offset} after a cache line");
+                assert_eq!(sum_on(backend, shifted.get()).to_bits(), sum, "{what}");
+                assert_eq!(max_on(backend, shifted.get()).to_bits(), max, "{what}");
+            }
+        }
     }
 }
 
@@ -87,8 +84,10 @@ fn every_exponent_of_f32_is_in_range() {
         let scale = 2f64.powi(exponent) as f32;
         for len in [1, 4, 40, 1500] {
             let x: Vec<f32> = uniform(len, 1.0, 3).iter().map(|x| x * scale).chain([scale]).collect();
-            let error = relative_error(l2_norm(&x), &x);
-            assert!(error < 2e-7, "{len} elements of 2^{exponent}: {error:e}");
+            for (name, backend) in backends() {
+                let error = relative_error(sum_on(backend, &x).sqrt(), &x);
+                assert!(error < 2e-7, "{name}: {len} elements of 2^{exponent}: {error:e}");
+            }
         }
     }
     assert_eq!(l2_norm(&[1e20; 4]) as f32, 2e20);
@@ -109,36 +108,61 @@ fn mixed_magnitudes_in_one_leaf_are_right() {
 
 #[test]
 fn only_bad_data_makes_a_norm_non_finite() {
-    for len in LENGTHS.into_iter().filter(|&len| len > 0) {
+    for len in NORM_LENGTHS.into_iter().filter(|&len| len > 0) {
         for position in [0, len / 2, len - 1] {
             let mut x = uniform(len, 1e30, 5);
-            assert!(l2_norm(&x).is_finite() && max_norm(&x).is_finite());
-            x[position] = f32::NEG_INFINITY;
-            assert_eq!(l2_norm(&x), f64::INFINITY);
-            assert_eq!(max_norm(&x), f32::INFINITY);
-            x[position] = f32::NAN;
-            assert!(l2_norm(&x).is_nan() && max_norm(&x).is_nan());
+            for (name, backend) in backends() {
+                let norms = |x: &[f32]| [sum_on(backend, x), max_on(backend, x).into()];
+                let what = format!("{name}: {len} elements, element {position}");
+                x[position] = 1e30;
+                assert!(norms(&x).iter().all(|norm| norm.is_finite()), "{what}");
+                x[position] = f32::NEG_INFINITY;
+                assert_eq!(norms(&x), [f64::INFINITY; 2], "{what}");
+                x[position] = f32::NAN;
+                assert!(norms(&x).iter().all(|norm| norm.is_nan()), "{what}");
+            }
         }
     }
 }
 
 #[test]
 fn max_norm_is_the_largest_magnitude() {
-    for len in LENGTHS {
-        let x = uniform(len, 1.0, 6);
-        let expected = x.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
-        assert_eq!(max_norm(&x), expected);
+    for len in NORM_LENGTHS {
+        for x in kinds(len) {
+            let expected = x.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+            for (name, backend) in backends() {
+                assert_eq!(max_on(backend, &x), expected, "{name}: {len} elements");
+            }
+        }
     }
 }
 
+/// Every combination of norms that a rule can ask for has the bits of the contract, at several scales of the gradient.
 #[test]
-fn norm_of_gradient_plus_decay_is_the_norm_of_the_sum() {
-    for len in LENGTHS {
-        let (weights, gradients) = (uniform(len, 1.0, 1), uniform(len, 0.1, 2));
-        let decayed: Vec<f32> = weights.iter().zip(&gradients).map(|(w, g)| g + 0.25 * w).collect();
-        let needs = Needs { gradient: GradientNorm::L2WithDecay(0.25), weights: true, new_momentum: false };
-        let norms = needs.measure(&weights, &gradients).unwrap();
-        assert_eq!(norms.gradient.to_bits(), l2_norm(&decayed).to_bits());
-        assert_eq!(norms.weights.map(f64::to_bits), Some(l2_norm(&weights).to_bits()));
+fn norms_that_rules_need_are_those_of_the_contract() {
+    let gradient = [GradientNorm::L2, GradientNorm::Max, GradientNorm::L2WithDecay(0.25)];
+    for (needs, scale) in gradient.into_iter().flat_map(|norm| {
+        let needs = Needs::GRADIENT.gradient(norm);
+        [(needs, 1.0), (needs.weights(), 0.3), (needs.weights(), 1e-30), (needs, 1e30)]
+    }) {
+        for len in NORM_LENGTHS {
+            let (weights, gradients) = (uniform(len, 1.0, 1), uniform(len, 0.1, 2));
+            let (weights, gradients) = (Array::new(&weights, len), Array::new(&gradients, 3 * len));
+            let expected = contract::norms(&needs, scale, weights.get(), gradients.get());
+            for (name, backend) in backends() {
+                let _case = Case(|| format!("{name}: {len} elements, {needs:?}, scale {scale}"));
+                let rule = harness::optimizers::Fixed { update: Update::ZERO, moments: Moments::None, needs };
+                let optimizer = harness::on(Optimizer::from_rule(rule), backend);
+                let step = Step::new(0.1).gradient_scale(scale);
+
+                let mut pass = optimizer.pass(step).unwrap();
+                let measured = pass.measure(LayerView::new(weights.get(), gradients.get())).unwrap();
+                let (mut w, mut state) = (weights.get().to_vec(), 0);
+                let layer = LayerMemory::new(&mut w, gradients.get(), &mut state);
+                let report = pass.decide().apply(measured, layer).unwrap();
+                assert!(harness::same(report.gradient_norm, expected.gradient), "{report:?}, {expected:?}");
+                assert!(harness::same(report.weight_norm, expected.weights), "{report:?}, {expected:?}");
+            }
+        }
     }
 }

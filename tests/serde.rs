@@ -3,13 +3,18 @@
 #![cfg(feature = "serde")]
 
 use layerwise::{
-    DecayMode, Larc, LarcConfig, LarcMode, Layer, Luc, NovoGradConfig, NovoGradState, SgdConfig, SgdState, VInit,
+    DecayMode, LarcConfig, LarcMode, LayerConfig, LayerSpan, Luc, NonFinite, NovoGradConfig, NovoGradState, Policy,
+    SgdConfig, SgdState, VInit,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
     let text = serde_json::to_string(&value).unwrap();
     assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
+    // A format for machines.
+    let mut bytes = vec![];
+    ciborium::into_writer(&value, &mut bytes).unwrap();
+    assert_eq!(ciborium::from_reader::<T, _>(bytes.as_slice()).unwrap(), value);
 }
 
 fn error<T: DeserializeOwned>(text: &str) -> String {
@@ -48,19 +53,34 @@ fn unknown_keys_are_errors() {
 
 #[test]
 fn values_outside_their_range_are_errors() {
-    assert!(error::<LarcConfig>(r#"{"larc_eta": -1}"#).contains("eta is -1, but must be finite and > 0"));
-    assert!(error::<Larc>(r#"{"larc_eta": 0}"#).contains("eta"));
+    assert!(error::<LarcConfig>(r#"{"larc_eta": -1}"#).contains("larc.eta is -1, but must be finite and > 0"));
+    assert!(error::<LarcConfig>(r#"{"larc_eta": 0}"#).contains("larc.eta"));
     assert!(error::<SgdConfig>(r#"{"momentum": 1}"#).contains("momentum is 1, but must be >= 0 and < 1"));
-    assert!(error::<SgdConfig>(r#"{"larc": {"larc_eta": 0}}"#).contains("eta"));
+    assert!(error::<SgdConfig>(r#"{"larc": {"larc_eta": 0}}"#).contains("larc.eta"));
     assert!(error::<NovoGradConfig>(r#"{"beta2": 1.5}"#).contains("beta2"));
-    assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0}}"#).contains("trust"));
+    assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0}}"#).contains("luc.trust"));
+}
+
+#[test]
+fn short_numbers_are_numbers_and_long_ones_are_text() {
+    let json = |rate| serde_json::to_string(&LayerConfig { rate, ..LayerConfig::DEFAULT }).unwrap();
+    assert_eq!(json(0.1), r#"{"adapt":true,"rate":0.1,"decay":1.0,"frozen":false}"#);
+    assert_eq!(json(1.0 / 3.0), r#"{"adapt":true,"rate":"0.3333333333333333","decay":1.0,"frozen":false}"#);
+    // Both forms can be read, whichever is written.
+    let read = |rate| serde_json::from_str::<LayerConfig>(&format!(r#"{{"rate": {rate}}}"#)).map(|config| config.rate);
+    for (text, number) in [("2", 2.0), ("0.1", 0.1), (r#""0.1""#, 0.1), (r#""2e-3""#, 0.002), ("2E-3", 0.002)] {
+        assert_eq!(read(text).unwrap(), number);
+    }
+    for wrong in [r#""fast""#, r#""""#, "true", "null", "[1]", "-1", r#""-1""#, r#""NaN""#, r#""inf""#] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]
 fn everything_survives_saving() {
     there_and_back(LarcConfig::OPENSEQ2SEQ);
     there_and_back(LarcConfig::OPTAX);
-    there_and_back(Larc::new(LarcConfig::APEX).unwrap());
+    there_and_back(LarcConfig::APEX);
     there_and_back(SgdConfig::TIMM_LARS);
     there_and_back(SgdConfig::DEFAULT);
     there_and_back(NovoGradConfig::APEX);
@@ -70,7 +90,10 @@ fn everything_survives_saving() {
         v_init: VInit::Zero,
         ..NovoGradConfig::DEFAULT
     });
-    there_and_back(Layer::PLAIN);
+    there_and_back(LayerConfig::PLAIN);
+    there_and_back(LayerSpan::new(3, 5).config(LayerConfig::FROZEN));
+    there_and_back(Policy { non_finite: NonFinite::SkipStep, clip_norm: Some(0.1) });
+    there_and_back(Policy::DEFAULT);
     there_and_back(SgdState { steps: 7 });
     there_and_back(NovoGradState { second_moment: 0.1 + 0.2, max_second_moment: 1e300, steps: 3 });
 }

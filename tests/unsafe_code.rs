@@ -3,7 +3,7 @@
 #[test]
 fn the_page_lists_every_block() {
     let files =
-        [("avx2.rs", include_str!("../src/simd/avx2.rs")), ("avx512.rs", include_str!("../src/simd/avx512.rs"))];
+        [("avx2.rs", include_str!("../src/lanes/avx2.rs")), ("avx512.rs", include_str!("../src/lanes/avx512.rs"))];
     // A block is in the last function before it.
     let functions = |(file, source): (&str, &'static str)| {
         let before = source.match_indices("unsafe {").map(|(at, _)| &source[..at]).collect::<Vec<_>>();

@@ -14,7 +14,7 @@ mod sweep;
 use data::{Digits, FOLDS};
 use indicatif::{ProgressBar, ProgressStyle};
 use network::Network;
-use optimizers::Kind;
+use optimizers::Contender;
 use std::time::{Duration, Instant};
 
 const BATCH: usize = 32;
@@ -37,7 +37,7 @@ struct Outcome {
 fn train(
     digits: &Digits,
     fold: usize,
-    kind: Kind,
+    contender: &Contender,
     lr: f64,
     scale: f32,
     epochs: usize,
@@ -46,25 +46,25 @@ fn train(
     let (mut train, test) = digits.split(fold);
     let mut rng = fastrand::Rng::with_seed(1998);
     let mut network = Network::new(&mut rng, scale);
-    let mut optimizer = kind.optimizer(&network.layers);
+    let (state_bytes, mut step) = (contender.start)(&network.layers);
     let steps = epochs * train.len().div_ceil(BATCH);
-    let (mut time, mut step) = (Duration::ZERO, 0);
+    let (mut time, mut done) = (Duration::ZERO, 0);
     for _ in 0..epochs {
         rng.shuffle(&mut train);
         for batch in train.chunks(BATCH) {
             network.gradients(batch);
-            let lr = lr * (1.0 - step as f64 / steps as f64);
+            let lr = lr * (1.0 - done as f64 / steps as f64);
             let start = Instant::now();
-            optimizer.step(lr, &mut network.layers);
+            step(lr, &mut network.layers);
             time += start.elapsed();
-            step += 1;
+            done += 1;
         }
         progress.inc(1);
     }
     Outcome {
         right: test.iter().filter(|digit| network.read(digit) == digit.label).count(),
         tested: test.len(),
-        state_bytes: optimizer.state_bytes(),
+        state_bytes,
         step_time: time / steps as u32,
     }
 }
@@ -88,22 +88,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return sweep::run(&digits, epochs);
     }
 
-    let bar = progress_bar(Kind::ALL.len() * FOLDS * epochs, "epochs");
+    let bar = progress_bar(optimizers::ALL.len() * FOLDS * epochs, "epochs");
     println!(
         "{} digits, {FOLDS}-fold cross-validation, {epochs} epochs of batches of {BATCH}, rates falling to 0\n",
         digits.len()
     );
     println!("optimizer        rate   test accuracy   bytes of state   µs per step");
-    for kind in Kind::ALL {
+    for contender in &optimizers::ALL {
         let folds: [Outcome; FOLDS] =
-            std::array::from_fn(|fold| train(&digits, fold, kind, kind.lr(), 1.0, epochs, &bar));
+            std::array::from_fn(|fold| train(&digits, fold, contender, contender.lr, 1.0, epochs, &bar));
         let (right, tested) = folds.iter().fold((0, 0), |(right, tested), f| (right + f.right, tested + f.tested));
         let time = folds.iter().map(|f| f.step_time).min().expect("there are folds");
         bar.suspend(|| {
             println!(
                 "{:14} {:>6}   {:>11.1} %   {:>14}   {:>11.2}",
-                kind.name(),
-                kind.lr(),
+                contender.name,
+                contender.lr,
                 100.0 * right as f64 / tested as f64,
                 folds[0].state_bytes,
                 time.as_secs_f64() * 1e6,

@@ -1,8 +1,7 @@
 //! Accuracy against learning rate: how far from the best rate may one be?
 
 use crate::data::Digits;
-use crate::optimizers::Kind;
-use crate::{progress_bar, train};
+use crate::{optimizers, progress_bar, train};
 use plotters::prelude::*;
 use std::error::Error;
 use std::sync::Mutex;
@@ -16,8 +15,8 @@ const GOOD: f64 = 0.9;
 pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
     let mut jobs = Vec::new();
     for scale in SCALES {
-        for kind in Kind::ALL {
-            jobs.extend(RATES.map(|lr| (scale, kind, lr)));
+        for contender in &optimizers::ALL {
+            jobs.extend(RATES.map(|lr| (scale, contender, lr)));
         }
     }
     let bar = progress_bar(jobs.len() * epochs, "epochs");
@@ -28,8 +27,8 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
             scope.spawn(|| {
                 loop {
                     let job = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&(scale, kind, lr)) = jobs.get(job) else { return };
-                    let run = train(digits, 0, kind, lr, scale, epochs, &bar);
+                    let Some(&(scale, contender, lr)) = jobs.get(job) else { return };
+                    let run = train(digits, 0, contender, lr, scale, epochs, &bar);
                     accuracies.lock().expect("no thread panics")[job] = run.right as f64 / run.tested as f64;
                 }
             });
@@ -39,15 +38,15 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
 
     let accuracies = accuracies.into_inner()?;
     let curves: Vec<&[f64]> = accuracies.chunks(RATES.len()).collect();
-    let panels: Vec<&[&[f64]]> = curves.chunks(Kind::ALL.len()).collect();
+    let panels: Vec<&[&[f64]]> = curves.chunks(optimizers::ALL.len()).collect();
     println!("rates of {} at which {:.0} % of the test digits are read, {epochs} epochs\n", RATES.len(), 100.0 * GOOD);
     print!("optimizer     ");
     for scale in SCALES {
         print!("   scale {scale:3}");
     }
     println!();
-    for (i, kind) in Kind::ALL.iter().enumerate() {
-        print!("{:14}", kind.name());
+    for (i, contender) in optimizers::ALL.iter().enumerate() {
+        print!("{:14}", contender.name);
         for panel in &panels {
             print!("{:>12}", panel[i].iter().filter(|&&accuracy| accuracy >= GOOD).count());
         }
@@ -84,12 +83,12 @@ fn draw(path: &std::path::Path, panels: &[&[&[f64]]]) -> Result<(), Box<dyn Erro
             .x_label_formatter(&|rate| format!("{rate}"))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        for ((kind, curve), colour) in Kind::ALL.iter().zip(*panel).zip(COLOURS) {
-            let style = colour.stroke_width(if *kind == Kind::Larc { 4 } else { 2 });
+        for ((contender, curve), colour) in optimizers::ALL.iter().zip(*panel).zip(COLOURS) {
+            let style = colour.stroke_width(if contender.name == "LARC" { 4 } else { 2 });
             let points = RATES.iter().zip(*curve).map(|(&lr, &accuracy)| (lr, 100.0 * accuracy));
             chart
                 .draw_series(LineSeries::new(points, style))?
-                .label(kind.name())
+                .label(contender.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
         }
         chart

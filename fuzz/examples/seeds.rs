@@ -1,30 +1,43 @@
-//! Writes a corpus to begin with for every target, and runs each input once: `cargo run --release --example seeds`.
+//! Writes a corpus to begin with for every target, or for those that are named, and runs each input once:
+//! `cargo run --release --example seeds [TARGET...]`.
 //!
-//! Inputs are decoded from bytes, so random bytes of many lengths are a good beginning; the same ones are written every time.
+//! Inputs are decoded from bytes, so random bytes of many lengths are a good beginning; the same ones are written every
+//! time.
 
-use std::fs;
+use layerwise::{NovoGrad, NovoGradConfig, Sgd, SgdConfig};
 use std::path::Path;
+use std::{env, fs};
 
-/// Settings in the words that can be read.
-const SETTINGS: [&str; 8] = [
+/// Settings and states as text.
+const SETTINGS: [&str; 14] = [
     r#"{"larc_eta": 0.002, "larc_mode": "clip", "epsilon": 1e-8, "min_update": 1e-7}"#,
     r#"{"momentum": 0.9, "weight_decay": 0.01, "nesterov": true, "larc": {"larc_eta": 0.02, "zero_norm": "formula"}}"#,
-    r#"{"beta1": 0.95, "beta2": 0.98, "epsilon": 1e-08, "weight_decay": 0.001, "decay_mode": {"corrected": {"max_rate": 1}}}"#,
+    r#"{"beta1": 0.95, "beta2": 0.98, "epsilon": 1e-08, "decay_mode": {"corrected": {"max_rate": 1}}}"#,
     r#"{"luc": {"trust": 0.001, "eps": 0, "freezes_zeros": true}, "v_init": "first_step", "norm": "max"}"#,
-    r#"{"start": 0, "len": 10, "layer": {"adapt": false, "decay": true, "rate": 0.5, "frozen": false}}"#,
-    r#"{"non_finite": "skip_step", "clip_norm": 1.0}"#,
+    r#"{"adapt": false, "rate": "0.3333333333333333", "decay": 0.5, "frozen": true}"#,
+    r#"{"start": 0, "len": 10, "config": {"adapt": false, "decay": 0, "rate": 0.5}}"#,
+    r#"{"non_finite": "skip_step", "clip_norm": "1e300"}"#,
     r#"{"steps": 3}"#,
-    r#"{"second_moment": 0.25, "max_second_moment": 0.5, "steps": 7}"#,
+    r#"{"second_moment": "0.30000000000000004", "max_second_moment": 0.5, "steps": 7}"#,
+    r#"{"Backoff": {"scale_min": 1, "scale_max": 16777216.0, "step_factor": 2, "step_window": 2000}}"#,
+    r#"{"LogMax": {"log_max": 16, "beta1": 0.99, "beta2": 0.999, "overflow_std_dev": 3.09}}"#,
+    r#"{"poly_decay": {"learning_rate": 0.02, "decay_steps": 1000, "power": 2.0, "warmup_steps": 10}}"#,
+    r#"{"transformer_policy": {"learning_rate": 2, "d_model": 512, "warmup_steps": 4000, "max_lr": 0.1}}"#,
+    r#"{"piecewise_constant": {"learning_rate": 1, "boundaries": [2, 5], "decay_rates": [0.5, "0.1"]}}"#,
 ];
 
 fn main() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let named: Vec<String> = env::args().skip(1).collect();
     for (name, target) in layerwise_fuzz::TARGETS {
+        if !named.is_empty() && !named.iter().any(|other| other == name) {
+            continue;
+        }
         let directory = corpus.join(name);
         fs::create_dir_all(&directory).unwrap();
         let mut rng = fastrand::Rng::with_seed(1);
         let inputs: Vec<Vec<u8>> = match name {
-            "settings" => SETTINGS.map(|text| text.as_bytes().to_vec()).to_vec(),
+            "settings" => SETTINGS.map(|text| text.as_bytes().to_vec()).into_iter().chain(memories()).collect(),
             _ => (0..300)
                 .map(|i| {
                     let len = 32 << (i % 6);
@@ -38,4 +51,11 @@ fn main() {
         }
         println!("{name}: {} inputs in {}", inputs.len(), directory.display());
     }
+}
+
+/// Memories of small models as text.
+fn memories() -> [Vec<u8>; 2] {
+    let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap().memory([3]);
+    let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).unwrap().memory([2, 0]);
+    [serde_json::to_vec(&sgd).unwrap(), serde_json::to_vec(&novograd).unwrap()]
 }

@@ -1,11 +1,11 @@
-//! Bytes of any length at any address in the place of numbers.
+//! Bytes of any length at any address instead of numbers.
 
+use crate::harness::{assert_same, assert_same_report, optimizers::keeps_momentum};
 use crate::input;
-use crate::reference::oracle::assert_same_report;
 use arbitrary::{Result, Unstructured};
-use layerwise::{BytesError, Error, LayerBytes, LayerView, NovoGrad, NovoGradState, Slice};
+use layerwise::{BytesError, LayerMemory, NovoGrad, NovoGradState, floats, floats_mut};
 
-/// Bytes that begin somewhere behind a multiple of 64.
+/// Bytes that begin somewhere after a multiple of 64.
 struct Buffer {
     memory: Vec<u8>,
     start: usize,
@@ -61,44 +61,37 @@ pub fn bytes(u: &mut Unstructured) -> Result<()> {
     let Ok(novograd) = NovoGrad::new(config) else { return Ok(()) };
     let len = input::len(u)?;
     let [mut weights, gradients] = [Buffer::new(u, len)?, Buffer::new(u, len)?];
-    let mut momentum = Buffer::new(u, novograd.momentum_len(len))?;
-    let (lr, layer) = (input::rate(u)?, input::layer(u)?);
+    let mut momentum = Buffer::new(u, if keeps_momentum(&novograd) { len } else { 0 })?;
+    let (step, layer) = (input::step(u)?, input::layer(u)?);
 
-    let faults = [(Slice::Weights, &weights), (Slice::Gradients, &gradients), (Slice::Momentum, &momentum)]
-        .map(|(slice, buffer)| buffer.fault().map(|error| Error::Bytes { slice, error }));
-    let fault = faults.into_iter().flatten().next();
-    let (mut w, g, mut m) = (weights.numbers(), gradients.numbers(), momentum.numbers());
-    let (before_w, before_m) = (weights.get().to_vec(), momentum.get().to_vec());
-    let (mut state, mut expected_state) = (NovoGradState::default(), NovoGradState::default());
-
-    let result = novograd.step_bytes(
-        lr,
-        LayerBytes {
-            layer,
-            weights: weights.get_mut(),
-            gradients: gradients.get(),
-            momentum: momentum.get_mut(),
-            state: &mut state,
-            norms: None,
-        },
-    );
-    let expected = match fault {
-        Some(error) => Err(error),
-        None => {
-            let (weights, momentum, state) = (&mut w, &mut m, &mut expected_state);
-            novograd.step_view(lr, LayerView { layer, weights, gradients: &g, momentum, state, norms: None })
+    // Seen as numbers, or refused; to be read and to be written.
+    for buffer in [&mut weights, &mut momentum] {
+        let (numbers, fault) = (buffer.numbers(), buffer.fault());
+        assert_eq!(floats(buffer.get()).err(), fault);
+        match floats_mut(buffer.get_mut()) {
+            Ok(found) => assert_same("number", found, &numbers),
+            Err(error) => assert_eq!(Some(error), fault),
         }
-    };
-    match (&result, &expected) {
+    }
+    if let Ok(found) = floats(gradients.get()) {
+        assert_same("gradient", found, &gradients.numbers());
+    }
+    if [&weights, &gradients, &momentum].iter().any(|buffer| buffer.fault().is_some()) {
+        return Ok(());
+    }
+
+    // A step in place is that of the same numbers elsewhere.
+    let (mut w, g, mut m) = (weights.numbers(), gradients.numbers(), momentum.numbers());
+    let (mut state, mut expected_state) = (NovoGradState::default(), NovoGradState::default());
+    let memory = LayerMemory::new(floats_mut(weights.get_mut()).unwrap(), floats(gradients.get()).unwrap(), &mut state);
+    let result = novograd.step_layer(step, memory.momentum(floats_mut(momentum.get_mut()).unwrap()).config(layer));
+    let memory = LayerMemory::new(&mut w, &g, &mut expected_state).momentum(&mut m).config(layer);
+    match (&result, &novograd.step_layer(step, memory)) {
         (Ok(ours), Ok(theirs)) => assert_same_report(ours, theirs),
-        _ => assert_eq!(format!("{result:?}"), format!("{expected:?}")),
+        (ours, theirs) => assert_eq!(format!("{ours:?}"), format!("{theirs:?}")),
     }
-    if result.is_err() {
-        assert!(weights.get() == before_w && momentum.get() == before_m);
-    } else {
-        let bits = |x: &[f32]| x.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect::<Vec<_>>();
-        assert_eq!((bits(&weights.numbers()), bits(&momentum.numbers())), (bits(&w), bits(&m)));
-        assert_eq!(state, expected_state);
-    }
+    assert_same("weight", &weights.numbers(), &w);
+    assert_same("momentum", &momentum.numbers(), &m);
+    assert_eq!(format!("{state:?}"), format!("{expected_state:?}"));
     Ok(())
 }

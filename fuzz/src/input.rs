@@ -1,9 +1,12 @@
 //! Inputs of every kind. Most are such that a step goes deep, some are of any bits at all.
 
+use crate::harness::{backends, compare::non_negative};
 use arbitrary::{Result, Unstructured};
+use layerwise::pieces::LEAF;
+use layerwise::rule::Update;
 use layerwise::{
-    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, Larc, LarcConfig, LarcMode, Layer, Luc, MomentNorm,
-    NonFinite, NovoGradConfig, Policy, SgdConfig, VInit, ZeroNorm,
+    Backend, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, Luc,
+    MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig, Step, VInit, ZeroNorm,
 };
 
 /// How many elements: few, or about a number of leaves.
@@ -13,7 +16,7 @@ pub fn len(u: &mut Unstructured) -> Result<usize> {
     }
     // More than a tile is slow, so it is rare.
     let leaves = if u.ratio(1, 64)? { 17 } else { *u.choose(&[1, 1, 1, 1, 2, 3])? };
-    Ok(leaves * layerwise::LEAF - 40 + u.int_in_range(0..=80)?)
+    Ok(leaves * LEAF - 40 + u.int_in_range(0..=80)?)
 }
 
 /// Another length, now and then.
@@ -62,19 +65,35 @@ fn setting(u: &mut Unstructured, usual: &[f64]) -> Result<f64> {
 const FRACTIONS: [f64; 5] = [0.0, 0.5, 0.9, 0.98, 0.999];
 const SMALL: [f64; 4] = [0.0, 1e-8, 1e-3, 0.1];
 
-/// Whether a rate or a setting is finite and at least 0.
-pub fn non_negative(x: f64) -> bool {
-    (0.0..=f64::MAX).contains(&x)
-}
-
 /// A learning rate.
 pub fn rate(u: &mut Unstructured) -> Result<f64> {
     setting(u, &[0.01, 0.1, 1.0, 10.0, 0.0])
 }
 
-pub fn layer(u: &mut Unstructured) -> Result<Layer> {
-    let rate = if u.ratio(3, 4)? { 1.0 } else { setting(u, &[0.5, 1.0, 0.0])? };
-    Ok(Layer { adapt: u.ratio(7, 8)?, decay: u.ratio(7, 8)?, rate, frozen: u.ratio(1, 16)? })
+/// A scale of gradients.
+pub fn scale(u: &mut Unstructured) -> Result<f64> {
+    if u.arbitrary()? { Ok(1.0) } else { setting(u, &[1.0, 0.25, 1.0 / 1024.0, 3.0]) }
+}
+
+pub fn step(u: &mut Unstructured) -> Result<Step> {
+    Ok(Step::new(rate(u)?).gradient_scale(scale(u)?))
+}
+
+pub fn layer(u: &mut Unstructured) -> Result<LayerConfig> {
+    let mut multiplier = || if u.ratio(3, 4)? { Ok(1.0) } else { setting(u, &[0.5, 1.0, 0.0]) };
+    let (rate, decay) = (multiplier()?, multiplier()?);
+    Ok(LayerConfig { adapt: u.ratio(7, 8)?, rate, decay, frozen: u.ratio(1, 16)? })
+}
+
+/// Whether the multipliers of a layer are in range.
+pub fn is_in_range(config: &LayerConfig) -> bool {
+    non_negative(config.rate) && non_negative(config.decay)
+}
+
+/// One of this processor's backends, or none for the crate's own choice.
+pub fn backend(u: &mut Unstructured) -> Result<Option<Backend>> {
+    let backends: Vec<_> = backends().map(|(_, backend)| backend).collect();
+    u.choose(&backends).copied()
 }
 
 pub fn policy(u: &mut Unstructured) -> Result<Policy> {
@@ -114,7 +133,7 @@ pub fn sgd(u: &mut Unstructured) -> Result<SgdConfig> {
         weight_decay: setting(u, &SMALL)?,
         rate_in_momentum: u.arbitrary()?,
         maximize: u.arbitrary()?,
-        larc: larc.and_then(|larc| Larc::new(larc).ok()),
+        larc,
     })
 }
 
@@ -149,10 +168,27 @@ pub fn novograd(u: &mut Unstructured) -> Result<NovoGradConfig> {
     })
 }
 
+/// Gradient descent and NovoGrad, with any settings and policy.
+pub enum AnyOptimizer {
+    Sgd(Sgd),
+    NovoGrad(NovoGrad),
+}
+
+/// An optimizer, if its settings are in range.
+pub fn optimizer(u: &mut Unstructured) -> Result<Option<AnyOptimizer>> {
+    if u.arbitrary()? {
+        let (config, policy) = (sgd(u)?, policy(u)?);
+        Ok(Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)).ok().map(AnyOptimizer::Sgd))
+    } else {
+        let (config, policy) = (novograd(u)?, policy(u)?);
+        Ok(NovoGrad::new(config).and_then(|it| it.with_policy(policy)).ok().map(AnyOptimizer::NovoGrad))
+    }
+}
+
 /// Any scalars of an update.
-pub fn update(u: &mut Unstructured) -> Result<layerwise::Update> {
+pub fn update(u: &mut Unstructured) -> Result<Update> {
     let mut scalar = || setting(u, &[0.0, 1.0, 0.9, -0.1, 0.01]);
-    Ok(layerwise::Update {
+    Ok(Update {
         gradient: scalar()?,
         decay: scalar()?,
         momentum: scalar()?,
@@ -172,7 +208,7 @@ pub fn cuts(u: &mut Unstructured, len: usize) -> Result<Vec<usize>> {
     Ok(cuts)
 }
 
-/// Where three arrays begin, in elements behind a cache line: often alike.
+/// Where three arrays begin, in elements after a cache line: often alike.
 pub fn offsets(u: &mut Unstructured) -> Result<[usize; 3]> {
     let first = u.int_in_range(0..=15)?;
     if u.arbitrary()? { Ok([first; 3]) } else { Ok([first, u.int_in_range(0..=15)?, u.int_in_range(0..=15)?]) }

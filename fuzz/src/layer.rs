@@ -1,30 +1,34 @@
 //! Steps of one layer, with any settings and any memory.
 
-use crate::input::{self, non_negative};
-use crate::reference::oracle::Host;
+use crate::harness::{Host, compare::non_negative, optimizers::keeps_momentum};
+use crate::input;
 use arbitrary::{Result, Unstructured};
+use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    CarriedNorms, DecayMode, LarcConfig, MomentNorm, NovoGrad, NovoGradConfig, NovoGradState, Policy, Sgd, SgdConfig,
-    SgdState, ZeroNorm, sum_of_squares,
+    CarriedNorms, DecayMode, Larc, LarcConfig, MomentNorm, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Policy,
+    Sgd, SgdConfig, SgdState, ZeroNorm, sum_of_squares,
 };
-use std::fmt::Debug;
 
 pub fn sgd(u: &mut Unstructured) -> Result<()> {
     let config = input::larc(u)?;
-    assert_eq!(layerwise::Larc::new(config).is_ok(), larc_is_valid(&config), "{config:?}");
+    assert_eq!(Larc::new(config).is_ok(), larc_is_valid(&config), "{config:?}");
 
     let (config, policy) = (input::sgd(u)?, input::policy(u)?);
     let sgd = Sgd::new(config);
     assert_eq!(sgd.is_ok(), sgd_is_valid(&config), "{config:?}");
     let Ok(sgd) = sgd else { return Ok(()) };
-    assert_eq!(sgd.with_policy(policy).is_ok(), policy_is_valid(&policy, config.larc.is_none()), "{policy:?}");
-    if sgd.with_policy(policy).is_err() {
-        return Ok(());
-    }
-    let mut host = host(u, config.momentum != 0.0, |u| Ok(SgdState { steps: u.arbitrary()? }))?;
+    let with_policy = sgd.with_policy(policy);
+    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.larc.is_none()), "{policy:?}");
+    let Ok(sgd) = with_policy else { return Ok(()) };
+    let mut host = host(u, &sgd, |u| Ok(SgdState { steps: u.arbitrary()? }))?;
     for _ in 0..u.int_in_range(1..=4)? {
-        let _ = host.step_sgd(&config, policy, input::rate(u)?, input::layer(u)?);
-        next_gradients(u, &mut host)?;
+        host.config = input::layer(u)?;
+        let step = input::step(u)?;
+        let _ = match input::backend(u)? {
+            None => host.step_sgd(&config, policy, step),
+            Some(backend) => host.step(&sgd.on(backend), step),
+        };
+        next(u, &mut host)?;
     }
     Ok(())
 }
@@ -34,31 +38,34 @@ pub fn novograd(u: &mut Unstructured) -> Result<()> {
     let novograd = NovoGrad::new(config);
     assert_eq!(novograd.is_ok(), novograd_is_valid(&config), "{config:?}");
     let Ok(novograd) = novograd else { return Ok(()) };
-    let may_clip = config.norm == MomentNorm::L2;
-    assert_eq!(novograd.with_policy(policy).is_ok(), policy_is_valid(&policy, may_clip), "{policy:?}");
-    if novograd.with_policy(policy).is_err() {
-        return Ok(());
-    }
-    let mut host = host(u, config.beta1 != 0.0, |u| {
+    let with_policy = novograd.with_policy(policy);
+    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.norm == MomentNorm::L2), "{policy:?}");
+    let Ok(novograd) = with_policy else { return Ok(()) };
+    let mut host = host(u, &novograd, |u| {
         let [second_moment, max_second_moment] = [u.arbitrary()?, u.arbitrary()?];
         Ok(NovoGradState { second_moment, max_second_moment, steps: u.arbitrary()? })
     })?;
     for _ in 0..u.int_in_range(1..=4)? {
-        let _ = host.step_novograd(&config, policy, input::rate(u)?, input::layer(u)?);
-        next_gradients(u, &mut host)?;
+        host.config = input::layer(u)?;
+        let step = input::step(u)?;
+        let _ = match input::backend(u)? {
+            None => host.step_novograd(&config, policy, step),
+            Some(backend) => host.step(&novograd.on(backend), step),
+        };
+        next(u, &mut host)?;
     }
     Ok(())
 }
 
-/// A layer of a rule that keeps momentum or not. Now and then a length is wrong, or the state is any.
-fn host<S: Copy + Default + PartialEq + Debug>(
+/// A layer for an optimizer. Now and then a length is wrong, or the state is any.
+fn host<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
-    keeps_momentum: bool,
+    optimizer: &Optimizer<R>,
     state: impl Fn(&mut Unstructured) -> Result<S>,
 ) -> Result<Host<S>> {
     let len = input::len(u)?;
     let gradients = input::perhaps_other_len(u, len)?;
-    let momentum = input::perhaps_other_len(u, if keeps_momentum { len } else { 0 })?;
+    let momentum = input::perhaps_other_len(u, if keeps_momentum(optimizer) { len } else { 0 })?;
     let offsets = input::offsets(u)?;
     let (w, g) = (input::numbers(u, len)?, input::numbers(u, gradients)?);
     let m = if u.arbitrary()? { vec![0.0; momentum] } else { input::numbers(u, momentum)? };
@@ -72,14 +79,22 @@ fn host<S: Copy + Default + PartialEq + Debug>(
     Ok(host)
 }
 
-/// The gradients of the next step, of which the norm may be known.
-fn next_gradients<S>(u: &mut Unstructured, host: &mut Host<S>) -> Result<()> {
-    let len = host.gradients.get().len();
-    host.gradients.get_mut().copy_from_slice(&input::numbers(u, len)?);
+/// Prepares the next step: other gradients, of which the norm may be known, and now and then another weight.
+fn next<S: RuleState>(u: &mut Unstructured, host: &mut Host<S>) -> Result<()> {
+    let (len, gradients) = (host.weights.get().len(), host.gradients.get().len());
+    host.set_gradients(&input::numbers(u, gradients)?);
+    let changed = len > 0 && u.ratio(1, 8)?;
+    if changed {
+        host.weights.get_mut()[u.choose_index(len)?] = u.arbitrary()?;
+    }
     if let Some(norms) = &mut host.norms {
         norms.forget_gradient();
         if u.arbitrary()? {
             norms.set_gradient(sum_of_squares(host.gradients.get()));
+        }
+        // A host must do so. Debug assertions find that it did not.
+        if changed && (u.arbitrary()? || !cfg!(debug_assertions)) {
+            norms.forget_weights();
         }
     }
     Ok(())
@@ -99,7 +114,10 @@ fn larc_is_valid(c: &LarcConfig) -> bool {
 }
 
 fn sgd_is_valid(c: &SgdConfig) -> bool {
-    fraction(c.momentum) && fraction(c.dampening) && non_negative(c.weight_decay)
+    fraction(c.momentum)
+        && fraction(c.dampening)
+        && non_negative(c.weight_decay)
+        && c.larc.as_ref().is_none_or(larc_is_valid)
 }
 
 fn novograd_is_valid(c: &NovoGradConfig) -> bool {

@@ -1,21 +1,27 @@
-//! What fuzzing does with an input. Each target turns bytes into calls, right ones and wrong ones, and asks the oracle that the
-//! tests ask.
+//! What fuzzing does with an input. Each target turns bytes into calls, right ones and wrong ones, and asks the oracle
+//! that the tests ask.
 
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
 #[path = "../../tests/reference/mod.rs"]
 mod reference;
 
+mod accumulate;
 mod bytes;
 mod input;
 mod layer;
 mod models;
 mod norms;
+mod owner;
 mod pieces;
 mod settings;
 
+pub use accumulate::accumulate;
 pub use bytes::bytes;
 pub use layer::{novograd, sgd};
 pub use models::{models, parallel};
 pub use norms::norms;
+pub use owner::owner;
 pub use pieces::pieces;
 pub use settings::settings;
 
@@ -25,13 +31,15 @@ use arbitrary::Unstructured;
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("norms", norms),
     ("sgd", sgd),
     ("novograd", novograd),
     ("models", models),
     ("parallel", parallel),
     ("pieces", pieces),
+    ("accumulate", accumulate),
+    ("owner", owner),
     ("bytes", bytes),
     ("settings", settings),
 ];

@@ -1,13 +1,16 @@
-//! Steps of whole models: any table of layers, any lengths, every walk.
+//! Steps of whole models: any table of layers, any lengths, every walk, and pieces.
 
-use crate::input;
-use crate::reference::model::{Model, Walk, assert_same_summary, views};
-use crate::reference::oracle::same;
+use crate::harness::compare::non_negative;
+use crate::harness::net::{Net, Walk, range};
+use crate::harness::optimizers::keeps_momentum;
+use crate::harness::{on, same};
+use crate::input::{self, AnyOptimizer};
 use arbitrary::{Result, Unstructured};
+use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    CarriedNorms, Error, Layer, LayerSpan, Layers, ModelState, NovoGrad, Optimizer, Report, Rule, Sgd, l2_norm,
+    CarriedNorms, Error, LayerConfig, LayerMemory, LayerSpan, Layers, NonFinite, Optimizer, Report, Step, l2_norm,
+    sum_of_squares,
 };
-use std::fmt::Debug;
 
 pub fn models(u: &mut Unstructured) -> Result<()> {
     table(u)?;
@@ -20,14 +23,10 @@ pub fn parallel(u: &mut Unstructured) -> Result<()> {
 
 /// A model with any settings.
 fn model(u: &mut Unstructured, lens: fn(&mut Unstructured) -> Result<Vec<usize>>) -> Result<()> {
-    if u.arbitrary()? {
-        let (config, policy) = (input::sgd(u)?, input::policy(u)?);
-        let Ok(sgd) = Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)) else { return Ok(()) };
-        steps(u, &sgd, lens)
-    } else {
-        let (config, policy) = (input::novograd(u)?, input::policy(u)?);
-        let Ok(novograd) = NovoGrad::new(config).and_then(|it| it.with_policy(policy)) else { return Ok(()) };
-        steps(u, &novograd, lens)
+    match input::optimizer(u)? {
+        Some(AnyOptimizer::Sgd(sgd)) => steps(u, sgd, lens),
+        Some(AnyOptimizer::NovoGrad(novograd)) => steps(u, novograd, lens),
+        None => Ok(()),
     }
 }
 
@@ -39,7 +38,7 @@ fn table(u: &mut Unstructured) -> Result<()> {
         let gap = if u.ratio(1, 4)? { u.arbitrary()? } else { 0 };
         let start = if u.ratio(1, 16)? { u.arbitrary()? } else { end.wrapping_add(gap) };
         let len = if u.ratio(1, 16)? { u.arbitrary()? } else { u.int_in_range(0..=100)? };
-        spans.push(LayerSpan { start, len, layer: input::layer(u)? });
+        spans.push(LayerSpan::new(start, len).config(input::layer(u)?));
         end = start.wrapping_add(len);
     }
     let len = if u.ratio(7, 8)? { end } else { u.arbitrary()? };
@@ -47,7 +46,7 @@ fn table(u: &mut Unstructured) -> Result<()> {
         let table = if gaps { Layers::with_gaps(&spans, len) } else { Layers::new(&spans, len) };
         assert_eq!(table.is_ok(), table_is_valid(&spans, len, gaps), "{spans:?} {len}");
         if let Ok(table) = table {
-            assert_eq!((table.spans(), table.len()), (&spans[..], len));
+            assert_eq!((table.spans(), table.count(), table.elements()), (&spans[..], spans.len(), len));
         }
     }
     Ok(())
@@ -56,122 +55,222 @@ fn table(u: &mut Unstructured) -> Result<()> {
 fn table_is_valid(spans: &[LayerSpan], len: usize, gaps: bool) -> bool {
     let mut end = 0_u128;
     for span in spans {
-        let (start, len) = (span.start as u128, span.len as u128);
-        if len == 0 || start < end || (start > end && !gaps) || !input::non_negative(span.layer.rate) {
+        let start = span.start as u128;
+        if start < end || (start > end && !gaps) || !input::is_in_range(&span.config) {
             return false;
         }
-        end = start + len;
+        end = start + span.len as u128;
     }
-    !spans.is_empty() && end <= len as u128 && (end == len as u128 || gaps)
+    end <= len as u128 && (end == len as u128 || gaps)
 }
 
 fn small_layers(u: &mut Unstructured) -> Result<Vec<usize>> {
-    (0..u.int_in_range(1..=6)?).map(|_| Ok(input::len(u)?.max(1))).collect()
+    (0..u.int_in_range(0..=6)?).map(|_| input::len(u)).collect()
 }
 
 fn large_layers(u: &mut Unstructured) -> Result<Vec<usize>> {
     // More than 64 Ki elements, or as many layers as cost the same, are divided.
     let mut layers = vec![];
     for _ in 0..u.int_in_range(1..=3)? {
-        layers.push(if u.arbitrary()? { u.int_in_range(60_000..=140_000)? } else { u.int_in_range(1..=3000)? });
+        layers.push(if u.arbitrary()? { u.int_in_range(60_000..=140_000)? } else { u.int_in_range(0..=3000)? });
         if u.ratio(1, 4)? {
-            layers.extend(vec![u.int_in_range(1..=20)?; u.int_in_range(0..=150)?]);
+            layers.extend(vec![u.int_in_range(0..=20)?; u.int_in_range(0..=150)?]);
         }
     }
     Ok(layers)
 }
 
+/// A model of layers of these lengths, with any numbers. Now and then layers are absent.
+fn net<S: RuleState>(u: &mut Unstructured, lens: Vec<usize>, momentum: bool) -> Result<Net<S>> {
+    let layers: Vec<(usize, LayerConfig)> =
+        lens.into_iter().map(|len| Ok((len, input::layer(u)?))).collect::<Result<_>>()?;
+    let mut net = Net::new(&layers, u.int_in_range(0..=2)?, momentum, u.arbitrary()?, u.arbitrary()?);
+    if u.arbitrary()? {
+        net.weights = input::numbers(u, net.len)?;
+    }
+    if u.ratio(1, 8)? {
+        net.momentum = input::numbers(u, net.momentum.len())?;
+    }
+    if u.ratio(1, 4)? {
+        for absent in &mut net.absent {
+            *absent = u.ratio(1, 3)?;
+        }
+    }
+    Ok(net)
+}
+
 /// Steps a model in every way, and compares.
-fn steps<R: Rule<State = S> + Sync, S: Copy + Default + Send + Sync + Debug>(
+fn steps<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
     u: &mut Unstructured,
-    optimizer: &Optimizer<R>,
+    optimizer: Optimizer<R>,
     lens: fn(&mut Unstructured) -> Result<Vec<usize>>,
 ) -> Result<()> {
-    let layers: Vec<(usize, Layer)> =
-        lens(u)?.into_iter().map(|len| Ok((len, input::layer(u)?))).collect::<Result<_>>()?;
-    let keeps_momentum = optimizer.rule().keeps_momentum();
-    let mut model = Model::new(&layers, u.int_in_range(0..=2)?, keeps_momentum, u.arbitrary()?, u.arbitrary()?);
-    if u.ratio(1, 2)? {
-        model.weights = input::numbers(u, model.len)?;
-    }
-    if model.spans.iter().any(|span| !input::non_negative(span.layer.rate)) {
-        return Ok(());
-    }
-    let threads = u.int_in_range(1..=8)?;
+    let lens = lens(u)?;
+    let mut net: Net<S> = net(u, lens, keeps_momentum(&optimizer))?;
+    let walks = walks(&net, u.int_in_range(1..=8)?);
     for _ in 0..u.int_in_range(1..=2)? {
-        let lr = input::rate(u)?;
-        refusals(u, optimizer, lr, &model)?;
-        if u.ratio(3, 4)? {
-            model.gradients = input::numbers(u, model.len)?;
-        }
-        let start = model.clone();
-        let Ok(summary) = model.try_step(optimizer, lr, Walk::Serial) else {
-            model.assert_same("refused", &start);
+        let (optimizer, step) = (on(optimizer, input::backend(u)?), input::step(u)?);
+        wrong_lengths(u, &optimizer, step, &net)?;
+        wrong_layer(u, &optimizer, step, &net)?;
+        next_gradients(u, &mut net)?;
+        let start = net.clone();
+        if let Some(error) = refusal(&net, &step) {
+            for &walk in &walks {
+                let result = net.try_step(&optimizer, step, walk);
+                // As text, for a rate that is NaN does not equal itself.
+                assert_eq!(format!("{:?}", result.unwrap_err()), format!("{error:?}"), "{walk:?}");
+                net.assert_same("refused", &start);
+            }
             return Ok(());
-        };
-        for walk in [Walk::Views, Walk::Parallel(threads), Walk::ViewsParallel(threads)] {
-            let mut other = start.clone();
-            assert_same_summary(&other.try_step(optimizer, lr, walk).unwrap(), &summary);
-            other.assert_same(&format!("{walk:?}"), &model);
         }
-        let mut by_contract = start;
-        assert_same_summary(&by_contract.step_by_contract(optimizer, lr), &summary);
-        by_contract.norms.clone_from(&model.norms);
-        by_contract.assert_same("contract", &model);
-        for (norms, span) in model.norms.iter().zip(&model.spans) {
-            let norm = l2_norm(&model.weights[span.start..span.start + span.len]);
+        let totals = net.step(&optimizer, step, walks[0]);
+        for &walk in &walks[1..] {
+            let (mut other, what) = (start.clone(), format!("{walk:?}"));
+            other.step(&optimizer, step, walk).assert_same(&what, &totals);
+            other.assert_same(&what, &net);
+        }
+        let mut by_contract = start.without_norms();
+        by_contract.step_by_contract(&optimizer, step).assert_same("contract", &totals);
+        by_contract.assert_same("contract", &net.without_norms());
+        in_pieces(u, &optimizer, step, &start, &net)?;
+        for (norms, span) in net.norms.iter().zip(&net.spans) {
+            let norm = l2_norm(&net.weights[range(span)]);
             assert!(norms.weights().is_none_or(|carried| same(carried, norm)), "carried norm");
         }
     }
     Ok(())
 }
 
-/// Calls with something wrong are refused, and write nothing.
-fn refusals<R: Rule<State = S> + Sync, S: Copy + Default + Send + Sync + Debug>(
-    u: &mut Unstructured,
-    optimizer: &Optimizer<R>,
-    lr: f64,
-    model: &Model<S>,
-) -> Result<()> {
-    if u.ratio(3, 4)? {
-        return Ok(());
+/// The walks that a model can take: only a host's own type leaves out layers, and a table refuses numbers out of range.
+fn walks<S>(net: &Net<S>, threads: usize) -> Vec<Walk> {
+    if net.absent.contains(&true) {
+        return vec![Walk::Lent];
     }
-    let mut wrong = model.clone();
-    match u.int_in_range(0..=6)? {
-        0 => wrong.weights.resize(input::perhaps_other_len(u, model.len)?, 0.0),
-        1 => wrong.gradients.resize(input::perhaps_other_len(u, model.len)?, 0.0),
-        2 => wrong.momentum.resize(input::perhaps_other_len(u, model.len)?, 0.0),
-        3 => drop(wrong.states.pop()),
-        4 => wrong.norms.push(CarriedNorms::default()),
-        5 => wrong.reports.push(Report::default()),
-        _ => {
-            // A layer of its own with a slice too short.
-            let Model { spans, weights, gradients, momentum, states, norms, reports, .. } = &mut wrong;
-            let mut views = views(spans, weights, gradients, ModelState { momentum, states, norms });
-            let layer = u.choose_index(views.len())?;
-            let view = &mut views[layer];
-            view.gradients = &view.gradients[1..];
-            match optimizer.step_views(lr, &mut views, reports).unwrap_err() {
-                Error::LengthInLayer { layer: found, .. } => assert_eq!(found, layer),
-                Error::LearningRate(_) => {}
-                error => panic!("{error}"),
-            }
-            wrong.assert_same("a slice too short", model);
-            return Ok(());
+    let mut walks = vec![Walk::Lent, Walk::Slice, Walk::SliceParallel(threads)];
+    if net.spans.iter().all(|span| input::is_in_range(&span.config)) {
+        walks.extend([Walk::Flat, Walk::FlatParallel(threads)]);
+    }
+    walks
+}
+
+/// Why a step of a model with the right lengths must be refused.
+fn refusal<S>(net: &Net<S>, step: &Step) -> Option<Error> {
+    if !non_negative(step.lr) {
+        return Some(Error::LearningRate { layer: None, rate: step.lr });
+    }
+    if !non_negative(step.gradient_scale) || step.gradient_scale == 0.0 {
+        return Some(Error::GradientScale(step.gradient_scale));
+    }
+    let of_layer = |index: usize| {
+        let (layer, LayerConfig { rate, decay, .. }) = (Some(index), net.spans[index].config);
+        if !non_negative(rate) || !non_negative(step.lr * rate) {
+            return Some(Error::LearningRate { layer, rate: step.lr * rate });
+        }
+        (!non_negative(decay)).then_some(Error::Decay { layer, decay })
+    };
+    (0..net.spans.len()).filter(|&index| !net.absent[index]).find_map(of_layer)
+}
+
+/// The gradients of the next step, of which norms may be known.
+fn next_gradients<S>(u: &mut Unstructured, net: &mut Net<S>) -> Result<()> {
+    if u.ratio(3, 4)? {
+        net.gradients = input::numbers(u, net.len)?;
+    }
+    for (norms, span) in net.norms.iter_mut().zip(&net.spans) {
+        norms.forget_gradient();
+        if u.ratio(1, 4)? {
+            norms.set_gradient(sum_of_squares(&net.gradients[range(span)]));
         }
     }
-    let lens = |model: &Model<S>| {
-        [model.weights.len(), model.gradients.len(), model.momentum.len(), model.states.len(), model.reports.len()]
+    Ok(())
+}
+
+/// The same step by whole layers, and in chunks.
+fn in_pieces<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    step: Step,
+    start: &Net<S>,
+    whole: &Net<S>,
+) -> Result<()> {
+    // If a whole step is skipped for the momentum, pieces find that earlier, and report other layers otherwise.
+    let skips = optimizer.policy().non_finite == NonFinite::SkipStep;
+    if skips && !start.momentum.iter().all(|m| m.is_finite()) {
+        return Ok(());
+    }
+    let mut by_pass = start.clone();
+    by_pass.step_by_pass(optimizer, step);
+    // Pieces that take no step do not use up the norm of the gradient.
+    by_pass.norms.iter_mut().zip(&start.absent).filter(|(_, absent)| !**absent).for_each(|(n, _)| n.forget_gradient());
+    by_pass.assert_same("by pass", whole);
+
+    let mut in_chunks = start.without_norms();
+    in_chunks.step_in_chunks(optimizer, step, &mut fastrand::Rng::with_seed(u.arbitrary()?));
+    in_chunks.assert_same("in chunks", &whole.without_norms());
+    Ok(())
+}
+
+/// A model with an array of a wrong length is refused, and not written.
+fn wrong_lengths<R: Rule<State = S> + Sync, S: RuleState + Sync>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    step: Step,
+    net: &Net<S>,
+) -> Result<()> {
+    let walks: Vec<_> = walks(net, 2).into_iter().filter(|w| matches!(w, Walk::Flat | Walk::FlatParallel(_))).collect();
+    // Layers that are frozen or empty need no momentum.
+    let trains = net.spans.iter().any(|span| span.len > 0 && !span.config.frozen);
+    if u.ratio(3, 4)? || walks.is_empty() || !trains {
+        return Ok(());
+    }
+    let mut wrong = net.clone();
+    match u.int_in_range(0..=5)? {
+        0 => wrong.weights.resize(input::perhaps_other_len(u, net.len)?, 0.0),
+        1 => wrong.gradients.resize(input::perhaps_other_len(u, net.len)?, 0.0),
+        2 => wrong.momentum.resize(input::perhaps_other_len(u, net.len)?, 0.0),
+        3 => drop(wrong.states.pop()),
+        4 => wrong.norms.push(CarriedNorms::default()),
+        _ => wrong.reports.push(Report::default()),
+    }
+    let lens = |net: &Net<S>| {
+        [net.weights.len(), net.gradients.len(), net.momentum.len(), net.states.len(), net.reports.len()]
     };
-    let norms_fit = [0, model.spans.len()].contains(&wrong.norms.len());
-    if lens(&wrong) == lens(model) && norms_fit {
+    if lens(&wrong) == lens(net) && [0, net.spans.len()].contains(&wrong.norms.len()) {
         return Ok(());
     }
     let before = wrong.clone();
-    for walk in [Walk::Serial, Walk::Parallel(2)] {
-        let error = wrong.try_step(optimizer, lr, walk).unwrap_err();
-        assert!(matches!(error, Error::Length { .. } | Error::LearningRate(_)), "{error}");
+    for walk in walks {
+        let error = wrong.try_step(optimizer, step, walk).unwrap_err();
+        let of_lengths = matches!(error, Error::Length { .. } | Error::Missing { .. });
+        assert!(of_lengths || refusal(net, &step).is_some(), "{error}");
         wrong.assert_same("refused", &before);
     }
+    Ok(())
+}
+
+/// A model that has one layer with a slice too short is refused, and not written.
+fn wrong_layer<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    step: Step,
+    net: &Net<S>,
+) -> Result<()> {
+    if u.ratio(7, 8)? || net.spans.is_empty() {
+        return Ok(());
+    }
+    let mut wrong = net.clone();
+    let index = u.choose_index(net.spans.len())?;
+    let (mut weights, mut state) = ([1.0; 3], S::default());
+    let (mut layers, reports) = wrong.layers();
+    layers[index] = LayerMemory::new(&mut weights, &[1.0; 2], &mut state);
+    match optimizer.step(step, &mut layers[..], reports).unwrap_err() {
+        Error::Length { layer, expected, found, .. } => assert_eq!((layer, expected, found), (Some(index), 3, 2)),
+        error => {
+            let others = Net { absent: vec![false; net.spans.len()], ..net.clone() };
+            assert!(refusal(&others, &step).is_some(), "{error}");
+        }
+    }
+    assert_eq!((weights, state), ([1.0; 3], S::default()));
+    wrong.assert_same("a slice too short", net);
     Ok(())
 }

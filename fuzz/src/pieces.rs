@@ -1,104 +1,239 @@
-//! The pieces that hosts with threads of their own use, in any partition.
+//! One layer in pieces, in any partition and with pieces that are wrong, by any rule; and LARC before an optimizer of a
+//! host's.
 
-use crate::input;
+use crate::harness::optimizers::{Fixed, keeps_momentum};
+use crate::harness::{Array, Host, assert_same, assert_same_report, on};
+use crate::input::{self, AnyOptimizer};
 use crate::reference::contract;
-use crate::reference::oracle::{Array, assert_same, assert_same_report, same};
 use arbitrary::{Result, Unstructured};
-use layerwise::{Error, Larc, Outcome, Report, Update, accumulate};
+use layerwise::pieces::{Decided, LEAF, LayerView, Measured, Pass, Planned, SUMS};
+use layerwise::rule::{GradientNorm, Moments, Needs, Rule, RuleState, StepNorm, Update};
+use layerwise::{Error, Larc, LayerMemory, NonFinite, Optimizer, Outcome, Report, Step};
+use std::ops::Range;
 
 pub fn pieces(u: &mut Unstructured) -> Result<()> {
-    let update = input::update(u)?;
+    if u.arbitrary()? {
+        let rule = fixed(u)?;
+        layer(u, Optimizer::from_rule(rule))?;
+    } else {
+        match input::optimizer(u)? {
+            Some(AnyOptimizer::Sgd(sgd)) => layer(u, sgd)?,
+            Some(AnyOptimizer::NovoGrad(novograd)) => layer(u, novograd)?,
+            None => {}
+        }
+    }
+    larc_in_front(u)
+}
+
+/// A rule that plans any update, and looks at anything.
+fn fixed(u: &mut Unstructured) -> Result<Fixed> {
+    let gradient = match u.int_in_range(0..=5)? {
+        0 => GradientNorm::Max,
+        1 => GradientNorm::L2WithDecay(input::rate(u)?),
+        _ => GradientNorm::L2,
+    };
+    let mut needs = Needs::GRADIENT.gradient(gradient);
+    if u.arbitrary()? {
+        needs = needs.weights();
+    }
+    if u.ratio(1, 4)? {
+        needs = needs.step(StepNorm::Momentum);
+    }
+    let moments = if u.arbitrary()? { Moments::First } else { Moments::None };
+    Ok(Fixed { update: input::update(u)?, moments, needs })
+}
+
+/// A step in pieces, which must be the whole step.
+fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimizer: Optimizer<R>) -> Result<()> {
     let (len, offsets) = (input::len(u)?, input::offsets(u)?);
     let [w, g, m] = [input::numbers(u, len)?, input::numbers(u, len)?, input::numbers(u, len)?];
-    let gradients = Array::new(&g, offsets[1]);
+    let m = if keeps_momentum(&optimizer) { m } else { vec![] };
+    if optimizer.policy().non_finite == NonFinite::SkipStep && !m.iter().all(|m| m.is_finite()) {
+        // Pieces look for that earlier, and find it instead of a step that is out of range.
+        return Ok(());
+    }
+    let (optimizer, step) = (on(optimizer, input::backend(u)?), input::step(u)?);
+    let (mut whole, mut host) = (Host::new(&w, &g, &m, offsets), Host::new(&w, &g, &m, offsets));
+    whole.config = input::layer(u)?;
+    host.config = whole.config;
 
-    // With momentum, in pieces, and with another length now and then.
-    let (mut weights, mut momentum) = (Array::new(&w, offsets[0]), Array::new(&m, offsets[2]));
-    let mut expected: (Vec<f32>, Vec<f32>) = (w.clone(), m.clone());
-    let in_range = contract::in_range(&update, true);
-    for cut in input::cuts(u, len)?.windows(2) {
-        let piece = cut[0]..cut[1];
-        let other = cut[0]..cut[0] + input::perhaps_other_len(u, piece.len())?.min(piece.len());
-        let (new_w, new_m) = (&mut weights.get_mut()[piece.clone()], &mut momentum.get_mut()[piece.clone()]);
-        let result = update.apply_with_momentum(new_w, &gradients.get()[other.clone()], new_m);
-        assert_eq!(result.is_ok(), in_range && other == piece, "{result:?}, {update:?}");
-        if result.is_ok() {
-            for i in piece {
-                (expected.0[i], expected.1[i]) = contract::update(&update, w[i], g[i], m[i]);
+    let expected = whole.step(&optimizer, step);
+    let norm = expected.map_or(1.0, |report| report.gradient_norm);
+    if optimizer.policy().clip_norm.is_some() && !(1e-150..1e150).contains(&norm) {
+        // A model's norm is made of squares, that of one layer is not.
+        return Ok(());
+    }
+    match (in_pieces(u, &optimizer, step, &mut host)?, expected) {
+        (Some(report), Ok(expected)) => assert_same_report(&report, &expected),
+        (None, Err(_)) => {}
+        (report, expected) => panic!("{report:?} instead of {expected:?}"),
+    }
+    assert_same("weight", host.weights.get(), whole.weights.get());
+    assert_same("gradient", host.gradients.get(), &g);
+    assert_same("momentum", host.momentum.get(), whole.momentum.get());
+    assert_eq!(format!("{:?}", host.state), format!("{:?}", whole.state));
+    [&host.weights, &host.gradients, &host.momentum].iter().for_each(|array| array.assert_guards());
+    Ok(())
+}
+
+/// A step in pieces; nothing if it is refused.
+fn in_pieces<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    step: Step,
+    host: &mut Host<S>,
+) -> Result<Option<Report>> {
+    let Ok(mut pass) = optimizer.pass(step) else { return Ok(None) };
+    let Some(measured) = measure(u, &mut pass, host)? else { return Ok(None) };
+    let decided = pass.decide();
+    let planned = decided.plan(measured, &host.config, host.state);
+    let planned = limit(u, &decided, planned, host)?;
+    let mut finite = true;
+    for cut in input::cuts(u, host.weights.get().len())?.windows(2) {
+        apply_wrongly(u, &planned, host, cut[0]..cut[1])?;
+        finite &= planned.apply(chunk(host, cut[0]..cut[1])).unwrap();
+    }
+    let (mut report, state) = planned.report();
+    host.state = state;
+    if !finite {
+        report.outcome = Outcome::Overflowed;
+    }
+    Ok(Some(report))
+}
+
+/// Measures a layer in chunks; nothing if that is refused.
+fn measure<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    pass: &mut Pass<'_, R>,
+    host: &Host<S>,
+) -> Result<Option<Measured>> {
+    let leaves = host.weights.get().len().div_ceil(LEAF);
+    let mut sums = vec![[-1.0; SUMS]; leaves];
+    for cut in input::cuts(u, leaves)?.windows(2) {
+        let (view, start, end) = (view(host, leaf_range(host, cut)), cut[0] * LEAF, cut[1]);
+        if u.ratio(1, 8)? {
+            // Off a leaf, or with another number of sums.
+            let (start, mut sums) = (start + u.int_in_range(0..=2)?, vec![[-1.0; SUMS]; u.int_in_range(0..=2)?]);
+            if pass.leaf_sums(view, start, &mut sums).is_ok() {
+                assert!(start.is_multiple_of(LEAF) && sums.len() == end - cut[0]);
+            } else {
+                assert!(sums.as_flattened().iter().all(|sum| *sum == -1.0));
             }
         }
-    }
-    assert_same("weight", weights.get(), &expected.0);
-    assert_same("momentum", momentum.get(), &expected.1);
-
-    // Without momentum, in pieces.
-    let plain_in_range = contract::in_range(&update, false);
-    let plain: Vec<f32> = w.iter().zip(&g).map(|(w, g)| contract::plain_update(&update, *w, *g)).collect();
-    let plain = if plain_in_range { plain } else { w.clone() };
-    let mut weights = Array::new(&w, offsets[0]);
-    for cut in input::cuts(u, len)?.windows(2) {
-        let (piece, gradients) = (&mut weights.get_mut()[cut[0]..cut[1]], &gradients.get()[cut[0]..cut[1]]);
-        assert_eq!(update.apply(piece, gradients).is_ok(), plain_in_range, "{update:?}");
-    }
-    assert_same("weight", weights.get(), &plain);
-
-    whole(&update, [&w, &g, &m], offsets);
-    gradients_in_place(u, [&w, &g, &m], offsets)
-}
-
-/// Updates with sums, and the norm of a momentum to be.
-fn whole(update: &Update, [w, g, m]: [&[f32]; 3], offsets: [usize; 3]) {
-    let (mut weights, mut momentum) = (Array::new(w, offsets[0]), Array::new(m, offsets[2]));
-    match update.apply_and_sum(weights.get_mut(), g, momentum.get_mut()) {
-        Ok(sum) => assert!(same(sum, contract::sum_of_squares(weights.get()))),
-        Err(_) => assert_same("weight", weights.get(), w),
-    }
-    match update.new_momentum_norm(w, g, m) {
-        Ok(norm) => assert!(same(norm, contract::new_momentum_norm(update, w, g, m))),
-        Err(error) => assert!(error == Error::Update && !contract::in_range(update, true)),
-    }
-    assert!(update.apply_and_sum(weights.get_mut(), &[], &mut [0.0]).is_err());
-}
-
-/// Accumulation, and LARC in front of a host's optimizer.
-fn gradients_in_place(u: &mut Unstructured, [w, g, m]: [&[f32]; 3], offsets: [usize; 3]) -> Result<()> {
-    let scale = input::rate(u)?;
-    let mut sum = Array::new(m, offsets[2]);
-    match accumulate(sum.get_mut(), g, scale) {
-        Ok(squares) => {
-            let update = Update { gradient: -scale, direct: 1.0, ..Update::NONE };
-            let expected: Vec<f32> = m.iter().zip(g).map(|(m, g)| contract::plain_update(&update, *m, *g)).collect();
-            assert_same("sum", sum.get(), &expected);
-            assert!(same(squares, contract::sum_of_squares(&expected)));
-        }
-        Err(error) => {
-            assert!(error == Error::Update && !(scale as f32).is_finite(), "{scale}");
-            assert_same("sum", sum.get(), m);
+        if pass.leaf_sums(view, start, &mut sums[cut[0]..end]).is_err() {
+            return Ok(None);
         }
     }
+    let len = host.weights.get().len();
+    let more = [sums.as_slice(), &[[0.0; SUMS]]].concat();
+    assert_eq!(pass.fold(&host.config, len, &more).is_ok(), host.config.frozen);
+    Ok(Some(pass.fold(&host.config, len, &sums).unwrap()))
+}
 
+/// Shows the rule the step that it planned, if it wants to see it.
+fn limit<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    decided: &Decided<'_, R>,
+    planned: Planned<S>,
+    host: &mut Host<S>,
+) -> Result<Planned<S>> {
+    if !planned.needs_step() {
+        return Ok(planned);
+    }
+    let len = host.weights.get().len();
+    assert_eq!(planned.apply(chunk(host, 0..len)), Err(Error::StepNotSeen));
+    let leaves = len.div_ceil(LEAF);
+    let mut sums = vec![-1.0; leaves];
+    for cut in input::cuts(u, leaves)?.windows(2) {
+        let (view, start) = (view(host, leaf_range(host, cut)), cut[0] * LEAF);
+        if u.ratio(1, 8)? {
+            let mut sums = vec![-1.0; cut[1] - cut[0] + u.int_in_range(0..=1)?];
+            let start = start + u.int_in_range(0..=1)?;
+            if planned.step_leaf_sums(view, start, &mut sums).is_err() {
+                assert!(sums.iter().all(|sum| *sum == -1.0));
+            }
+        }
+        planned.step_leaf_sums(view, start, &mut sums[cut[0]..cut[1]]).unwrap();
+    }
+    let more = [sums.as_slice(), &[0.0]].concat();
+    decided.limit(planned, &more).unwrap_err();
+    let limited = decided.limit(planned, &sums).unwrap();
+    assert!(!limited.needs_step());
+    Ok(limited)
+}
+
+/// A chunk with arrays of different lengths is refused, unless nothing is read of the layer.
+fn apply_wrongly<S: RuleState>(
+    u: &mut Unstructured,
+    planned: &Planned<S>,
+    host: &mut Host<S>,
+    range: Range<usize>,
+) -> Result<()> {
+    if u.ratio(7, 8)? || range.is_empty() {
+        return Ok(());
+    }
+    let before = host.weights.get().to_vec();
+    let gradients = host.gradients.get()[range.clone()][1..].to_vec();
+    let momentum = host.momentum.get_mut().get_mut(range.clone()).unwrap_or_default();
+    let wrong = LayerMemory::new(&mut host.weights.get_mut()[range], &gradients, &mut host.state).momentum(momentum);
+    let frozen = planned.report().0.outcome == Outcome::Frozen;
+    assert_eq!(planned.apply(wrong).is_ok(), frozen);
+    assert_same("weight", host.weights.get(), &before);
+    Ok(())
+}
+
+/// The elements of leaves.
+fn leaf_range<S>(host: &Host<S>, leaves: &[usize]) -> Range<usize> {
+    let len = host.weights.get().len();
+    (leaves[0] * LEAF).min(len)..(leaves[1] * LEAF).min(len)
+}
+
+/// A chunk of a layer, to be read.
+fn view<S>(host: &Host<S>, range: Range<usize>) -> LayerView<'_> {
+    LayerView::new(&host.weights.get()[range.clone()], &host.gradients.get()[range.clone()])
+        .momentum(host.momentum.get().get(range).unwrap_or_default())
+        .config(host.config)
+}
+
+/// A chunk of a layer, to be written.
+fn chunk<S>(host: &mut Host<S>, range: Range<usize>) -> LayerMemory<'_, S> {
+    let momentum = host.momentum.get_mut().get_mut(range.clone()).unwrap_or_default();
+    let (weights, gradients) = (&mut host.weights.get_mut()[range.clone()], &host.gradients.get()[range]);
+    LayerMemory::new(weights, gradients, &mut host.state).momentum(momentum).config(host.config)
+}
+
+/// Gradients that LARC scales before an optimizer of a host's sees them.
+fn larc_in_front(u: &mut Unstructured) -> Result<()> {
     let Ok(larc) = Larc::new(input::larc(u)?) else { return Ok(()) };
+    let (len, offsets) = (input::len(u)?, input::offsets(u)?);
+    let (w, g) = (input::numbers(u, len)?, input::numbers(u, len)?);
     let (lr, decay) = (input::rate(u)?, input::rate(u)?);
-    let mut scaled = Array::new(g, offsets[1]);
-    let result = larc.scale_gradients(lr, decay, w, scaled.get_mut());
-    assert_eq!(result.is_ok(), input::non_negative(lr) && input::non_negative(decay), "{lr} {decay}");
+    let mut scaled = Array::new(&g, offsets[1]);
+    let result = larc.scale_gradients(lr, decay, &w, scaled.get_mut());
+    let in_range = [lr, decay].into_iter().all(crate::harness::compare::non_negative);
+    assert_eq!(result.is_ok(), in_range, "{lr} {decay}");
+    scaled.assert_guards();
     let Ok(report) = result else {
-        assert_same("gradient", scaled.get(), g);
+        assert_same("gradient", scaled.get(), &g);
         return Ok(());
     };
-    let norms = contract::norms(&larc.needs(decay), w, g);
-    let weight_norm = norms.weights.unwrap();
-    let mut expected = Report { gradient_norm: norms.gradient, weight_norm, effective_rate: lr, ..Report::FROZEN };
-    let mut gradients = g.to_vec();
+
+    let norms = contract::norms(&larc.needs(decay), 1.0, &w, &g);
+    let (mut expected, mut gradients) = (Report::ABSENT, g);
+    expected.gradient_norm = norms.gradient;
+    expected.weight_norm = norms.weights;
+    expected.effective_rate = lr;
     expected.outcome = Outcome::NonFinite;
-    if norms.are_finite() {
+    if norms.gradient.is_finite() && norms.weights.is_finite() {
         let decision = larc.factor(lr, decay, &norms);
-        let update = Update { gradient: decision.factor, decay: decision.factor * decision.decay, ..Update::NONE };
+        let update = Update { gradient: decision.factor, decay: decision.factor * decision.decay, ..Update::ZERO };
         expected.outcome = Outcome::OutOfRange;
         if contract::in_range(&update, true) {
-            (expected.outcome, expected.clipped) = (Outcome::Applied, decision.clipped);
-            (expected.factor, expected.effective_rate) = (decision.factor, decision.factor * lr);
-            gradients.iter_mut().zip(w).for_each(|(g, w)| *g = contract::rescaled(&update, *w, *g));
+            gradients.iter_mut().zip(&w).for_each(|(g, w)| *g = contract::rescaled(&update, *w, *g));
+            let finite = gradients.iter().all(|g| g.is_finite());
+            expected.outcome = if finite { Outcome::Applied } else { Outcome::Overflowed };
+            (expected.factor, expected.clipped) = (decision.factor, decision.clipped);
+            expected.effective_rate = decision.factor * lr;
         }
     }
     assert_same_report(&report, &expected);

@@ -1,8 +1,12 @@
-//! Any text in the place of stored settings and state.
+//! Any text instead of stored settings and state.
 
+use crate::input;
 use arbitrary::{Result, Unstructured};
+use layerwise::rule::RuleState;
+use layerwise::schedule::{LossScaler, LossScaling, RatePolicy, Schedule};
 use layerwise::{
-    Larc, LarcConfig, Layer, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Policy, Sgd, SgdConfig, SgdState,
+    Larc, LarcConfig, LayerConfig, LayerSpan, Memory, NovoGrad, NovoGradConfig, NovoGradState, Policy, Sgd, SgdConfig,
+    SgdState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -13,12 +17,21 @@ pub fn settings(u: &mut Unstructured) -> Result<()> {
     read::<LarcConfig>(text).map(|config| Larc::new(config).unwrap());
     read::<SgdConfig>(text).map(|config| Sgd::new(config).unwrap());
     read::<NovoGradConfig>(text).map(|config| NovoGrad::new(config).unwrap());
-    read::<Larc>(text);
-    read::<Layer>(text);
-    read::<LayerSpan>(text);
-    read::<Policy>(text);
-    read::<SgdState>(text);
-    read::<NovoGradState>(text);
+    read::<Policy>(text).map(|policy| Sgd::new(SgdConfig::DEFAULT).unwrap().with_policy(policy).unwrap());
+    read::<LayerConfig>(text).inspect(|config| assert!(input::is_in_range(config)));
+    read::<LayerSpan>(text).inspect(|span| assert!(input::is_in_range(&span.config)));
+    read::<SgdState>(text).map(|state| SgdState::from_numbers(state.to_numbers()).unwrap());
+    read::<NovoGradState>(text).map(|state| NovoGradState::from_numbers(state.to_numbers()).unwrap());
+    read::<LossScaling>(text).map(|scaling| LossScaler::new(scaling).unwrap());
+    // A length may be left to be filled in, so not every policy is a schedule.
+    if let Some(Ok(schedule)) = read::<RatePolicy<Vec<f64>>>(text).map(Schedule::try_from) {
+        for step in [0, 1, 1000, u64::MAX] {
+            let rate = schedule.rate(step);
+            assert!((0.0..=f64::MAX).contains(&rate), "rate {rate} of step {step}");
+        }
+    }
+    read::<Memory<SgdState>>(text);
+    read::<Memory<NovoGradState>>(text);
     Ok(())
 }
 

@@ -29,8 +29,6 @@ pub(super) struct Coefficients {
 
 /// Where the coefficient of the gradient leaves the range in which `f32` products keep all their bits.
 const LARGE: f64 = (1_u128 << 100) as f64;
-/// The power of two that brings it back.
-const PRESCALE: f64 = (1_u128 << 90) as f64;
 
 impl Coefficients {
     /// Those of [`Update::ZERO`], for a layer that is not updated.
@@ -101,17 +99,27 @@ impl Coefficients {
     }
 }
 
-/// A power of two, and the coefficient of the gradient divided by it.
+/// A power of two, 2⁹⁰ or 2⁻⁹⁰, and the coefficient of the gradient divided by it.
 #[cold]
 #[inline(never)]
 fn rescaled(gradient: f64) -> (f32, f64) {
-    let (prescale, inverse) =
-        if gradient.abs() > 1.0 { (PRESCALE, 1.0 / PRESCALE) } else { (1.0 / PRESCALE, PRESCALE) };
-    (prescale as f32, gradient * inverse)
+    // By the exponents, which need no `f64` instructions. (A coefficient that is subnormal is 0 in `f32` either way.)
+    const POWER: u64 = 90;
+    let (bits, infinity) = (gradient.to_bits(), f64::INFINITY.to_bits());
+    let power = |exponent: u64| f32::from_bits((exponent as u32) << 23);
+    if bits << 1 >= infinity << 1 {
+        (1.0, gradient)
+    } else if bits << 1 > 1.0_f64.to_bits() << 1 {
+        (power(127 + POWER), f64::from_bits(bits - (POWER << 52)))
+    } else {
+        (power(127 - POWER), f64::from_bits(bits + (POWER << 52)))
+    }
 }
 
-// Neither generic nor inlined: the loops are compiled once, in this crate.
+// Neither generic nor inlined, so that the loops are compiled once, in this crate. But firmware is compiled as a whole, for
+// few calls, whose settings are constants: there, inlined, only the form of the loop that they need is left.
 
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn with_momentum(
     machine: Machine,
     prescale: f32,
@@ -121,9 +129,10 @@ fn with_momentum(
     momentum: &mut [f32],
     sum: bool,
 ) -> Written {
-    stream::apply(machine, prescale, k, &mut Memory { weights, gradients, states: [momentum] }, sum)
+    Memory { weights, gradients, states: [momentum] }.apply(machine, prescale, k, sum)
 }
 
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn without_momentum(
     machine: Machine,
     prescale: f32,
@@ -132,7 +141,7 @@ fn without_momentum(
     gradients: &[f32],
     sum: bool,
 ) -> Written {
-    stream::apply(machine, prescale, k, &mut Memory::<f32, f32, 0> { weights, gradients, states: [] }, sum)
+    Memory::<f32, f32, 0> { weights, gradients, states: [] }.apply(machine, prescale, k, sum)
 }
 
 /// The L2 norm of the momentum that an update would write (of `h` where there is no momentum); infinite if a scalar of

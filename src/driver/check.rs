@@ -3,6 +3,7 @@
 use super::norm::l2_norm;
 use super::optimizer::Optimizer;
 use crate::error::{Argument, Error, check_length, is_non_negative};
+use crate::kernel::shape::LEAF;
 use crate::memory::floats::FloatsMut;
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::model::Model;
@@ -106,4 +107,12 @@ fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
         Some(norm) if norm.to_bits() != measured.to_bits() => Err(Error::StaleNorm { layer: None }),
         _ => Ok(()),
     }
+}
+
+/// Checks where a chunk begins, and that it has a sum for each leaf.
+pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<(), Error> {
+    if !start.is_multiple_of(LEAF) {
+        return Err(Error::OffLeaf { start });
+    }
+    check_length(Argument::Sums, len.div_ceil(LEAF), sums)
 }

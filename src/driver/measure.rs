@@ -3,9 +3,9 @@
 use crate::kernel::machine::Machine;
 use crate::kernel::max::{leaf_maxima, max_abs};
 use crate::kernel::shape::fold_leaf_sums;
-use crate::kernel::squares::{leaf_sums, sum_of_squares};
+use crate::kernel::squares::{leaf_sums, sum_of_squares, sums_of_squares};
 use crate::kernel::terms::{Decayed, Plain};
-use crate::lanes::Backend;
+use crate::lanes::{Backend, ONE_BY_ONE};
 use crate::memory::layer::LayerView;
 use crate::rules::double::{scaled, sqrt};
 use crate::rules::rule::{GradientNorm, Needs, Norms};
@@ -14,16 +14,21 @@ use crate::rules::rule::{GradientNorm, Needs, Norms};
 #[inline(always)]
 pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerView<'_>) -> Norms {
     let (w, g) = (layer.weights.f32s(), layer.gradients.f32s());
-    let weights = match (needs.weights, layer.norms.weights()) {
-        (false, _) => f64::NAN,
-        (true, Some(norm)) => norm,
-        (true, None) => l2(machine, w),
+    let (carried, known) = (layer.norms.weights(), layer.norms.gradient());
+    // (Without vectors there is nothing to gain, and this would be more code.)
+    if !ONE_BY_ONE && needs.weights && needs.gradient == GradientNorm::L2 && carried.is_none() && known.is_none() {
+        let [weights, gradient] = l2_of_both(machine, w, g);
+        return Norms { gradient: scaled(gradient, scale), weights };
+    }
+    let weights = match carried {
+        _ if !needs.weights => f64::NAN,
+        Some(norm) => norm,
+        None => l2(machine, w),
     };
-    let gradient = match (needs.gradient, layer.norms.gradient()) {
-        (GradientNorm::L2, Some(norm)) => scaled(norm, scale),
-        (GradientNorm::L2, None) => scaled(l2(machine, g), scale),
-        (GradientNorm::Max, _) => scaled(max_abs(machine, g).into(), scale),
-        (GradientNorm::L2WithDecay(decay), _) => match decayed(scale, decay) {
+    let gradient = match needs.gradient {
+        GradientNorm::L2 => scaled(known.unwrap_or_else(|| l2(machine, g)), scale),
+        GradientNorm::Max => scaled(max_abs(machine, g).into(), scale),
+        GradientNorm::L2WithDecay(decay) => match decayed(scale, decay) {
             Some(term) => sqrt(sum_of_squares(machine, term, [w, g])),
             None => f64::INFINITY,
         },
@@ -34,6 +39,11 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
 /// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate.)
 fn l2(machine: Machine, x: &[f32]) -> f64 {
     sqrt(sum_of_squares(machine, Plain, [x]))
+}
+
+/// The L2 norms of weights and gradients.
+fn l2_of_both(machine: Machine, weights: &[f32], gradients: &[f32]) -> [f64; 2] {
+    sums_of_squares(machine, [weights, gradients]).map(sqrt)
 }
 
 /// The term of [`GradientNorm::L2WithDecay`]; nothing if its scalars leave `f32`. (Then it has no norm, and zeros that

@@ -8,13 +8,14 @@
 //! | `measure`, `apply` | norms of a layer; an update of one |
 //! | `step` | steps over one layer and over many |
 //! | `parallel` | the same on the threads of rayon |
-//! | `pieces` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
+//! | `pieces`, `decided` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
 //! | `owned` | steps of what [`Memory`](crate::Memory) owns |
 //! | `norm`, `accumulate`, `front` | norms of slices; sums of gradients; LARC in front of a host's optimizer |
 
 pub(crate) mod accumulate;
 mod apply;
 mod check;
+mod decided;
 mod front;
 mod layer;
 mod measure;

@@ -150,6 +150,12 @@ impl<R: Rule> Optimizer<R> {
         self.rule.moments()
     }
 
+    /// How long the momentum of a layer of `len` weights must be: `len`, or 0 if the rule keeps none.
+    #[inline]
+    pub fn momentum_len(&self, len: usize) -> usize {
+        if self.moments() == Moments::None { 0 } else { len }
+    }
+
     /// The same optimizer on one instruction set, for tests and benchmarks.
     #[doc(hidden)]
     pub fn on(self, backend: Backend) -> Self {

@@ -47,7 +47,7 @@
 //! }
 //! // From here on every worker does the same.
 //! let config = LayerConfig::DEFAULT;
-//! let measured = pass.fold(&config, &sums);
+//! let measured = pass.fold(&config, 5000, &sums)?;
 //! let planned = pass.decide().plan(measured, &config, state);
 //! for worker in 0..2 {
 //!     let own = chunk(5000, worker, 2);
@@ -63,27 +63,25 @@
 //! # Ok::<(), layerwise::Error>(())
 //! ```
 
-use super::apply::{Coefficients, new_momentum_sums};
-use super::check::check_moment;
-use super::layer::{Case, Decision, without_norm};
+use super::check::check_leaves;
+use super::layer::Decision;
 use super::measure;
 use super::optimizer::Optimizer;
-use crate::error::{Argument, Error, check_length};
-use crate::kernel::machine::{Machine, Threads};
+use crate::error::Error;
+use crate::kernel::machine::Threads;
 use crate::kernel::shape;
 use crate::kernel::squares;
 use crate::kernel::terms::Plain;
 use crate::lanes::Backend;
-use crate::memory::floats::{Floats, FloatsMut};
-use crate::memory::layer::LayerMemory;
+use crate::memory::floats::Floats;
 use crate::memory::report::{Outcome, Report};
 use crate::rules::double::sqrt;
 use crate::rules::layer::LayerConfig;
-use crate::rules::rule::{Moments, Plan, Rule, StepNorm};
+use crate::rules::rule::Rule;
 use crate::rules::step::Step;
-use crate::rules::update::Update;
 use core::ops::Range;
 
+pub use super::decided::{Decided, Measured, Planned};
 pub use crate::memory::layer::LayerView;
 
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
@@ -150,13 +148,6 @@ pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
     shape::fold_leaf_sums(sums.as_chunks::<1>().0, 0)
 }
 
-fn check_leaves(start: usize, len: usize, sums: usize) -> Result<(), Error> {
-    if !start.is_multiple_of(LEAF) {
-        return Err(Error::OffLeaf { start });
-    }
-    check_length(Argument::Sums, len.div_ceil(LEAF), sums)
-}
-
 impl<R: Rule> Optimizer<R> {
     /// Begins a step in pieces: [measure](Pass::measure) all layers, [decide](Pass::decide), then
     /// [apply](Decided::apply).
@@ -183,11 +174,6 @@ pub struct Pass<'o, R> {
     bad: bool,
 }
 
-/// What the first phase found of one layer. The second phase takes it back, for the same layer.
-#[must_use]
-#[derive(Clone, Copy, Debug)]
-pub struct Measured(Report);
-
 impl<'o, R: Rule> Pass<'o, R> {
     /// Measures a whole layer.
     ///
@@ -205,7 +191,7 @@ impl<'o, R: Rule> Pass<'o, R> {
             Some(momentum) => measure::is_finite(machine, momentum.f32s()),
             None => true,
         };
-        Ok(self.add(report, finite))
+        Ok(self.add(report, layer.weights.len(), finite))
     }
 
     /// Measures the leaves of a chunk that begins at the element `start` of its layer: one group of [`SUMS`] numbers
@@ -229,18 +215,24 @@ impl<'o, R: Rule> Pass<'o, R> {
         Ok(())
     }
 
-    /// As [`measure`](Pass::measure), from the [sums of all leaves](Pass::leaf_sums) of the layer, in their order.
-    pub fn fold(&mut self, config: &LayerConfig, sums: &[[f64; SUMS]]) -> Measured {
+    /// As [`measure`](Pass::measure), for a layer of `len` elements, from the [sums of all its leaves](Pass::leaf_sums) in
+    /// their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are more or fewer sums than the layer has leaves.
+    pub fn fold(&mut self, config: &LayerConfig, len: usize, sums: &[[f64; SUMS]]) -> Result<Measured, Error> {
         if config.frozen {
-            return Measured(Report::FROZEN);
+            return Ok(Measured { report: Report::FROZEN, len });
         }
+        check_leaves(0, len, sums.len())?;
         let needs = self.optimizer.rule.needs(config);
         let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, sums);
-        self.add(self.optimizer.seen(&self.step, config, norms), finite)
+        Ok(self.add(self.optimizer.seen(&self.step, config, norms), len, finite))
     }
 
     /// Adds a layer to the model, whose momentum is finite as far as anybody looked.
-    fn add(&mut self, mut report: Report, finite: bool) -> Measured {
+    fn add(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
         if !finite {
             report.outcome = Outcome::NonFinite;
         }
@@ -248,7 +240,7 @@ impl<'o, R: Rule> Pass<'o, R> {
             self.squares += report.gradient_norm * report.gradient_norm;
         }
         self.bad |= report.outcome == Outcome::NonFinite;
-        Measured(report)
+        Measured { report, len }
     }
 
     /// Ends the first phase, when all layers have been measured: the clip, and whether the whole step is skipped.
@@ -258,184 +250,5 @@ impl<'o, R: Rule> Pass<'o, R> {
         let skip = bad && optimizer.skips_steps();
         let clip = if skip { 1.0 } else { optimizer.clip(gradient_norm) };
         Decided { optimizer, step, decision: Decision { clip, skip }, gradient_norm }
-    }
-}
-
-/// The second phase of a step: layers are updated, in any order.
-#[must_use]
-#[derive(Debug)]
-pub struct Decided<'o, R> {
-    optimizer: &'o Optimizer<R>,
-    step: Step,
-    decision: Decision,
-    gradient_norm: f64,
-}
-
-impl<R: Rule> Decided<'_, R> {
-    /// What all gradients are multiplied by to clip them; 1 if they are not.
-    pub fn clip(&self) -> f64 {
-        self.decision.clip
-    }
-
-    /// Whether no layer is updated, because one of them is not finite.
-    ///
-    /// The norms decide this. To be sure that each planned step has its place in `f32` too, as
-    /// [`Optimizer::step`] is, [plan](Decided::plan) all layers before you apply the first.
-    pub fn skips(&self) -> bool {
-        self.decision.skip
-    }
-
-    /// The norm of the gradient of the whole model, before clipping.
-    pub fn gradient_norm(&self) -> f64 {
-        self.gradient_norm
-    }
-
-    /// Updates a whole layer.
-    ///
-    /// # Errors
-    ///
-    /// As [`Optimizer::step_layer`]; then nothing is written.
-    pub fn apply(&self, measured: Measured, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
-        self.optimizer.check_layer(&self.step, &layer)?;
-        let machine = self.optimizer.machine(Threads::One);
-        Ok(self.optimizer.update(machine, &self.step, self.decision, measured.0, layer, None))
-    }
-
-    /// The decision for a layer that is updated in chunks. Every worker may make it, and makes the same.
-    pub fn plan(&self, Measured(seen): Measured, config: &LayerConfig, state: R::State) -> Planned<R> {
-        let optimizer = self.optimizer;
-        let case = Case { step: &self.step, decision: self.decision, seen: &seen, config };
-        let mut planned = Planned {
-            seen,
-            report: seen,
-            config: *config,
-            plan: Plan::new(Update::ZERO, 0.0),
-            coefficients: Coefficients::ZERO,
-            needs: StepNorm::None,
-            before: state,
-            next: state,
-            moments: optimizer.moments(),
-            backend: optimizer.machine(Threads::One).backend,
-        };
-        if let Some(report) = case.left_alone() {
-            planned.report = report;
-            return planned;
-        }
-        (planned.plan, planned.next) = optimizer.plan(case, state);
-        planned.needs = optimizer.rule.needs(config).step;
-        if planned.needs == StepNorm::None {
-            self.settle(&mut planned);
-        }
-        planned
-    }
-
-    /// Shows the rule the step that it planned: the [sums of all its leaves](Planned::step_leaf_sums), in their order.
-    pub fn limit(&self, mut planned: Planned<R>, step_sums: &[f64]) -> Planned<R> {
-        if !planned.needs_step() {
-            return planned;
-        }
-        planned.needs = StepNorm::None;
-        let norm = sqrt(fold_leaf_sums(step_sums));
-        let case = self.case(&planned);
-        if norm.is_finite() {
-            planned.plan = self.optimizer.limited(case, planned.plan, norm);
-            self.settle(&mut planned);
-        } else {
-            planned.report = case.left(without_norm(&planned.plan));
-        }
-        planned
-    }
-
-    /// Brings a plan that will not change into `f32`.
-    fn settle(&self, planned: &mut Planned<R>) {
-        let coefficients = self.optimizer.coefficients(&planned.plan);
-        let case = self.case(planned);
-        let report = match coefficients {
-            Some(_) => case.applied(&planned.plan, true),
-            None => case.left(Outcome::OutOfRange),
-        };
-        planned.report = report;
-        planned.coefficients = coefficients.unwrap_or(Coefficients::ZERO);
-    }
-
-    fn case<'a>(&'a self, planned: &'a Planned<R>) -> Case<'a> {
-        Case { step: &self.step, decision: self.decision, seen: &planned.seen, config: &planned.config }
-    }
-}
-
-/// What is decided for one layer.
-#[must_use]
-#[derive(Clone, Copy, Debug)]
-pub struct Planned<R: Rule> {
-    seen: Report,
-    report: Report,
-    config: LayerConfig,
-    plan: Plan,
-    coefficients: Coefficients,
-    /// The norm of the step that the rule must see before the plan is settled.
-    needs: StepNorm,
-    before: R::State,
-    next: R::State,
-    moments: Moments,
-    backend: Backend,
-}
-
-impl<R: Rule> Planned<R> {
-    /// Whether the rule must see the [step](Planned::step_leaf_sums) that it planned, by [`Decided::limit`], before it
-    /// is applied.
-    pub fn needs_step(&self) -> bool {
-        self.needs != StepNorm::None
-    }
-
-    /// The sum of squares of each leaf of the planned step of a chunk, which begins at the element `start` of its
-    /// layer.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], [`Error::Length`] and [`Error::Missing`]; then nothing
-    /// is written.
-    pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
-        let len = chunk.weights.len();
-        check_leaves(start, len, sums.len())?;
-        self.check(len, chunk.gradients.len(), chunk.momentum.map(|momentum| momentum.len()))?;
-        new_momentum_sums(self.backend, &self.plan.update, &chunk, sums);
-        Ok(())
-    }
-
-    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is left alone. The state of the chunk
-    /// is not looked at: write `&mut ()`, and store what [`report`](Planned::report) gives.
-    ///
-    /// Returns whether all new weights are finite.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Length`], [`Error::Missing`], and [`Error::StepNotSeen`] if the rule [must see the
-    /// step](Planned::needs_step) first; then nothing is written.
-    pub fn apply<S>(&self, chunk: LayerMemory<'_, S>) -> Result<bool, Error> {
-        let momentum = chunk.momentum.as_ref().map(FloatsMut::len);
-        self.check(chunk.weights.len(), chunk.gradients.len(), momentum)?;
-        if self.needs_step() {
-            return Err(Error::StepNotSeen);
-        }
-        if !self.report.applied() {
-            return Ok(true);
-        }
-        let machine = Machine { backend: self.backend, threads: Threads::One };
-        Ok(self.coefficients.write(machine, self.moments, false, chunk).finite)
-    }
-
-    fn check(&self, len: usize, gradients: usize, momentum: Option<usize>) -> Result<(), Error> {
-        if self.report.outcome == Outcome::Frozen {
-            return Ok(());
-        }
-        check_length(Argument::Gradients, len, gradients)?;
-        let expected = if self.moments == Moments::None { 0 } else { len };
-        check_moment(Argument::Momentum, expected, momentum)
-    }
-
-    /// The report of the layer, and its state after the step: the old one if the layer is left alone.
-    #[must_use]
-    pub fn report(&self) -> (Report, R::State) {
-        (self.report, if self.report.applied() { self.next } else { self.before })
     }
 }

@@ -14,25 +14,30 @@
 
 use crate::lanes::Arithmetic;
 
+/// New weights and states.
+pub(crate) type New<V, const N: usize> = (V, [V; N]);
+
 /// The new weights and states of old ones and a gradient, element by element.
 pub(crate) trait Formula<const N: usize> {
     /// The scalars of the formula: in memory, or each in all lanes of a vector.
     type Scalars<V: Copy>: Copy;
 
-    /// Puts the scalars into vectors. A loop does it once, or what it stores might be suspected to change them.
+    /// Puts the scalars into vectors. A loop does so before it begins: the compiler cannot know that its stores do not
+    /// change them.
     fn splat<A: Arithmetic>(a: A, k: &Self::Scalars<Apart>) -> Self::Scalars<A::Vector>;
 
     /// The new weights and states.
-    fn new<A: Arithmetic>(
+    fn next<A: Arithmetic>(
         a: A,
         k: &Self::Scalars<A::Vector>,
         w: A::Vector,
         states: [A::Vector; N],
         g: A::Vector,
-    ) -> (A::Vector, [A::Vector; N]);
+    ) -> New<A::Vector, N>;
 }
 
-/// A scalar in memory, apart from its neighbours: two that are stored one by one and loaded together would wait for the cache.
+/// A scalar in memory, eight bytes from the next: two that are stored one by one and loaded together would wait for the
+/// cache.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(8))]
 pub(crate) struct Apart(pub(crate) f32);
@@ -49,15 +54,6 @@ pub(crate) struct Affine<V> {
 }
 
 impl Affine<Apart> {
-    /// Whether all are finite.
-    #[inline]
-    pub(crate) fn are_finite(&self) -> bool {
-        let Affine { gradient, decay, momentum, rate, direct, shrink } = *self;
-        // Not in a loop: of settings that are constants nothing is left.
-        let of_gradient = gradient.0.is_finite() && decay.0.is_finite() && momentum.0.is_finite();
-        of_gradient && rate.0.is_finite() && direct.0.is_finite() && shrink.0.is_finite()
-    }
-
     #[inline(always)]
     fn splat<A: Arithmetic>(&self, a: A) -> Affine<A::Vector> {
         Affine {
@@ -71,8 +67,8 @@ impl Affine<Apart> {
     }
 }
 
-/// The update of the top of this page, with or without the terms of `decay`, and of `direct` and `shrink`. Its one state is the
-/// momentum.
+/// The update of the top of this page, with or without the terms of `decay`, and of `direct` and `shrink`. Its one
+/// state is the momentum.
 pub(crate) struct Step<const DECAY: bool, const EXTRA: bool>;
 
 impl<const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Step<DECAY, EXTRA> {
@@ -84,13 +80,13 @@ impl<const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Step<D
     }
 
     #[inline(always)]
-    fn new<A: Arithmetic>(
+    fn next<A: Arithmetic>(
         a: A,
         k: &Affine<A::Vector>,
         w: A::Vector,
         mut states: [A::Vector; N],
         g: A::Vector,
-    ) -> (A::Vector, [A::Vector; N]) {
+    ) -> New<A::Vector, N> {
         let mut h = a.mul(k.gradient, g);
         if DECAY {
             h = a.add(h, a.mul(k.decay, w));
@@ -108,7 +104,7 @@ impl<const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Step<D
     }
 }
 
-/// `gradient·(prescale·g) + decay·w` in the place of a gradient `g`: here the gradient is what is written, and the weights are read.
+/// `gradient·(prescale·g) + decay·w` instead of a gradient `g`: here the gradient is written, and the weights are read.
 pub(crate) struct Rescale;
 
 impl Formula<0> for Rescale {
@@ -120,13 +116,13 @@ impl Formula<0> for Rescale {
     }
 
     #[inline(always)]
-    fn new<A: Arithmetic>(
+    fn next<A: Arithmetic>(
         a: A,
         (prescale, k): &(A::Vector, Affine<A::Vector>),
         g: A::Vector,
         _: [A::Vector; 0],
         w: A::Vector,
-    ) -> (A::Vector, [A::Vector; 0]) {
+    ) -> New<A::Vector, 0> {
         let g = a.mul(k.gradient, a.mul(*prescale, g));
         (a.add(g, a.mul(k.decay, w)), [])
     }

@@ -2,7 +2,7 @@
 //!
 //! Every walk along a tree takes a [`Machine`], so that serial and parallel code is one recursion and cannot differ.
 
-use super::shape::{TILE, left_len};
+use super::shape::{TILE, UNIT, left_len};
 use crate::lanes::Backend;
 
 /// What a kernel may use.
@@ -39,28 +39,31 @@ impl Machine {
         }
     }
 
-    /// Reduces arrays of one length to one value: `tile` reduces at most a tile, `combine` joins the results of two halves.
+    /// Reduces arrays of one length to one value: `unit` reduces at most a unit, `combine` joins the results of two halves.
     #[inline]
     pub(crate) fn reduce<const N: usize, R: Send>(
         self,
         arrays: &[&[f32]; N],
-        tile: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        unit: &(impl Fn(&[&[f32]; N]) -> R + Sync),
         combine: fn(R, R) -> R,
     ) -> R {
         let len = arrays.first().map_or(0, |array| array.len());
-        if len <= TILE { tile(arrays) } else { self.reduce_halves(arrays, len, tile, combine) }
+        if len <= UNIT { unit(arrays) } else { self.reduce_halves(arrays, len, unit, combine) }
     }
 
     fn reduce_halves<const N: usize, R: Send>(
         self,
         arrays: &[&[f32]; N],
         len: usize,
-        tile: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        unit: &(impl Fn(&[&[f32]; N]) -> R + Sync),
         combine: fn(R, R) -> R,
     ) -> R {
+        // A tile is too little work to divide between threads.
+        let machine = if len <= TILE { Machine { threads: Threads::One, ..self } } else { self };
         let mut right = *arrays;
         let left = cut(&mut right, left_len(len));
-        let (left, right) = self.both(|| self.reduce(&left, tile, combine), || self.reduce(&right, tile, combine));
+        let (left, right) =
+            machine.both(|| machine.reduce(&left, unit, combine), || machine.reduce(&right, unit, combine));
         combine(left, right)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::shape::LEAF;
-use crate::lanes::{Backend, Kernel, Lanes, dispatch};
+use crate::lanes::{Backend, Loop, dispatch};
 
 /// The largest absolute value; NaN if there is a NaN.
 pub(crate) fn max_abs(machine: Machine, x: &[f32]) -> f32 {
@@ -18,25 +18,8 @@ pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: &[f32], maxima: &
     }
 }
 
-/// The bits of the largest absolute value. They are 0 if all values are.
+/// The bits of the largest absolute value. Without the sign, the bits of floats order as integers do, and every NaN is above
+/// infinity.
 fn max_bits(backend: Backend, x: &[f32]) -> u32 {
-    dispatch(backend, MaxBits(x))
-}
-
-/// Without the sign, the bits of floats order as integers do, and every NaN is above infinity. A maximum of integers has
-/// one result whatever the order, so the compiler may vectorise this loop as it likes.
-pub(super) struct MaxBits<'a>(pub(super) &'a [f32]);
-
-impl Kernel for MaxBits<'_> {
-    type Output = u32;
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, _: L) -> u32 {
-        self.run_one()
-    }
-
-    #[inline(always)]
-    fn run_one(self) -> u32 {
-        self.0.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))
-    }
+    dispatch(backend, Loop(|| x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))))
 }

@@ -1,8 +1,8 @@
 //! Loops: the sums of squares of every norm, and the update.
 //!
 //! This floor moves memory. It knows nothing of hyper-parameters (it gets ready scalars) and nothing of instruction
-//! sets (it is written over [`crate::lanes::Lanes`], and over [`crate::lanes::One`] for machines without vectors). No kernel
-//! allocates or can panic.
+//! sets (it is written over [`crate::lanes::Lanes`], and over [`crate::lanes::One`] for machines without vectors). No
+//! kernel allocates or can panic.
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -7,10 +7,11 @@
 //! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
 //!    that is smaller than the whole.
 //!
-//! Which lane is the first of a vector is free. The fold adds lanes that are half a turn apart, then a quarter, and so on, so it has
-//! the same result for lanes that are turned, and vectors may begin on a cache line where a leaf does not.
+//! Which lane is the first of a vector is free. The fold adds lanes that are half a turn apart, then a quarter, and so
+//! on, so it has the same result for lanes that are turned, and vectors may begin on a cache line where a leaf does
+//! not.
 
-use crate::lanes::WIDTH;
+use crate::lanes::{ONE_BY_ONE, WIDTH};
 
 /// Elements in a leaf, the unit in which work may be divided.
 pub(crate) const LEAF: usize = 1024;
@@ -25,14 +26,17 @@ pub(crate) const VECTORS: usize = 2;
 /// 0.116. Sixteen lanes wait for the latency of the additions, sixty-four spill.
 pub(crate) const LANES: usize = VECTORS * WIDTH;
 
-/// Elements that one kernel call works on: a subtree of 64 leaves, about what a core's own cache holds of three arrays. One
-/// thread does a tile; whatever is longer may be divided.
+/// Elements that are not divided between threads: a subtree of 64 leaves, about what a core's own cache holds of three
+/// arrays.
 pub(crate) const TILE: usize = 64 * LEAF;
 
-/// Where an array of more than one tile splits: at the largest power of two of tiles that is smaller than the whole.
-/// (A tile has nothing to split; a caller that asks gets a tile, and no panic.)
+/// Elements that one call of a kernel sums: a tile with vectors. One by one, nothing is gained by more than a leaf.
+pub(crate) const UNIT: usize = if ONE_BY_ONE { LEAF } else { TILE };
+
+/// Where an array of more than one unit splits: at the largest power of two of units that is smaller than the whole.
+/// (A unit has nothing to split; a caller that asks gets a unit, and no panic.)
 pub(crate) fn left_len(len: usize) -> usize {
-    TILE << (len.saturating_sub(1) / TILE).checked_ilog2().unwrap_or(0)
+    UNIT << (len.saturating_sub(1) / UNIT).checked_ilog2().unwrap_or(0)
 }
 
 /// How many elements of an array there are before it comes to a cache line: 0 where it is too short for it to matter.
@@ -45,8 +49,8 @@ pub(crate) fn head_len(x: &[f32]) -> usize {
 
 /// The sum of a tile's leaves along the tree, which takes them in their order.
 ///
-/// It keeps the sums of complete subtrees as a binary counter keeps its digits: a leaf is added as 1 is, and a carry adds two
-/// subtrees of one height.
+/// It keeps the sums of complete subtrees as a binary counter keeps its digits: a leaf is added as 1 is, and a carry
+/// adds two subtrees of one height.
 pub(crate) struct Tree {
     leaves: usize,
     /// By their height.
@@ -56,7 +60,8 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) const EMPTY: Tree = Tree { leaves: 0, subtrees: [0.0; (TILE / LEAF).ilog2() as usize + 1] };
 
-    /// Takes the sum of the next leaf, or of the next few: a power of two of them that divides the number of those before.
+    /// Takes the sum of the next leaf, or of the next few: a power of two of them that divides the number of those
+    /// before.
     #[inline(always)]
     pub(crate) fn push(&mut self, leaves: usize, mut sum: f64) {
         let mut height = leaves.trailing_zeros() as usize;

@@ -1,12 +1,10 @@
-//! Sums of squares that are accurate, never overflow, and have the same bits everywhere; [`shape`](super::shape) has the order
-//! of the additions.
+//! Sums of squares that are accurate, never overflow, and have the same bits everywhere; [`shape`](super::shape) has
+//! the order of the additions.
 
 use super::machine::{Machine, cut};
-use super::max::MaxBits;
-use super::scalar;
 use super::shape::{LANES, LEAF, TILE, Tree, VECTORS, head_len};
-use super::terms::Term;
-use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, One, WIDTH, dispatch};
+use super::terms::{Plain, Term, Times, squares_of_term};
+use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
 use core::array;
 
 /// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
@@ -27,13 +25,19 @@ const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 /// caller has them.)
 #[inline]
 pub(crate) fn sum_of_squares<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [&[f32]; N]) -> f64 {
-    let backend = machine.backend;
-    let len = arrays.first().map_or(0, |array| array.len());
-    if len <= LEAF {
-        return dispatch(backend, Leaf { term, arrays: &arrays });
+    let in_cache = arrays.first().is_some_and(|array| array.len() <= TILE);
+    let unit = |arrays: &[&[f32]; N]| dispatch(machine.backend, Unit { term, arrays, in_cache });
+    machine.reduce(&arrays, &unit, |left, right| left + right)
+}
+
+/// The sums of squares of two arrays of one length, with the bits of [`sum_of_squares`]. Two leaves go side by side, so that
+/// neither waits for the latency of its additions.
+#[inline]
+pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2] {
+    if a.len() <= LEAF && !ONE_BY_ONE {
+        return dispatch(machine.backend, TwoLeaves(&[[a], [b]])).into();
     }
-    let tile = |arrays: &[&[f32]; N]| dispatch(backend, Tile { term, arrays, in_cache: len <= TILE });
-    machine.reduce(&arrays, &tile, |left, right| left + right)
+    [a, b].map(|array| sum_of_squares(machine, Plain, [array]))
 }
 
 /// The sum of squares of each leaf of a term, in one column of a table with a row for each leaf.
@@ -46,25 +50,31 @@ pub(crate) fn leaf_sums<T: Term<N>, const N: usize, const M: usize>(
 ) {
     let mut rest = arrays;
     for row in sums {
-        let leaf = dispatch(backend, Leaf { term, arrays: &cut(&mut rest, LEAF) });
+        let leaf = dispatch(backend, Unit { term, arrays: &cut(&mut rest, LEAF), in_cache: true });
         if let Some(sum) = row.get_mut(column) {
             *sum = leaf;
         }
     }
 }
 
-/// The loop over at most a leaf.
-struct Leaf<'a, T, const N: usize> {
+/// The loop over at most a unit.
+struct Unit<'a, T, const N: usize> {
     term: T,
     arrays: &'a [&'a [f32]; N],
+    in_cache: bool,
 }
 
-impl<T: Term<N>, const N: usize> Kernel for Leaf<'_, T, N> {
+impl<T: Term<N>, const N: usize> Kernel for Unit<'_, T, N> {
     type Output = f64;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> f64 {
-        leaf(lanes, self.term, self.arrays, true)
+        let sum = Sum { lanes, term: self.term, in_cache: self.in_cache };
+        if self.arrays.first().is_some_and(|array| array.len() > LEAF) {
+            return sum.tile(self.arrays);
+        }
+        let [sum] = sum.exact(array::from_ref(self.arrays));
+        sum
     }
 
     #[inline]
@@ -73,89 +83,167 @@ impl<T: Term<N>, const N: usize> Kernel for Leaf<'_, T, N> {
     }
 }
 
-/// The loop over at most a tile.
-struct Tile<'a, T, const N: usize> {
+fn leaf_one_by_one<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N]) -> f64 {
+    checked(One, term, leaf, term.squares_one_by_one(leaf))
+}
+
+/// The loop over at most a leaf of each of two arrays.
+struct TwoLeaves<'a>(&'a [[&'a [f32]; 1]; 2]);
+
+impl Kernel for TwoLeaves<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> (f64, f64) {
+        let sum = Sum { lanes, term: Plain, in_cache: true };
+        if L::LEAVES > 1 {
+            return sum.exact(self.0).into();
+        }
+        let [a, b] = self.0.each_ref().map(array::from_ref);
+        let ([a], [b]) = (sum.exact(a), sum.exact(b));
+        (a, b)
+    }
+
+    #[inline]
+    fn run_one(self) -> (f64, f64) {
+        self.0.map(|leaf| leaf_one_by_one(Plain, &leaf)).into()
+    }
+}
+
+/// Sums with vectors.
+#[derive(Clone, Copy)]
+struct Sum<L, T, const N: usize> {
+    lanes: L,
     term: T,
-    arrays: &'a [&'a [f32]; N],
-    /// Whether the arrays are likely to be in a cache: then leaves go side by side. Memory is read fastest from one end to the
-    /// other.
+    /// In a cache, leaves go side by side, and vectors begin on cache lines. Memory is read fastest from one end to the other.
     in_cache: bool,
 }
 
-impl<T: Term<N>, const N: usize> Kernel for Tile<'_, T, N> {
-    type Output = f64;
-
+impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
+    /// The sum of at most a tile.
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> f64 {
-        let Tile { term, arrays, in_cache } = self;
+    fn tile(self, arrays: &[&[f32]; N]) -> f64 {
         let len = arrays.first().map_or(0, |array| array.len());
         if arrays.iter().any(|array| array.len() != len) {
             return 0.0;
         }
         let mut tree = Tree::EMPTY;
         let mut rest = *arrays;
-        if in_cache && N == 1 {
+        if self.in_cache && N == 1 {
             match L::LEAVES {
-                4 => side_by_side::<L, T, N, 4>(lanes, term, &mut rest, &mut tree),
-                2 => side_by_side::<L, T, N, 2>(lanes, term, &mut rest, &mut tree),
+                4 => self.groups::<4>(&mut rest, &mut tree),
+                2 => self.groups::<2>(&mut rest, &mut tree),
                 _ => {}
             }
         }
-        one_after_another(rest, tree, |arrays| leaf(lanes, term, arrays, in_cache))
-    }
-
-    #[inline]
-    fn run_one(self) -> f64 {
-        one_after_another(*self.arrays, Tree::EMPTY, |arrays| leaf_one_by_one(self.term, arrays))
-    }
-}
-
-/// Adds what is left of a tile to its tree.
-#[inline(always)]
-fn one_after_another<const N: usize>(mut rest: [&[f32]; N], mut tree: Tree, leaf: impl Fn(&[&[f32]; N]) -> f64) -> f64 {
-    while rest.first().is_some_and(|rest| !rest.is_empty()) {
-        tree.push(1, leaf(&cut(&mut rest, LEAF)));
-    }
-    tree.sum()
-}
-
-/// Cuts off as many leaves as there are groups of `B`, and sums them group by group.
-#[inline(always)]
-fn side_by_side<L: Lanes, T: Term<N>, const N: usize, const B: usize>(
-    lanes: L,
-    term: T,
-    rest: &mut [&[f32]; N],
-    tree: &mut Tree,
-) {
-    while rest.iter().all(|rest| rest.len() >= B * LEAF) {
-        let mut leaves = [*rest; B];
-        for leaf in &mut leaves {
-            *leaf = cut(rest, LEAF);
+        self.groups::<1>(&mut rest, &mut tree);
+        if rest.first().is_some_and(|rest| !rest.is_empty()) {
+            let [sum] = self.exact(&[rest]);
+            tree.push(1, sum);
         }
-        let sums: [f32; B] = squares(lanes, term, &leaves, None, true);
+        tree.sum()
+    }
+
+    /// Cuts off as many whole leaves as there are groups of `B`, and sums them group by group.
+    #[inline(always)]
+    fn groups<const B: usize>(self, rest: &mut [&[f32]; N], tree: &mut Tree) {
+        let mut sum = 1.0;
+        while rest.iter().all(|rest| rest.len() >= B * LEAF) {
+            let mut group = cut(rest, B * LEAF);
+            // After leaves of zeros there may be more, and to look is less than to sum twice.
+            if sum != 0.0 || !are_zeros(self.lanes, &group) {
+                let mut leaves = [group; B];
+                for leaf in &mut leaves {
+                    *leaf = cut(&mut group, LEAF);
+                }
+                sum = match *self.exact(&leaves).as_slice() {
+                    [a, b, c, d] => (a + b) + (c + d),
+                    [a, b] => a + b,
+                    [a] => a,
+                    _ => f64::NAN,
+                };
+            }
+            tree.push(B, sum);
+        }
+    }
+
+    /// The sums of leaves of one length.
+    #[inline(always)]
+    fn exact<const B: usize>(self, leaves: &[[&[f32]; N]; B]) -> [f64; B] {
         let mut exact = [0.0; B];
-        for ((exact, sum), leaf) in exact.iter_mut().zip(sums).zip(&leaves) {
-            *exact = checked(lanes, term, leaf, sum);
+        for ((exact, sum), leaf) in exact.iter_mut().zip(self.in_f32(leaves)).zip(leaves) {
+            *exact = checked(self.lanes, self.term, leaf, sum);
         }
-        let sum = match *exact.as_slice() {
-            [a, b, c, d] => (a + b) + (c + d),
-            [a, b] => a + b,
-            _ => f64::NAN,
-        };
-        tree.push(B, sum);
+        exact
     }
-}
 
-/// The sum of squares of one leaf.
-#[inline(always)]
-pub(super) fn leaf<L: Lanes, T: Term<N>, const N: usize>(lanes: L, term: T, leaf: &[&[f32]; N], in_cache: bool) -> f64 {
-    let [sum] = squares(lanes, term, array::from_ref(leaf), None, in_cache);
-    checked(lanes, term, leaf, sum)
-}
+    /// The sums of leaves of one length in `f32`, side by side.
+    #[inline(always)]
+    fn in_f32<const B: usize>(self, leaves: &[[&[f32]; N]; B]) -> [f32; B] {
+        let lanes = self.lanes;
+        let mut sums = [[lanes.splat(0.0); VECTORS]; B];
+        let mut leaves = *leaves;
+        // One array is read from a cache line on; several may have different alignments.
+        let head_len = match leaves.as_flattened() {
+            [first, ..] if N == 1 && self.in_cache && L::MASKS => head_len(first),
+            _ => 0,
+        };
+        if head_len > 0 {
+            for (sums, leaf) in sums.iter_mut().zip(&mut leaves) {
+                self.add_square(self.load(cut(leaf, head_len), L::load_last), &mut sums[VECTORS - 1]);
+            }
+        }
+        let groups = leaves.map(|leaf| leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0));
+        let count = groups.first().and_then(|leaf| leaf.first()).map_or(0, |groups| groups.len());
+        if groups.iter().any(|leaf| leaf.iter().any(|groups| groups.len() != count)) {
+            return [0.0; B];
+        }
+        for i in 0..count {
+            for v in 0..VECTORS {
+                for (sums, leaf) in sums.iter_mut().zip(groups) {
+                    let mut parts = [lanes.splat(0.0); N];
+                    for (part, groups) in parts.iter_mut().zip(leaf) {
+                        if let Some(group) = groups.get(i) {
+                            *part = lanes.load(&group[v]);
+                        }
+                    }
+                    self.add_square(parts, &mut sums[v]);
+                }
+            }
+        }
+        for (sums, leaf) in sums.iter_mut().zip(leaves) {
+            let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
+            for (v, sum) in sums.iter_mut().enumerate() {
+                let rest = rest.map(|rest| rest.get(v * WIDTH..).unwrap_or_default());
+                if rest.iter().all(|rest| rest.is_empty()) {
+                    break;
+                }
+                self.add_square(self.load(rest, f32::load_up_to), sum);
+            }
+        }
+        let mut folded = [0.0; B];
+        for (folded, [a, b]) in folded.iter_mut().zip(sums) {
+            *folded = lanes.fold(lanes.add(a, b));
+        }
+        folded
+    }
 
-/// The same on a machine without vectors.
-fn leaf_one_by_one<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N]) -> f64 {
-    checked(One, term, leaf, term.squares_one_by_one(leaf))
+    /// Loads (a part of) a vector of each array.
+    #[inline(always)]
+    fn load(self, arrays: [&[f32]; N], load: impl Fn(L, &[f32]) -> L::Vector) -> [L::Vector; N] {
+        let mut parts = [self.lanes.splat(0.0); N];
+        for (part, array) in parts.iter_mut().zip(arrays) {
+            *part = load(self.lanes, array);
+        }
+        parts
+    }
+
+    /// Adds the square of the term of one vector of each array.
+    #[inline(always)]
+    fn add_square(self, parts: [L::Vector; N], sum: &mut L::Vector) {
+        let term = self.term.of(self.lanes, parts);
+        *sum = self.lanes.add(*sum, self.lanes.mul(term, term));
+    }
 }
 
 /// The sum of a leaf, if squares were neither too large nor too small for it.
@@ -168,119 +256,38 @@ pub(super) fn checked<A: Arithmetic, T: Term<N>, const N: usize>(a: A, term: T, 
 #[cold]
 #[inline(never)]
 fn rescue<A: Arithmetic, T: Term<N>, const N: usize>(a: A, term: T, leaf: &[&[f32]; N], sum: f32) -> f64 {
-    // Zeros are common: embeddings, and layers that get no gradient.
-    if sum == 0.0 && leaf.iter().all(|array| a.run(MaxBits(array)) == 0) {
+    if sum == 0.0 && are_zeros(a, leaf) {
         return 0.0;
     }
     let (scale, unscale) = if sum < SMALL { (UP, UNSCALE_UP) } else { (DOWN, UNSCALE_DOWN) };
-    f64::from(a.run(Scaled { term, leaf, scale })) * unscale
+    f64::from(a.run(ScaledLeaf { term: Times { term, scale }, leaf })) * unscale
 }
 
-/// The sum of squares of a leaf of elements multiplied by `scale`.
-struct Scaled<'a, T, const N: usize> {
-    term: T,
+/// Whether all elements are zeros, which are common: embeddings, and layers that get no gradient.
+#[inline]
+fn are_zeros<A: Arithmetic, const N: usize>(a: A, arrays: &[&[f32]; N]) -> bool {
+    // All elements, so that the compiler may use vectors. The sign does not count.
+    let any = |array: &[f32]| array.iter().fold(0, |bits, x| bits | x.to_bits()) << 1;
+    a.run(Loop(|| arrays.iter().all(|array| any(array) == 0)))
+}
+
+/// The sum of squares of a leaf in `f32`, of terms that are scaled so that it has one.
+struct ScaledLeaf<'a, T, const N: usize> {
+    term: Times<T>,
     leaf: &'a [&'a [f32]; N],
-    scale: f32,
 }
 
-impl<T: Term<N>, const N: usize> Kernel for Scaled<'_, T, N> {
+impl<T: Term<N>, const N: usize> Kernel for ScaledLeaf<'_, T, N> {
     type Output = f32;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> f32 {
-        let [sum] = squares(lanes, self.term, array::from_ref(self.leaf), Some(self.scale), false);
+        let [sum] = Sum { lanes, term: self.term, in_cache: false }.in_f32(array::from_ref(self.leaf));
         sum
     }
 
     #[inline]
     fn run_one(self) -> f32 {
-        scalar::squares_of_term(self.term, self.leaf, self.scale)
+        squares_of_term(self.term, self.leaf)
     }
-}
-
-/// The sums of squares of `B` leaves of one length in `f32`, side by side. With `turned`, lanes may be.
-#[inline(always)]
-fn squares<L: Lanes, T: Term<N>, const N: usize, const B: usize>(
-    lanes: L,
-    term: T,
-    leaves: &[[&[f32]; N]; B],
-    scale: Option<f32>,
-    turned: bool,
-) -> [f32; B] {
-    let mut sums = [[lanes.splat(0.0); VECTORS]; B];
-    let mut leaves = *leaves;
-    // One array is read from a cache line on; several may have different alignments.
-    let head_len = match leaves.as_flattened() {
-        [first, ..] if N == 1 && turned && L::MASKS => head_len(first),
-        _ => 0,
-    };
-    if head_len > 0 {
-        for (sums, leaf) in sums.iter_mut().zip(&mut leaves) {
-            let parts = load_each(lanes, cut(leaf, head_len), L::load_last);
-            add_square(lanes, term, parts, scale, &mut sums[VECTORS - 1]);
-        }
-    }
-    let groups = leaves.map(|leaf| leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0));
-    let count = groups.first().and_then(|leaf| leaf.first()).map_or(0, |groups| groups.len());
-    if groups.iter().any(|leaf| leaf.iter().any(|groups| groups.len() != count)) {
-        return [0.0; B];
-    }
-    for i in 0..count {
-        for v in 0..VECTORS {
-            for (sums, leaf) in sums.iter_mut().zip(groups) {
-                let mut parts = [lanes.splat(0.0); N];
-                for (part, groups) in parts.iter_mut().zip(leaf) {
-                    if let Some(group) = groups.get(i) {
-                        *part = lanes.load(&group[v]);
-                    }
-                }
-                add_square(lanes, term, parts, scale, &mut sums[v]);
-            }
-        }
-    }
-    for (sums, leaf) in sums.iter_mut().zip(leaves) {
-        let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
-        for (v, sum) in sums.iter_mut().enumerate() {
-            let rest = rest.map(|rest| rest.get(v * WIDTH..).unwrap_or_default());
-            if rest.iter().all(|rest| rest.is_empty()) {
-                break;
-            }
-            add_square(lanes, term, load_each(lanes, rest, f32::load_up_to), scale, sum);
-        }
-    }
-    let mut folded = [0.0; B];
-    for (folded, [a, b]) in folded.iter_mut().zip(sums) {
-        *folded = lanes.fold(lanes.add(a, b));
-    }
-    folded
-}
-
-/// Loads (a part of) a vector of each array.
-#[inline(always)]
-fn load_each<L: Lanes, const N: usize>(
-    lanes: L,
-    arrays: [&[f32]; N],
-    load: impl Fn(L, &[f32]) -> L::Vector,
-) -> [L::Vector; N] {
-    let mut parts = [lanes.splat(0.0); N];
-    for (part, array) in parts.iter_mut().zip(arrays) {
-        *part = load(lanes, array);
-    }
-    parts
-}
-
-/// Adds the square of the term of one vector of each array.
-#[inline(always)]
-fn add_square<L: Lanes, T: Term<N>, const N: usize>(
-    lanes: L,
-    term: T,
-    parts: [L::Vector; N],
-    scale: Option<f32>,
-    sum: &mut L::Vector,
-) {
-    let mut term = term.of(lanes, parts);
-    if let Some(scale) = scale {
-        term = lanes.mul(term, lanes.splat(scale));
-    }
-    *sum = lanes.add(*sum, lanes.mul(term, term));
 }

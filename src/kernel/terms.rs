@@ -2,7 +2,8 @@
 
 use super::formulas::{Affine, Apart};
 use super::scalar;
-use crate::lanes::Arithmetic;
+use super::shape::LANES;
+use crate::lanes::{Arithmetic, One};
 
 /// A term made of one element of each of `N` arrays. It is 0 where all of them are.
 pub(crate) trait Term<const N: usize>: Copy + Send + Sync {
@@ -12,7 +13,7 @@ pub(crate) trait Term<const N: usize>: Copy + Send + Sync {
     /// The sum of squares of a leaf on a machine without vectors, in `f32`.
     #[inline]
     fn squares_one_by_one(self, leaf: &[&[f32]; N]) -> f32 {
-        scalar::squares_of_term(self, leaf, 1.0)
+        squares_of_term(self, leaf)
     }
 }
 
@@ -46,7 +47,8 @@ impl Term<2> for Decayed {
     }
 }
 
-/// The new momentum that an update would write, of weights, gradients and momentum, for rules that look at its norm first.
+/// The new momentum that an update would write, of weights, gradients and momentum, for rules that look at its norm
+/// first.
 #[derive(Clone, Copy)]
 pub(crate) struct NewMomentum<'a> {
     pub(crate) prescale: f32,
@@ -61,4 +63,37 @@ impl Term<3> for NewMomentum<'_> {
         let h = a.add(a.mul(a.splat(k.gradient.0), g), a.mul(a.splat(k.decay.0), w));
         a.add(a.mul(a.splat(k.momentum.0), m), h)
     }
+}
+
+/// Another term times a scale.
+#[derive(Clone, Copy)]
+pub(super) struct Times<T> {
+    pub(super) term: T,
+    pub(super) scale: f32,
+}
+
+impl<T: Term<N>, const N: usize> Term<N> for Times<T> {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, elements: [A::Vector; N]) -> A::Vector {
+        a.mul(self.term.of(a, elements), a.splat(self.scale))
+    }
+}
+
+/// The same of any term, where speed matters less than size: most often this is a leaf that is summed again.
+pub(super) fn squares_of_term<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N]) -> f32 {
+    fold(0, 1, &|lane| {
+        let mut sum = 0.0;
+        let (mut i, len) = (lane, leaf.first().map_or(0, |part| part.len()));
+        while i < len {
+            let term = term.of(One, leaf.map(|part| part.get(i).copied().unwrap_or(0.0)));
+            sum += term * term;
+            i += LANES;
+        }
+        sum
+    })
+}
+
+/// The sums of the lanes `first`, `first + step` and so on, folded by halves.
+fn fold(first: usize, step: usize, lane: &impl Fn(usize) -> f32) -> f32 {
+    if step == LANES { lane(first) } else { fold(first, 2 * step, lane) + fold(first + step, 2 * step, lane) }
 }

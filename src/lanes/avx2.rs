@@ -1,6 +1,6 @@
 //! Lanes of AVX2: two registers of eight.
 
-use super::{Arithmetic, Kernel, Lanes, WIDTH};
+use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(cpu, "avx2");
@@ -24,8 +24,8 @@ impl Avx2 {
     #[inline(always)]
     unsafe fn load_masked(self, from: *const f32, masks: &[i32; WIDTH]) -> [__m256; 2] {
         let masks = masks.as_ptr().cast();
-        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of sixteen; the
-        // caller vouches for the floats.
+        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of
+        // sixteen; the caller vouches for the floats.
         unsafe {
             let masks = [_mm256_loadu_si256(masks), _mm256_loadu_si256(masks.add(1))];
             [_mm256_maskload_ps(from, masks[0]), _mm256_maskload_ps(from.wrapping_add(8), masks[1])]
@@ -35,6 +35,7 @@ impl Avx2 {
 
 impl Arithmetic for Avx2 {
     type Vector = [__m256; 2];
+    type Block<E: Element> = [E; WIDTH];
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -44,6 +45,26 @@ impl Arithmetic for Avx2 {
         }
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn blocks<E: Element>(x: &[E]) -> &[[E; WIDTH]] {
+        x.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; WIDTH]] {
+        x.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn get<E: Element>(self, from: &[E; WIDTH]) -> Self::Vector {
+        E::load(self, from)
+    }
+
+    #[inline(always)]
+    fn set<E: Element>(self, vector: Self::Vector, to: &mut [E; WIDTH]) {
+        E::store(self, vector, to);
     }
 
     #[inline(always)]
@@ -104,6 +125,50 @@ impl Lanes for Avx2 {
         unsafe {
             _mm256_storeu_ps(to, vector[0]);
             _mm256_storeu_ps(to.add(8), vector[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, [low, high]: Self::Vector, to: &mut [f32]) {
+        let start = to.as_mut_ptr();
+        let at = |i: usize| start.wrapping_add(i);
+        let len = to.len().min(WIDTH);
+        // SAFETY: the token proves that the processor has AVX2. Each store is of as many floats as its bit in `len`
+        // says, after those of the higher bits, and needs no alignment.
+        unsafe {
+            if len == WIDTH {
+                _mm256_storeu_ps(at(0), low);
+                _mm256_storeu_ps(at(8), high);
+                return;
+            }
+            let mut eight = low;
+            if len & 8 != 0 {
+                _mm256_storeu_ps(at(0), low);
+                eight = high;
+            }
+            let mut four = _mm256_castps256_ps128(eight);
+            if len & 4 != 0 {
+                _mm_storeu_ps(at(len & 8), four);
+                four = _mm256_extractf128_ps::<1>(eight);
+            }
+            if len & 2 != 0 {
+                _mm_storel_pd(at(len & 12).cast(), _mm_castps_pd(four));
+                four = _mm_movehl_ps(four, four);
+            }
+            if len & 1 != 0 {
+                _mm_store_ss(at(len & 14), four);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn are_finite(self, vector: Self::Vector) -> bool {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe {
+            // Of what is not finite the difference is NaN.
+            let sum = _mm256_add_ps(vector[0], vector[1]);
+            let zero = _mm256_sub_ps(sum, sum);
+            _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(zero, zero)) == 0
         }
     }
 

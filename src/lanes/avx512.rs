@@ -1,6 +1,6 @@
 //! Lanes of AVX-512: one register of sixteen.
 
-use super::{Arithmetic, Kernel, Lanes, WIDTH};
+use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
 
 cpufeatures::new!(cpu, "avx512f");
@@ -19,6 +19,7 @@ impl Avx512 {
 
 impl Arithmetic for Avx512 {
     type Vector = __m512;
+    type Block<E: Element> = [E; WIDTH];
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -28,6 +29,26 @@ impl Arithmetic for Avx512 {
         }
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn blocks<E: Element>(x: &[E]) -> &[[E; WIDTH]] {
+        x.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; WIDTH]] {
+        x.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn get<E: Element>(self, from: &[E; WIDTH]) -> __m512 {
+        E::load(self, from)
+    }
+
+    #[inline(always)]
+    fn set<E: Element>(self, vector: __m512, to: &mut [E; WIDTH]) {
+        E::store(self, vector, to);
     }
 
     #[inline(always)]
@@ -69,15 +90,15 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load_last(self, from: &[f32]) -> __m512 {
         let skipped = WIDTH.saturating_sub(from.len());
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows the last of sixteen floats that end where these
-        // do; what it leaves out is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows the last of sixteen floats that end
+        // where these do; what it leaves out is not read, and needs no memory.
         unsafe { _mm512_maskz_loadu_ps(!mask(skipped), from.as_ptr().wrapping_sub(skipped)) }
     }
 
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there are; what it leaves out
-        // is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there are; what
+        // it leaves out is not read, and needs no memory.
         unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
     }
 
@@ -90,8 +111,8 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn store_partial(self, vector: __m512, to: &mut [f32]) {
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there is room for; what it
-        // leaves out is not written, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there is room
+        // for; what it leaves out is not written, and needs no memory.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), vector) }
     }
 
@@ -105,6 +126,16 @@ impl Lanes for Avx512 {
     fn last(self, vector: __m512, len: usize) -> __m512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { _mm512_maskz_mov_ps(!mask(WIDTH.saturating_sub(len)), vector) }
+    }
+
+    #[inline(always)]
+    fn are_finite(self, vector: __m512) -> bool {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe {
+            // Of what is not finite the difference is NaN.
+            let zero = _mm512_sub_ps(vector, vector);
+            _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(zero, zero) == 0
+        }
     }
 
     #[inline(always)]

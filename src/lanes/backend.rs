@@ -1,11 +1,12 @@
 //! Which lanes a kernel runs on.
 
-use super::{Arithmetic, Lanes, portable::Portable};
+use super::ops::{Arithmetic, Kernel};
+use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
 /// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
-const ONE_BY_ONE: bool = cfg!(any(
+pub(crate) const ONE_BY_ONE: bool = cfg!(any(
     layerwise_backend = "scalar",
     not(any(
         target_feature = "sse2",
@@ -83,23 +84,6 @@ const FORCED: bool = cfg!(any(
     layerwise_backend = "avx2",
     layerwise_backend = "avx512"
 ));
-
-/// A loop that can run on any lanes. [`dispatch`] chooses which.
-pub(crate) trait Kernel {
-    /// What the loop returns.
-    type Output;
-
-    /// Runs the loop. Implementations are `#[inline(always)]`, so that they are compiled for the instruction set of
-    /// `lanes`.
-    ///
-    /// A kernel that is in a hurry is at most two words, which travel in registers, and has references to slices, not slices: a
-    /// processor cannot forward two stores to one load, so a slice that is stored as a pointer and a length, and then copied
-    /// whole, waits until all stores before it are in the cache.
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
-
-    /// Runs the loop one number at a time, with the same result, on a machine without vectors.
-    fn run_one(self) -> Self::Output;
-}
 
 /// Runs a kernel on the lanes of a backend, or one number at a time where there are no vectors.
 #[inline]

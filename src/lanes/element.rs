@@ -2,23 +2,7 @@
 //!
 //! Kernels compute in `f32`. What memory holds is converted as it is loaded and stored, in registers.
 
-use super::{Lanes, WIDTH};
-
-/// A number in memory, which is an `f32` in registers.
-pub(crate) trait Element: Copy + Default + Send + Sync {
-    /// Sixteen numbers.
-    fn load<L: Lanes>(lanes: L, from: &[Self; WIDTH]) -> L::Vector;
-    /// At most sixteen numbers, padded with zeros.
-    fn load_up_to<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
-    /// Sixteen numbers.
-    fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
-    /// As many of sixteen numbers as there is room for.
-    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
-    /// One number.
-    fn get(self) -> f32;
-    /// One number.
-    fn of(x: f32) -> Self;
-}
+use super::ops::{Element, Lanes, WIDTH};
 
 impl Element for f32 {
     #[inline(always)]

@@ -1,7 +1,7 @@
-//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has none,
-//! kernels go one by one and hardly use them.
+//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has
+//! none, kernels go one by one and hardly use them.
 
-use super::{Arithmetic, Kernel, Lanes, WIDTH, copy};
+use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
 use wide::f32x16;
 
 /// The token of the portable lanes; every machine has them.
@@ -10,11 +10,32 @@ pub(super) struct Portable;
 
 impl Arithmetic for Portable {
     type Vector = f32x16;
+    type Block<E: Element> = [E; WIDTH];
 
     /// Not inline: its frame should not burden a caller that has better lanes.
     #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
+    }
+
+    #[inline(always)]
+    fn blocks<E: Element>(x: &[E]) -> &[[E; WIDTH]] {
+        x.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; WIDTH]] {
+        x.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn get<E: Element>(self, from: &[E; WIDTH]) -> f32x16 {
+        E::load(self, from)
+    }
+
+    #[inline(always)]
+    fn set<E: Element>(self, vector: f32x16, to: &mut [E; WIDTH]) {
+        E::store(self, vector, to);
     }
 
     #[inline(always)]
@@ -64,6 +85,16 @@ impl Lanes for Portable {
     #[inline(always)]
     fn store(self, vector: f32x16, to: &mut [f32; WIDTH]) {
         *to = vector.to_array();
+    }
+
+    #[inline(always)]
+    fn store_partial(self, vector: f32x16, to: &mut [f32]) {
+        copy(&vector.to_array(), to);
+    }
+
+    #[inline(always)]
+    fn are_finite(self, vector: f32x16) -> bool {
+        self.fold(vector).is_finite()
     }
 
     #[inline(always)]

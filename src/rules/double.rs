@@ -134,9 +134,11 @@ fn soft_sqrt(x: f64) -> f64 {
             return f64::NAN;
         }
         // A subnormal number: shift until the leading bit is where normal numbers have it.
-        let shift = bits.leading_zeros() as i32 - 11;
-        bits <<= shift;
-        exponent = 1 - shift;
+        exponent = 1;
+        while bits >> 52 == 0 {
+            bits <<= 1;
+            exponent -= 1;
+        }
     }
     // x = m·4ᵉ with m from 1 to 4. `a` is m as a fixed-point number with 62 bits after the point, `high` its upper
     // half.

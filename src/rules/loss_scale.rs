@@ -129,8 +129,7 @@ impl Backoff {
 /// The gradients are those of the loss as it is: divide what comes from a scaled loss by the scale. Its state is four
 /// numbers: the averages with `beta1` and `beta2`, that of the squares, and how many steps they are of.
 ///
-/// OpenSeq2Seq's code differs from what it means in three points, which [`as_executed`](LogMax::as_executed) brings
-/// back.
+/// OpenSeq2Seq's code differs from what it means; [`as_executed`](LogMax::as_executed) brings that back.
 ///
 /// ```
 /// use layerwise::schedule::{LogMax, LossScaleState, LossScaler, LossScaling};
@@ -171,7 +170,8 @@ pub struct LogMax {
     pub overflow_std_dev: f64,
     /// Whether to compute what OpenSeq2Seq's code computes, in `f64` instead of `f32`. There, a gradient that is not
     /// finite counts as `x = 2^log_max`, not `log_max`, which pins the scale to `scale_min` for thousands of steps; a
-    /// gradient of zeros makes the scale NaN for ever; and the scale is computed with 16 whatever `log_max` is.
+    /// gradient of zeros makes the scale NaN for ever; the scale is computed with 16 whatever `log_max` is; and the first
+    /// scale is 1 whatever the limits are.
     pub as_executed: bool,
 }
 
@@ -255,7 +255,8 @@ impl LogMax {
 ///     let scaled = [gradient * scale as f32]; // what a model computes from a scaled loss
 ///     let this = Step::new(schedule.rate(step)).gradient_scale(1.0 / scale);
 ///     let report = sgd.step_layer(this, LayerMemory::new(&mut weights, &scaled, &mut layer))?;
-///     if !scaler.update(&mut state, report.applied(), report.gradient_norm).skip {
+///     // `LogMax` would want the largest gradient instead of 0.
+///     if !scaler.update(&mut state, report.applied(), 0.0).skip {
 ///         step += 1;
 ///     }
 /// }

@@ -406,7 +406,7 @@ impl Rule for NovoGradRule {
         let gradient = mul(factor_in, share);
         let update = Update {
             gradient: if config.maximize { -gradient } else { gradient },
-            decay: mul(coupled, share),
+            decay: if is_zero(coupled) { 0.0 } else { mul(coupled, share) },
             momentum: config.beta1,
             rate: mul(rate_out, factor_out),
             direct: 0.0,

@@ -187,7 +187,8 @@ impl Rule for SgdRule {
         let share = mul(factor, mul(rate_in, kept));
         let update = Update {
             gradient: self.signed(share),
-            decay: mul(share, decay),
+            // No product of a decay that is 0, so that it stays a constant if it is one.
+            decay: if is_zero(decay) { 0.0 } else { mul(share, decay) },
             momentum: config.momentum,
             rate,
             direct,

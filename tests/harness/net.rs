@@ -1,23 +1,28 @@
 //! Whole models, stepped in every way that the crate has, and by the contract.
 
-use super::contract;
-use super::oracle::{assert_same, assert_same_report, same};
+use super::compare::{Totals, assert_same, assert_same_report};
+use super::data::uniform;
+use crate::reference::contract::{self, Decision};
+use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    CarriedNorms, Error, Layer, LayerSpan, LayerView, Layers, ModelState, NonFinite, Norms, Optimizer, Outcome, Report,
-    Rule, Summary,
+    CarriedNorms, Error, FlatModel, LayerConfig, LayerMemory, LayerSpan, Layers, Model, NonFinite, Optimizer, Outcome,
+    Report, Step, Summary,
 };
-use std::fmt::Debug;
+use std::ops::Range;
 
 /// A model in one buffer, with the memory of a rule.
 #[derive(Clone, Debug)]
-pub struct Model<S> {
+pub struct Net<S> {
     pub spans: Vec<LayerSpan>,
+    /// The layers that have no gradient, and are not lent.
+    pub absent: Vec<bool>,
     /// The length that all buffers should have.
     pub len: usize,
     pub weights: Vec<f32>,
     pub gradients: Vec<f32>,
     pub momentum: Vec<f32>,
     pub states: Vec<S>,
+    /// Carried norms, or none at all.
     pub norms: Vec<CarriedNorms>,
     pub reports: Vec<Report>,
 }
@@ -25,136 +30,226 @@ pub struct Model<S> {
 /// How a step visits the layers.
 #[derive(Clone, Copy, Debug)]
 pub enum Walk {
-    Serial,
-    Views,
+    /// A [`FlatModel`].
+    Flat,
+    /// A slice of [`LayerMemory`].
+    Slice,
+    /// A model type of a host's own, which lends layers by a closure. Only here layers may be absent.
+    Lent,
+    /// A [`FlatModel`] on so many threads.
     #[cfg(feature = "rayon")]
-    Parallel(usize),
+    FlatParallel(usize),
+    /// A slice of [`LayerMemory`] on so many threads.
     #[cfg(feature = "rayon")]
-    ViewsParallel(usize),
+    SliceParallel(usize),
 }
 
-/// Runs on a pool of this many threads, which stays.
+/// All walks, those on threads with 1 to 8 of them.
+pub fn walks() -> Vec<Walk> {
+    #[cfg_attr(not(feature = "rayon"), expect(unused_mut))]
+    let mut walks = vec![Walk::Flat, Walk::Slice, Walk::Lent];
+    #[cfg(feature = "rayon")]
+    walks.extend((1..=8).flat_map(|threads| [Walk::FlatParallel(threads), Walk::SliceParallel(threads)]));
+    walks
+}
+
+/// Runs on a pool of so many threads, at most 8, which stays.
 #[cfg(feature = "rayon")]
-fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+pub fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     static POOLS: [std::sync::OnceLock<rayon::ThreadPool>; 9] = [const { std::sync::OnceLock::new() }; 9];
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     POOLS[threads].get_or_init(pool).install(run)
 }
 
-#[cfg(not(feature = "rayon"))]
-pub fn walks() -> Vec<Walk> {
-    vec![Walk::Serial, Walk::Views]
+/// The elements of a layer.
+pub fn range(span: &LayerSpan) -> Range<usize> {
+    span.start..span.start + span.len
 }
 
-#[cfg(feature = "rayon")]
-pub fn walks() -> Vec<Walk> {
-    let parallel = (1..=8).flat_map(|threads| [Walk::Parallel(threads), Walk::ViewsParallel(threads)]);
-    [Walk::Serial, Walk::Views].into_iter().chain(parallel).collect()
-}
-
-impl<S: Copy + Default + Send + Sync> Model<S> {
-    /// A model of these layers, `gap` elements apart.
-    pub fn new(layers: &[(usize, Layer)], gap: usize, momentum: bool, carried: bool, seed: u64) -> Self {
+impl<S: RuleState> Net<S> {
+    /// A model of layers of these lengths, `gap` elements apart, of ordinary numbers.
+    pub fn new(layers: &[(usize, LayerConfig)], gap: usize, momentum: bool, carried: bool, seed: u64) -> Self {
         let mut spans = vec![];
         let mut end = 0;
-        for &(len, layer) in layers {
-            spans.push(LayerSpan { start: end, len, layer });
+        for &(len, config) in layers {
+            spans.push(LayerSpan::new(end, len).config(config));
             end += len + gap;
         }
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut numbers = |scale: f32| (0..end).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect::<Vec<_>>();
-        let (weights, gradients) = (numbers(0.1), numbers(3.0));
-        let momentum = if momentum { numbers(0.5) } else { vec![] };
-        Model {
+        Net {
+            absent: vec![false; spans.len()],
             states: vec![S::default(); spans.len()],
             norms: if carried { vec![CarriedNorms::default(); spans.len()] } else { vec![] },
             reports: vec![Report::default(); spans.len()],
             spans,
             len: end,
-            weights,
-            gradients,
-            momentum,
+            weights: uniform(end, 0.1, seed),
+            gradients: uniform(end, 3.0, seed ^ 1),
+            momentum: if momentum { uniform(end, 0.5, seed ^ 2) } else { vec![] },
         }
     }
 
-    pub fn step<R: Rule<State = S> + Sync>(&mut self, optimizer: &Optimizer<R>, lr: f64, walk: Walk) -> Summary {
-        self.try_step(optimizer, lr, walk).unwrap()
+    /// One layer.
+    pub fn layer(&mut self, index: usize) -> LayerMemory<'_, S> {
+        let span = self.spans[index];
+        let layer =
+            LayerMemory::new(&mut self.weights[range(&span)], &self.gradients[range(&span)], &mut self.states[index])
+                .momentum(self.momentum.get_mut(range(&span)).unwrap_or_default())
+                .config(span.config);
+        match self.norms.get_mut(index) {
+            Some(norms) => layer.norms(norms),
+            None => layer,
+        }
     }
 
-    /// A step of a model of which the table of layers is right, and for walks over views the lengths too.
+    /// The layers as a host has them that allocates each, and the reports.
+    pub fn layers(&mut self) -> (Vec<LayerMemory<'_, S>>, &mut [Report]) {
+        let Net { spans, weights, gradients, momentum, states, norms, reports, .. } = self;
+        let (mut weights, mut momentum, mut norms) = (&mut weights[..], &mut momentum[..], norms.iter_mut());
+        let mut start = 0;
+        let mut layers = vec![];
+        for (span, state) in spans.iter().zip(states) {
+            let (skip, end) = (span.start - start, span.start - start + span.len);
+            let (w, w_rest) = weights.split_at_mut(end);
+            let (m, m_rest) = momentum.split_at_mut(if momentum.is_empty() { 0 } else { end });
+            (weights, momentum, start) = (w_rest, m_rest, span.start + span.len);
+            let layer = LayerMemory::new(&mut w[skip..], &gradients[range(span)], state)
+                .momentum(m.get_mut(skip..).unwrap_or_default())
+                .config(span.config);
+            layers.push(match norms.next() {
+                Some(norms) => layer.norms(norms),
+                None => layer,
+            });
+        }
+        (layers, reports)
+    }
+
+    pub fn step<R: Rule<State = S> + Sync>(
+        &mut self,
+        optimizer: &Optimizer<R>,
+        step: impl Into<Step>,
+        walk: Walk,
+    ) -> Totals {
+        self.try_step(optimizer, step, walk).unwrap().into()
+    }
+
+    /// A step of a model of which the table of layers is right, and for walks over layers the lengths too.
     pub fn try_step<R: Rule<State = S> + Sync>(
         &mut self,
         optimizer: &Optimizer<R>,
-        lr: f64,
+        step: impl Into<Step>,
         walk: Walk,
     ) -> Result<Summary, Error> {
-        let layers = Layers::with_gaps(&self.spans, self.len).unwrap();
-        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
-        let (weights, gradients, reports) = (&mut self.weights, &self.gradients, &mut self.reports);
+        let step = step.into();
+        assert!(matches!(walk, Walk::Lent) || !self.absent.contains(&true), "only a host's own type leaves out layers");
         match walk {
-            Walk::Serial => optimizer.step(lr, &layers, weights, gradients, state, reports),
-            #[cfg(feature = "rayon")]
-            Walk::Parallel(threads) => {
-                on_threads(threads, || optimizer.step_parallel(lr, &layers, weights, gradients, state, reports))
+            Walk::Flat => self.flat(|model, reports| optimizer.step(step, model, reports)),
+            Walk::Slice => {
+                let (mut layers, reports) = self.layers();
+                optimizer.step(step, &mut layers[..], reports)
             }
-            Walk::Views => optimizer.step_views(lr, &mut views(&self.spans, weights, gradients, state), reports),
-            #[cfg(feature = "rayon")]
-            Walk::ViewsParallel(threads) => {
-                let mut views = views(&self.spans, weights, gradients, state);
-                on_threads(threads, || optimizer.step_views_parallel(lr, &mut views, reports))
+            Walk::Lent => {
+                let mut reports = std::mem::take(&mut self.reports);
+                let result = optimizer.step(step, &mut Lent(self), &mut reports);
+                self.reports = reports;
+                result
             }
+            #[cfg(feature = "rayon")]
+            Walk::FlatParallel(threads) => {
+                self.flat(|model, reports| on_threads(threads, || optimizer.step_parallel(step, model, reports)))
+            }
+            #[cfg(feature = "rayon")]
+            Walk::SliceParallel(threads) => {
+                let (mut layers, reports) = self.layers();
+                on_threads(threads, || optimizer.step_parallel(step, &mut layers[..], reports))
+            }
+        }
+    }
+
+    /// Runs something on the model as a [`FlatModel`].
+    fn flat<T>(&mut self, run: impl FnOnce(&mut FlatModel<'_, S>, &mut [Report]) -> T) -> T {
+        let layers = Layers::with_gaps(&self.spans, self.len).unwrap();
+        let model =
+            FlatModel::new(&layers, &mut self.weights, &self.gradients, &mut self.states).momentum(&mut self.momentum);
+        let mut model = if self.norms.is_empty() { model } else { model.norms(&mut self.norms) };
+        run(&mut model, &mut self.reports)
+    }
+
+    /// Steps each layer by itself, as a host without a table would.
+    pub fn step_one_by_one<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, step: impl Into<Step>) {
+        let step = step.into();
+        for index in 0..self.spans.len() {
+            self.reports[index] = match self.absent[index] {
+                true => Report::ABSENT,
+                false => optimizer.step_layer(step, self.layer(index)).unwrap(),
+            };
         }
     }
 
     /// Steps the model by the page of the contract, without carried norms.
-    pub fn step_by_contract<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, lr: f64) -> Summary {
-        let (rule, policy) = (optimizer.rule(), optimizer.policy());
-        let range = |span: &LayerSpan| span.start..span.start + span.len;
-        let measured: Vec<Norms> = self
-            .spans
-            .iter()
-            .map(|span| {
-                contract::norms(&rule.needs(&span.layer), &self.weights[range(span)], &self.gradients[range(span)])
-            })
-            .collect();
-        let trained =
-            || self.spans.iter().zip(&measured).filter(|(span, _)| !span.layer.frozen).map(|(_, norms)| norms);
-        let skips = policy.non_finite == NonFinite::SkipStep && trained().any(|norms| !norms.are_finite());
-        let squares = trained().filter(|norms| norms.are_finite()).map(|norms| norms.gradient * norms.gradient);
-        let clip = if skips { 1.0 } else { contract::clip(policy, squares.sum::<f64>().sqrt()) };
+    pub fn step_by_contract<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, step: impl Into<Step>) -> Totals {
+        let (step, rule, policy) = (step.into(), optimizer.rule(), optimizer.policy());
+        let mut reports = self.each(|_, layer| contract::measure(rule, &step, &layer));
 
-        let mut summary = Summary { applied: 0, skipped: 0, gradient_norm: 0.0, clip };
-        for (i, (span, norms)) in self.spans.iter().zip(&measured).enumerate() {
-            let (layer, w, g) = (&span.layer, &mut self.weights[range(span)], &self.gradients[range(span)]);
-            let m = self.momentum.get_mut(range(span)).unwrap_or_default();
-            let report = if layer.frozen {
-                Report::FROZEN
-            } else if skips && norms.are_finite() {
-                let (gradient_norm, weight_norm) = (norms.gradient, norms.weights.unwrap_or(f64::NAN));
-                let (effective_rate, outcome) = (lr * layer.rate, Outcome::StepSkipped);
-                Report { gradient_norm, weight_norm, effective_rate, outcome, ..Report::FROZEN }
-            } else {
-                contract::update_by(rule, lr, clip, layer, norms, w, g, m, &mut self.states[i])
-            };
-            match report.outcome {
-                Outcome::Frozen => {}
-                Outcome::Applied => summary.applied += 1,
-                _ => summary.skipped += 1,
+        // Decided before anything is updated.
+        let counts = |report: &&Report| report.outcome == Outcome::Applied;
+        let squares = reports.iter().filter(counts).map(|report| report.gradient_norm * report.gradient_norm);
+        let gradient_norm = squares.fold(0.0, |sum, square| sum + square).sqrt();
+        let mut decision = Decision { clip: contract::clip(policy, gradient_norm), skip: false };
+        if policy.non_finite == NonFinite::SkipStep {
+            let planned = self.each(|i, layer| {
+                let mut report = reports[i];
+                if let Err(outcome) = contract::plan(rule, &step, decision.clip, &report, &layer) {
+                    report.outcome = outcome;
+                }
+                report
+            });
+            let bad = |report: &Report| matches!(report.outcome, Outcome::NonFinite | Outcome::OutOfRange);
+            // If the norms are bad, no step is planned.
+            if !reports.iter().any(bad) {
+                reports = planned;
             }
-            if !layer.frozen && report.outcome != Outcome::NonFinite {
-                summary.gradient_norm += report.gradient_norm * report.gradient_norm;
+            if reports.iter().any(bad) {
+                decision = Decision { clip: 1.0, skip: true };
             }
-            self.reports[i] = report;
         }
-        summary.gradient_norm = summary.gradient_norm.sqrt();
-        summary
+
+        self.reports = self.each(|i, layer| contract::apply(rule, &step, &decision, reports[i], layer));
+        self.totals(gradient_norm, decision.clip)
+    }
+
+    /// What the reports say together, with what is decided for all layers.
+    pub fn totals(&self, gradient_norm: f64, clip: f64) -> Totals {
+        let count = |outcomes: &[Outcome]| self.reports.iter().filter(|r| outcomes.contains(&r.outcome)).count();
+        Totals {
+            applied: count(&[Outcome::Applied]),
+            skipped: count(&[Outcome::NonFinite, Outcome::OutOfRange, Outcome::StepSkipped]),
+            overflowed: count(&[Outcome::Overflowed]),
+            gradient_norm,
+            clip,
+        }
+    }
+
+    /// The report of each layer, for the contract; of one that is absent it is clear.
+    fn each(&mut self, mut run: impl FnMut(usize, contract::Layer<'_, S>) -> Report) -> Vec<Report> {
+        let Net { spans, absent, weights, gradients, momentum, states, .. } = self;
+        let report = |(index, span): (usize, &LayerSpan)| {
+            if absent[index] {
+                return Report::ABSENT;
+            }
+            let layer = contract::Layer {
+                config: span.config,
+                weights: &mut weights[range(span)],
+                gradients: &gradients[range(span)],
+                momentum: momentum.get_mut(range(span)).unwrap_or_default(),
+                state: &mut states[index],
+            };
+            run(index, layer)
+        };
+        spans.iter().enumerate().map(report).collect()
     }
 
     /// Fails unless two models are the same, bit for bit.
-    pub fn assert_same(&self, what: &str, other: &Self)
-    where
-        S: Debug,
-    {
+    pub fn assert_same(&self, what: &str, other: &Self) {
         assert_same(&format!("weight, {what},"), &self.weights, &other.weights);
         assert_same(&format!("gradient, {what},"), &self.gradients, &other.gradients);
         assert_same(&format!("momentum, {what},"), &self.momentum, &other.momentum);
@@ -168,49 +263,23 @@ impl<S: Copy + Default + Send + Sync> Model<S> {
         );
     }
 
-    /// Steps each layer by itself, as a host without a table would.
-    pub fn step_one_by_one<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, lr: f64) {
-        let state = ModelState { momentum: &mut self.momentum, states: &mut self.states, norms: &mut self.norms };
-        let views = views(&self.spans, &mut self.weights, &self.gradients, state);
-        for (view, report) in views.into_iter().zip(&mut self.reports) {
-            *report = optimizer.step_view(lr, view).unwrap();
+    /// The same model without carried norms.
+    pub fn without_norms(&self) -> Self {
+        Net { norms: vec![], ..self.clone() }
+    }
+}
+
+/// A model type of a host's own.
+struct Lent<'n, S>(&'n mut Net<S>);
+
+impl<S: RuleState> Model<S> for Lent<'_, S> {
+    fn count(&self) -> usize {
+        self.0.spans.len()
+    }
+
+    fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>)) {
+        if !self.0.absent[index] {
+            visit(self.0.layer(index));
         }
     }
-}
-
-/// Fails unless two summaries are the same.
-pub fn assert_same_summary(ours: &Summary, theirs: &Summary) {
-    let agree = same(ours.gradient_norm, theirs.gradient_norm) && same(ours.clip, theirs.clip);
-    assert!(
-        agree && (ours.applied, ours.skipped) == (theirs.applied, theirs.skipped),
-        "{ours:?} instead of {theirs:?}"
-    );
-}
-
-/// The layers of a buffer as a host has them that allocates each.
-pub fn views<'a, S>(
-    spans: &[LayerSpan],
-    mut weights: &'a mut [f32],
-    gradients: &'a [f32],
-    state: ModelState<'a, S>,
-) -> Vec<LayerView<'a, S>> {
-    let ModelState { mut momentum, states, norms } = state;
-    let mut norms = norms.iter_mut();
-    let mut start = 0;
-    let mut views = vec![];
-    for (span, state) in spans.iter().zip(states) {
-        let (skip, end) = (span.start - start, span.start - start + span.len);
-        let (w, w_rest) = weights.split_at_mut(end);
-        let (m, m_rest) = momentum.split_at_mut(if momentum.is_empty() { 0 } else { end });
-        (weights, momentum, start) = (w_rest, m_rest, span.start + span.len);
-        views.push(LayerView {
-            layer: span.layer,
-            weights: &mut w[skip..],
-            gradients: &gradients[span.start..span.start + span.len],
-            momentum: m.get_mut(skip..).unwrap_or_default(),
-            state,
-            norms: norms.next(),
-        });
-    }
-    views
 }

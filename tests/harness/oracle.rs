@@ -1,140 +1,53 @@
 //! What a step of one layer must do, whatever it is given. Tests and fuzzing ask here, and a wrong answer panics.
 
-use super::{Memory, contract, l2_norm, max_norm};
+use super::compare::{assert_same, assert_same_report, non_negative, same, wide};
+use super::host::Host;
+use super::optimizers::keeps_momentum;
+use crate::reference::{self, Memory, contract, l2_norm, max_norm};
+use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    CarriedNorms, DecayInRatio, Error, Layer, LayerView, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy,
-    Report, Rule, SgdConfig, SgdState, Slice,
+    Argument, CarriedNorms, DecayInRatio, Error, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
+    SgdConfig, SgdState, Step,
 };
-use std::fmt::Debug;
 
-/// Whether two numbers are the same, bit for bit; all NaNs are alike.
-pub fn same(a: f64, b: f64) -> bool {
-    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
-}
-
-/// Fails unless two arrays are the same, bit for bit.
-pub fn assert_same(what: &str, ours: &[f32], theirs: &[f32]) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        assert!(same((*a).into(), (*b).into()), "{what} {i} of {}: {a:e} instead of {b:e}", ours.len());
-    }
-}
-
-/// Fails unless two reports are the same.
-pub fn assert_same_report(ours: &Report, theirs: &Report) {
-    let numbers = |r: &Report| [r.gradient_norm, r.weight_norm, r.factor, r.effective_rate];
-    let numbers_agree = numbers(ours).into_iter().zip(numbers(theirs)).all(|(a, b)| same(a, b));
-    let agree = numbers_agree && (ours.outcome, ours.clipped) == (theirs.outcome, theirs.clipped);
-    assert!(agree, "{ours:?} instead of {theirs:?}");
-}
-
-/// Elements before and behind an array that nobody may write.
-const GUARD: usize = 32;
-const GUARDED: f32 = 12345.0;
-
-/// An array that begins a number of elements behind a cache line, between guards.
-#[derive(Debug)]
-pub struct Array {
-    memory: Vec<f32>,
-    start: usize,
-    len: usize,
-}
-
-impl Array {
-    pub fn new(x: &[f32], offset: usize) -> Self {
-        let mut memory = vec![GUARDED; x.len() + 3 * GUARD];
-        let line = memory.as_ptr().align_offset(64);
-        let start = if line < 16 { line } else { 0 } + GUARD + offset % 16;
-        memory[start..start + x.len()].copy_from_slice(x);
-        Array { memory, start, len: x.len() }
-    }
-
-    pub fn get(&self) -> &[f32] {
-        &self.memory[self.start..self.start + self.len]
-    }
-
-    pub fn get_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..self.start + self.len]
-    }
-
-    fn assert_guards(&self) {
-        let (before, behind) = (&self.memory[..self.start], &self.memory[self.start + self.len..]);
-        assert!(before.iter().chain(behind).all(|x| *x == GUARDED), "written out of bounds");
-    }
-}
-
-/// One layer and all that a host keeps of it.
-#[derive(Debug)]
-pub struct Host<S> {
-    pub weights: Array,
-    pub gradients: Array,
-    pub momentum: Array,
-    pub state: S,
-    pub norms: Option<CarriedNorms>,
-}
-
-impl<S: Copy + Default + PartialEq + Debug> Host<S> {
-    /// A layer at these offsets from cache lines, before its first step.
-    pub fn new(weights: &[f32], gradients: &[f32], momentum: &[f32], offsets: [usize; 3]) -> Self {
-        Host {
-            weights: Array::new(weights, offsets[0]),
-            gradients: Array::new(gradients, offsets[1]),
-            momentum: Array::new(momentum, offsets[2]),
-            state: S::default(),
-            norms: None,
-        }
-    }
-
-    /// A layer before its first step, as long as it should be.
-    pub fn for_optimizer<R: Rule<State = S>>(optimizer: &Optimizer<R>, weights: &[f32]) -> Self {
-        Host::new(weights, &vec![0.0; weights.len()], &vec![0.0; optimizer.momentum_len(weights.len())], [0; 3])
-    }
-
-    /// Steps this layer, and fails unless the step does what it must: an error that was to be expected and nothing written, or
-    /// all bits of the contract.
+impl<S: RuleState> Host<S> {
+    /// Steps this layer, and fails unless the step does what it must: an error that was to be expected and nothing
+    /// written, or all bits of the contract.
     pub fn step<R: Rule<State = S>>(
         &mut self,
         optimizer: &Optimizer<R>,
-        lr: f64,
-        layer: Layer,
+        step: impl Into<Step>,
     ) -> Result<Report, Error> {
-        let refused = self.refusal(optimizer, lr, &layer);
+        let step = step.into();
+        let refused = self.refusal(optimizer, &step);
         let (mut weights, gradients) = (self.weights.get().to_vec(), self.gradients.get().to_vec());
         let (mut momentum, mut state, norms) = (self.momentum.get().to_vec(), self.state, self.norms);
 
-        let view = LayerView {
-            layer,
-            weights: self.weights.get_mut(),
-            gradients: self.gradients.get(),
-            momentum: self.momentum.get_mut(),
-            state: &mut self.state,
-            norms: self.norms.as_mut(),
-        };
-        let result = optimizer.step_view(lr, view);
+        let result = optimizer.step_layer(step, self.memory());
         if let Some(error) = refused {
             // As text, for a rate that is NaN does not equal itself.
             assert_eq!(format!("{result:?}"), format!("{:?}", Err::<Report, _>(error)));
             assert_eq!(format!("{:?}", self.norms), format!("{norms:?}"));
         } else {
             let report = result.unwrap_or_else(|error| panic!("refused without a reason: {error}"));
-            let (rule, policy) = (optimizer.rule(), optimizer.policy());
-            let (w, m) = (&mut weights, &mut momentum);
-            let expected = contract::step(rule, policy, lr, &layer, w, &gradients, m, &mut state);
+            let layer = contract::Layer {
+                config: self.config,
+                weights: &mut weights,
+                gradients: &gradients,
+                momentum: &mut momentum,
+                state: &mut state,
+            };
+            let expected = contract::step(optimizer.rule(), optimizer.policy(), &step, layer);
             assert_same_report(&report, &expected);
             if let (Some(now), Some(before)) = (self.norms, norms) {
-                let needed = rule.needs(&layer).weights;
-                let weights_norm = match report.outcome {
-                    Outcome::Applied => needed.then(|| contract::sum_of_squares(w).sqrt()),
-                    _ => before.weights(),
-                };
-                let norm = now.weights().unwrap_or(-1.0);
-                assert!(same(norm, weights_norm.unwrap_or(-1.0)), "carried norm {norm} instead of {weights_norm:?}");
-                assert_eq!(now.gradient(), None, "the norm of a gradient is carried for one step");
+                let needed = optimizer.rule().needs(&self.config).weights;
+                assert_carried(&now, &before, &report, needed.then_some(&weights));
             }
         }
         assert_same("weight", self.weights.get(), &weights);
         assert_same("gradient", self.gradients.get(), &gradients);
         assert_same("momentum", self.momentum.get(), &momentum);
+        // As text, for a state may have a NaN.
         assert_eq!(format!("{:?}", self.state), format!("{state:?}"));
         for array in [&self.weights, &self.gradients, &self.momentum] {
             array.assert_guards();
@@ -143,49 +56,82 @@ impl<S: Copy + Default + PartialEq + Debug> Host<S> {
     }
 
     /// Why a step must be refused.
-    fn refusal<R: Rule<State = S>>(&self, optimizer: &Optimizer<R>, lr: f64, layer: &Layer) -> Option<Error> {
-        let rate = lr * layer.rate;
-        if [lr, layer.rate, rate].iter().any(|x| x.is_nan() || x.is_infinite() || *x < 0.0) {
-            return Some(Error::LearningRate(rate));
+    fn refusal<R: Rule<State = S>>(&self, optimizer: &Optimizer<R>, step: &Step) -> Option<Error> {
+        let (layer, scale, rate) = (None, step.gradient_scale, step.lr * self.config.rate);
+        if !non_negative(step.lr) {
+            return Some(Error::LearningRate { layer, rate: step.lr });
         }
-        let [expected, gradients, momentum] = [&self.weights, &self.gradients, &self.momentum].map(|x| x.len);
-        if gradients != expected {
-            return Some(Error::Length { slice: Slice::Gradients, expected, found: gradients });
+        if !non_negative(scale) || scale == 0.0 {
+            return Some(Error::GradientScale(scale));
         }
-        let expected = if optimizer.rule().keeps_momentum() { expected } else { 0 };
+        if !non_negative(self.config.rate) || !non_negative(rate) {
+            return Some(Error::LearningRate { layer, rate });
+        }
+        if !non_negative(self.config.decay) {
+            return Some(Error::Decay { layer, decay: self.config.decay });
+        }
+        if self.config.frozen {
+            return None;
+        }
+        let [len, gradients, momentum] = [&self.weights, &self.gradients, &self.momentum].map(|x| x.get().len());
+        if gradients != len {
+            return Some(Error::Length { layer, what: Argument::Gradients, expected: len, found: gradients });
+        }
+        let (what, expected) = (Argument::Momentum, if keeps_momentum(optimizer) { len } else { 0 });
+        if momentum == 0 && expected > 0 {
+            return Some(Error::Missing { layer, what });
+        }
         if momentum != expected {
-            return Some(Error::Length { slice: Slice::Momentum, expected, found: momentum });
+            return Some(Error::Length { layer, what, expected, found: momentum });
         }
-        None
+        let looks = cfg!(debug_assertions) && optimizer.rule().needs(&self.config).weights;
+        let carried = self.norms.and_then(|norms| norms.weights()).filter(|_| looks);
+        let stale = |norm| !same(norm, contract::sum_of_squares(self.weights.get()).sqrt());
+        carried.is_some_and(stale).then_some(Error::StaleNorm { layer })
     }
 
     /// This layer in `f64`.
-    fn memory(&self) -> Memory {
+    fn in_f64(&self) -> Memory {
         Memory { momentum: wide(self.momentum.get()), ..Memory::new(self.weights.get()) }
     }
 }
 
+/// Fails unless the carried norms after a step are what they must be. The new weights are given if their norm is left.
+fn assert_carried(now: &CarriedNorms, before: &CarriedNorms, report: &Report, weights: Option<&Vec<f32>>) {
+    let expected = match report.outcome {
+        Outcome::Applied => weights.map(|w| contract::sum_of_squares(w).sqrt()).filter(|norm| *norm > 0.0),
+        Outcome::Overflowed => None,
+        _ => before.weights(),
+    };
+    assert!(
+        same(now.weights().unwrap_or(-1.0), expected.unwrap_or(-1.0)),
+        "carried norm {now:?} instead of {expected:?}"
+    );
+    assert_eq!(now.gradient(), None, "the norm of a gradient is carried for one step");
+}
+
 impl Host<SgdState> {
     /// [`step`](Host::step), and fails unless the result is that of the plain `f64` statement, as far as `f32` goes.
-    pub fn step_sgd(&mut self, config: &SgdConfig, policy: Policy, lr: f64, layer: Layer) -> Result<Report, Error> {
+    pub fn step_sgd(&mut self, config: &SgdConfig, policy: Policy, step: impl Into<Step>) -> Result<Report, Error> {
         let optimizer = layerwise::Sgd::new(*config).and_then(|sgd| sgd.with_policy(policy)).unwrap();
-        let mut memory = Memory { steps: self.state.steps.min(1).try_into().unwrap(), ..self.memory() };
+        let step = step.into();
+        let mut memory = Memory { steps: self.state.steps.min(1).try_into().unwrap(), ..self.in_f64() };
         let gradients = wide(self.gradients.get());
-        let report = self.step(&optimizer, lr, layer)?;
+        let report = self.step(&optimizer, step)?;
 
-        let larc = config.larc.as_ref().map(|larc| *larc.config());
-        let of_larc = larc.map_or([0.0; 4], |larc| [larc.eta, larc.eps, larc.min_update, larc.min_norm]);
-        let settings =
-            [lr, layer.rate, config.momentum, config.dampening, config.weight_decay].into_iter().chain(of_larc);
-        if !report.applied() || policy.clip_norm.is_some() || !settings.into_iter().all(is_ordinary) {
+        let larc = config.larc.map_or([0.0; 4], |larc| [larc.eta, larc.eps, larc.min_update, larc.min_norm]);
+        let settings = [config.momentum, config.dampening, config.weight_decay];
+        let ordinary = self.is_ordinary(&step) && settings.into_iter().chain(larc).all(is_ordinary);
+        if !report.applied() || policy.clip_norm.is_some() || !ordinary {
             return Ok(report);
         }
-        if larc.is_some_and(|larc| larc.decay_in_ratio == DecayInRatio::NormOfSum)
-            && cancels(&gradients, config.weight_decay, &memory.weights)
+        let scaled: Vec<f64> = gradients.iter().map(|g| step.gradient_scale * g).collect();
+        if config.larc.is_some_and(|larc| larc.decay_in_ratio == DecayInRatio::NormOfSum)
+            && cancels(&scaled, config.weight_decay * self.config.decay, &memory.weights)
         {
             return Ok(report);
         }
-        let factor = super::sgd(config, &layer, lr, &gradients, &mut memory);
+        let factor = reference::sgd(config, &self.config, step, &gradients, &mut memory);
         assert!((report.factor - factor).abs() <= 3e-6 * factor, "factor {} instead of {factor}", report.factor);
         self.assert_close(&memory, &gradients);
         Ok(report)
@@ -198,26 +144,27 @@ impl Host<NovoGradState> {
         &mut self,
         config: &NovoGradConfig,
         policy: Policy,
-        lr: f64,
-        layer: Layer,
+        step: impl Into<Step>,
     ) -> Result<Report, Error> {
         let optimizer = layerwise::NovoGrad::new(*config).and_then(|novograd| novograd.with_policy(policy)).unwrap();
+        let step = step.into();
         let NovoGradState { second_moment, max_second_moment, steps } = self.state;
         let steps_before = steps.min(10_000).try_into().unwrap();
-        let mut memory = Memory { second_moment, max_second_moment, steps: steps_before, ..self.memory() };
+        let mut memory = Memory { second_moment, max_second_moment, steps: steps_before, ..self.in_f64() };
         let gradients = wide(self.gradients.get());
-        let report = self.step(&optimizer, lr, layer)?;
+        let report = self.step(&optimizer, step)?;
 
         let luc = config.luc.map_or([0.0; 2], |luc| [luc.trust, luc.eps]);
         let moments = [second_moment, max_second_moment];
-        let settings = [lr, layer.rate, config.beta1, config.beta2, config.weight_decay, config.eps, config.eps_root];
-        let ordinary = settings.into_iter().chain(luc).chain(moments).all(is_ordinary)
+        let settings = [config.beta1, config.beta2, config.weight_decay, config.eps, config.eps_root];
+        let ordinary = self.is_ordinary(&step)
+            && settings.into_iter().chain(luc).chain(moments).all(is_ordinary)
             && [config.beta1, config.beta2].iter().all(|beta| *beta < 0.9999)
             && steps < 1000;
         if !report.applied() || policy.clip_norm.is_some() || !ordinary {
             return Ok(report);
         }
-        super::novograd(config, &layer, lr, &gradients, &mut memory);
+        reference::novograd(config, &self.config, step, &gradients, &mut memory);
         let [momentum, sizes, weights] =
             [&memory.momentum, &memory.momentum_sizes, &memory.weight_sizes].map(|x| l2_norm(x));
         if config.luc.is_some() && (momentum < 0.1 * sizes || sizes < 1e-30 * (1.0 + weights)) {
@@ -229,9 +176,15 @@ impl Host<NovoGradState> {
 }
 
 impl<S> Host<S> {
-    /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be off, of the
-    /// sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸ costs a few more, and a
-    /// scalar of the decay that is subnormal is off by up to that smallest number, times the weights.)
+    /// Whether the numbers of a step and of this layer are ordinary.
+    fn is_ordinary(&self, step: &Step) -> bool {
+        [step.lr, step.gradient_scale, self.config.rate, self.config.decay].into_iter().all(is_ordinary)
+    }
+
+    /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be
+    /// off, of the sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸
+    /// costs a few more, and a scalar of the decay that is subnormal is off by up to that smallest number, times the
+    /// weights.)
     fn assert_close(&self, memory: &Memory, gradients: &[f64]) {
         let finite = f64::from(f32::MAX) / 8.0;
         let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes);
@@ -250,10 +203,6 @@ impl<S> Host<S> {
         check("weight", self.weights.get(), &memory.weights, &memory.weight_sizes);
         check("momentum", self.momentum.get(), &memory.momentum, &memory.momentum_sizes);
     }
-}
-
-pub fn wide(x: &[f32]) -> Vec<f64> {
-    x.iter().map(|&x| f64::from(x)).collect()
 }
 
 /// Whether a setting is zero or of a size that products of a few of them keep within `f64` and close to `f32`.

@@ -1,169 +1,135 @@
 //! The laws that hold for every layer and every setting.
 
+#[path = "../harness/mod.rs"]
+mod harness;
+mod larc;
+#[path = "../reference/mod.rs"]
 mod reference;
+mod strategies;
 
+use harness::optimizers::keeps_momentum;
+use harness::{Host, bits, wide};
+use layerwise::pieces::{LEAF, LayerView};
+use layerwise::rule::Rule;
 use layerwise::{
-    BiasCorrection, CarriedNorms, DecayInRatio, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, Layer,
-    LayerView, Luc, MomentNorm, Norms, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
-    Rule, Sgd, SgdConfig, SgdState, VInit, ZeroNorm, l2_norm,
+    CarriedNorms, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, LayerConfig, LayerMemory, NovoGrad,
+    NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step, l2_norm,
 };
 use proptest::prelude::*;
-use reference::oracle::{Host, wide};
+use strategies::{larc_configs, layer_configs, layers, novograd_configs, sgd_configs, steps};
 
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
-}
-
-/// Weights and a few gradients of one length, of ordinary size. Some elements are zero.
-fn layers(steps: usize) -> impl Strategy<Value = (Vec<f32>, Vec<Vec<f32>>)> {
-    let len = prop_oneof![4 => 1..70_usize, 1 => 1000..5000_usize];
-    let element = || prop_oneof![8 => -1.0..1.0_f32, 1 => Just(0.0)];
-    len.prop_flat_map(move |len| {
-        let array = move || prop::collection::vec(element(), len);
-        (array(), prop::collection::vec(array(), steps))
-    })
-}
-
-fn larc_configs() -> impl Strategy<Value = LarcConfig> {
-    (
-        any::<bool>(),
-        1e-4..0.1,
-        prop_oneof![Just(0.0), 1e-9..1e-3],
-        prop_oneof![Just(0.0), 1e-7..1e-2],
-        prop_oneof![3 => Just(0.0), 1 => 1e-3..1.0],
-        0..4_u8,
-        0..3_u8,
-        any::<bool>(),
-    )
-        .prop_map(|(clip, eta, eps, min_update, min_norm, zero_norm, decay_in_ratio, only_with_decay)| {
-            LarcConfig {
-                mode: if clip { LarcMode::Clip } else { LarcMode::Scale },
-                eta,
-                eps: if zero_norm == 3 { eps + 1e-8 } else { eps },
-                min_update,
-                min_norm,
-                zero_norm: [
-                    ZeroNorm::PlainStep,
-                    ZeroNorm::PlainStepWithoutDecay,
-                    ZeroNorm::PlainStepUnlessDecaying,
-                    ZeroNorm::Formula,
-                ][usize::from(zero_norm)],
-                decay_in_ratio: [DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum]
-                    [usize::from(decay_in_ratio)],
-                only_with_decay,
-            }
-        })
-}
-
-fn sgd_configs() -> impl Strategy<Value = SgdConfig> {
-    (
-        prop_oneof![Just(0.0), 0.1..0.99],
-        prop_oneof![Just(0.0), 0.1..0.9],
-        any::<[bool; 4]>(),
-        prop_oneof![Just(0.0), 1e-4..0.5],
-        prop::option::of(larc_configs()),
-    )
-        .prop_map(|(momentum, dampening, [first, nesterov, inside, maximize], weight_decay, larc)| SgdConfig {
-            momentum,
-            dampening,
-            dampen_first_step: first,
-            nesterov,
-            weight_decay,
-            rate_in_momentum: inside,
-            maximize,
-            larc: larc.map(|larc| Larc::new(larc).unwrap()),
-        })
-}
-
-fn novograd_configs() -> impl Strategy<Value = NovoGradConfig> {
-    let numbers = (
-        prop_oneof![Just(0.0), 0.1..0.99],
-        prop_oneof![Just(0.0), 0.1..0.999],
-        prop_oneof![Just(0.0), 1e-9..1e-2],
-        prop_oneof![Just(0.0), 1e-9..1e-2],
-        prop_oneof![Just(0.0), 1e-4..0.5],
-    );
-    let luc = prop::option::of((1e-4..0.1, prop_oneof![Just(0.0), 1e-9..1e-2], any::<bool>()));
-    (numbers, 0..4_u8, 0..3_usize, 0..3_usize, 0..3_usize, any::<[bool; 5]>(), luc).prop_map(
-        |((beta1, beta2, eps, eps_root, weight_decay), decay, v_init, averaging, bias, flags, luc)| {
-            let [amsgrad, max, raw_momentum, rate_in_momentum, maximize] = flags;
-            NovoGradConfig {
-                beta1,
-                beta2,
-                eps,
-                eps_root,
-                weight_decay,
-                decay_mode: [
-                    DecayMode::Coupled,
-                    DecayMode::Decoupled,
-                    DecayMode::Corrected { max_rate: 1.0 },
-                    DecayMode::Fixed,
-                ][usize::from(decay)],
-                v_init: [VInit::WhileZero, VInit::FirstStep, VInit::Zero][v_init],
-                gradient_averaging: [GradientAveraging::Off, GradientAveraging::On, GradientAveraging::AfterFirstStep]
-                    [averaging],
-                amsgrad,
-                luc: luc.map(|(trust, eps, freezes_zeros)| Luc { trust, eps, freezes_zeros }),
-                bias_correction: [BiasCorrection::Off, BiasCorrection::Moments, BiasCorrection::StepSize][bias],
-                norm: if max { MomentNorm::Max } else { MomentNorm::L2 },
-                raw_momentum,
-                rate_in_momentum,
-                maximize,
-            }
-        },
-    )
-}
-
-fn switches() -> impl Strategy<Value = Layer> {
-    (any::<bool>(), any::<bool>(), prop_oneof![Just(1.0), 0.0..2.0]).prop_map(|(adapt, decay, rate)| Layer {
-        adapt,
-        decay,
-        rate,
-        frozen: false,
-    })
+fn momentum_for<R: Rule>(optimizer: &Optimizer<R>, len: usize, fill: f32) -> Vec<f32> {
+    vec![fill; if keeps_momentum(optimizer) { len } else { 0 }]
 }
 
 /// Runs some steps; returns weights, momentum and reports.
 fn run<R: Rule>(
     optimizer: &Optimizer<R>,
-    layer: &Layer,
-    lr: f64,
+    config: LayerConfig,
+    step: impl Into<Step>,
     weights: &[f32],
     gradients: &[Vec<f32>],
 ) -> (Vec<f32>, Vec<f32>, Vec<Report>) {
+    let step = step.into();
     let mut weights = weights.to_vec();
-    let mut momentum = vec![0.0; optimizer.momentum_len(weights.len())];
+    let mut momentum = momentum_for(optimizer, weights.len(), 0.0);
     let mut state = R::State::default();
     let mut reports = vec![];
     for gradients in gradients {
-        let (weights, momentum, state) = (&mut weights, &mut momentum, &mut state);
-        let view = LayerView { layer: *layer, weights, gradients, momentum, state, norms: None };
-        reports.push(optimizer.step_view(lr, view).unwrap());
+        let layer = LayerMemory::new(&mut weights, gradients, &mut state).momentum(&mut momentum).config(config);
+        reports.push(optimizer.step_layer(step, layer).unwrap());
     }
     (weights, momentum, reports)
+}
+
+/// The same, of which only the bits of weights and momentum count.
+fn bits_of_run<R: Rule>(
+    optimizer: &Optimizer<R>,
+    config: LayerConfig,
+    step: impl Into<Step>,
+    weights: &[f32],
+    gradients: &[Vec<f32>],
+) -> [Vec<u32>; 2] {
+    let (weights, momentum, _) = run(optimizer, config, step, weights, gradients);
+    [bits(&weights), bits(&momentum)]
+}
+
+/// All gradients multiplied by a power of two, without losing a bit.
+fn scaled(gradients: &[Vec<f32>], power: i32) -> [Vec<Vec<f32>>; 2] {
+    let map = |f: &dyn Fn(f32) -> f32| gradients.iter().map(|g| g.iter().map(|x| f(*x)).collect()).collect();
+    // Small elements could lose bits of their squares to underflow, which scaling would not.
+    let tidy = |x: f32| if x.abs() < 1e-6 { 0.0 } else { x };
+    [map(&tidy), map(&|x| tidy(x) * 2f64.powi(power) as f32)]
 }
 
 /// Runs some steps with a carried norm and compares every bit with those without.
 fn carries_the_same<R: Rule>(
     optimizer: &Optimizer<R>,
-    layer: &Layer,
+    config: LayerConfig,
     start: &[f32],
     gradients: &[Vec<f32>],
 ) -> Result<(), TestCaseError> {
-    let (expected, expected_momentum, reports) = run(optimizer, layer, 0.1, start, gradients);
+    let (expected, expected_momentum, reports) = run(optimizer, config, 0.1, start, gradients);
     let (mut weights, mut state, mut norm) = (start.to_vec(), R::State::default(), CarriedNorms::default());
-    let mut momentum = vec![0.0; optimizer.momentum_len(start.len())];
+    let mut momentum = momentum_for(optimizer, start.len(), 0.0);
     for (gradients, expected) in gradients.iter().zip(reports) {
-        let (weights, momentum, state) = (&mut weights, &mut momentum, &mut state);
-        let view = LayerView { layer: *layer, weights, gradients, momentum, state, norms: Some(&mut norm) };
-        let report = optimizer.step_view(0.1, view).unwrap();
+        let layer = LayerMemory::new(&mut weights, gradients, &mut state).momentum(&mut momentum);
+        let report = optimizer.step_layer(0.1, layer.config(config).norms(&mut norm)).unwrap();
         prop_assert_eq!(report.weight_norm.to_bits(), expected.weight_norm.to_bits());
         prop_assert_eq!(report.factor.to_bits(), expected.factor.to_bits());
-        prop_assert!(norm.weights().is_none_or(|norm| norm.to_bits() == l2_norm(weights).to_bits()));
-        prop_assert_eq!(norm.weights().is_some(), optimizer.rule().needs(layer).weights);
+        // A norm of 0 counts as unknown, and that of weights that have overflowed is forgotten.
+        let looks = optimizer.rule().needs(&config).weights;
+        let carried = Some(l2_norm(&weights)).filter(|norm| looks && report.applied() && *norm > 0.0);
+        prop_assert_eq!(norm.weights().map(f64::to_bits), carried.map(f64::to_bits));
     }
     prop_assert_eq!(bits(&weights), bits(&expected));
     prop_assert_eq!(bits(&momentum), bits(&expected_momentum));
+    Ok(())
+}
+
+/// Takes a step in two chunks, and compares every bit with those of a whole step.
+fn two_chunks_give_the_whole<R: Rule>(
+    optimizer: &Optimizer<R>,
+    start: &[f32],
+    gradients: &[f32],
+    cut: usize,
+) -> Result<(), TestCaseError> {
+    let config = LayerConfig::DEFAULT;
+    let (whole, whole_momentum, reports) = run(optimizer, config, 0.1, start, &[gradients.to_vec()]);
+    let (mut weights, mut momentum) = (start.to_vec(), momentum_for(optimizer, start.len(), 0.0));
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let measured = pass.measure(LayerView::new(start, gradients)).unwrap();
+    let decided = pass.decide();
+    let mut planned = decided.plan(measured, &config, R::State::default());
+    if planned.needs_step() {
+        let mut sums = vec![0.0; start.len().div_ceil(LEAF)];
+        planned.step_leaf_sums(LayerView::new(start, gradients).momentum(&momentum), 0, &mut sums).unwrap();
+        planned = decided.limit(planned, &sums).unwrap();
+    }
+    let (w1, w2) = weights.split_at_mut(cut);
+    let momentum_cut = cut.min(momentum.len());
+    let (m1, m2) = momentum.split_at_mut(momentum_cut);
+    planned.apply(LayerMemory::new(w2, &gradients[cut..], &mut ()).momentum(m2)).unwrap();
+    planned.apply(LayerMemory::new(w1, &gradients[..cut], &mut ()).momentum(m1)).unwrap();
+    prop_assert_eq!(format!("{:?}", planned.report().0), format!("{:?}", reports[0]));
+    prop_assert_eq!(bits(&weights), bits(&whole));
+    prop_assert_eq!(bits(&momentum), bits(&whole_momentum));
+    Ok(())
+}
+
+/// A layer with a bad gradient is left as it is.
+fn leaves_alone<R: Rule>(
+    optimizer: &Optimizer<R>,
+    start: &[f32],
+    gradients: &[f32],
+    state: R::State,
+) -> Result<(), TestCaseError> {
+    let (mut weights, mut momentum) = (start.to_vec(), momentum_for(optimizer, start.len(), 0.5));
+    let mut after = state;
+    let layer = LayerMemory::new(&mut weights, gradients, &mut after).momentum(&mut momentum);
+    prop_assert_eq!(optimizer.step_layer(0.1, layer).unwrap().outcome, Outcome::NonFinite);
+    prop_assert_eq!(bits(&weights), bits(start));
+    prop_assert!(momentum.iter().all(|m| *m == 0.5) && after == state);
     Ok(())
 }
 
@@ -172,25 +138,27 @@ proptest! {
 
     #[test]
     fn sgd_is_the_reference(
-        config in sgd_configs(), layer in switches(), lr in prop_oneof![Just(0.0), 1e-4..1.0_f64],
+        config in sgd_configs(), layer in layer_configs(), step in steps(prop_oneof![Just(0.0), 1e-4..1.0_f64]),
         (start, gradients) in layers(3),
     ) {
         let mut host = Host::for_optimizer(&Sgd::new(config).unwrap(), &start);
+        host.config = layer;
         for gradients in gradients {
-            host.gradients.get_mut().copy_from_slice(&gradients);
-            prop_assert!(host.step_sgd(&config, Policy::DEFAULT, lr, layer).unwrap().applied());
+            host.set_gradients(&gradients);
+            prop_assert!(host.step_sgd(&config, Policy::DEFAULT, step).unwrap().applied());
         }
     }
 
     #[test]
     fn novograd_is_the_reference(
-        config in novograd_configs(), layer in switches(), lr in prop_oneof![Just(0.0), 1e-4..0.1_f64],
+        config in novograd_configs(), layer in layer_configs(), step in steps(prop_oneof![Just(0.0), 1e-4..0.1_f64]),
         (start, gradients) in layers(3),
     ) {
         let mut host = Host::for_optimizer(&NovoGrad::new(config).unwrap(), &start);
+        host.config = layer;
         for gradients in gradients {
-            host.gradients.get_mut().copy_from_slice(&gradients);
-            prop_assert!(host.step_novograd(&config, Policy::DEFAULT, lr, layer).unwrap().applied());
+            host.set_gradients(&gradients);
+            prop_assert!(host.step_novograd(&config, Policy::DEFAULT, step).unwrap().applied());
         }
     }
 
@@ -215,14 +183,41 @@ proptest! {
             ..NovoGradConfig::DEFAULT
         };
         let novograd = NovoGrad::new(config).unwrap();
-        let tidy = |x: f32| if x.abs() < 1e-6 { 0.0 } else { x };
-        let gradients: Vec<Vec<f32>> = gradients.iter().map(|g| g.iter().map(|x| tidy(*x)).collect()).collect();
-        let two = 2f64.powi(exponent) as f32;
-        let scaled: Vec<Vec<f32>> = gradients.iter().map(|g| g.iter().map(|x| x * two).collect()).collect();
-        let (weights, momentum, _) = run(&novograd, &Layer::DEFAULT, 0.01, &start, &gradients);
-        let (scaled_weights, scaled_momentum, _) = run(&novograd, &Layer::DEFAULT, 0.01, &start, &scaled);
-        prop_assert_eq!(bits(&weights), bits(&scaled_weights));
-        prop_assert_eq!(bits(&momentum), bits(&scaled_momentum));
+        let [gradients, scaled] = scaled(&gradients, exponent);
+        let run = |gradients: &[Vec<f32>]| bits_of_run(&novograd, LayerConfig::DEFAULT, 0.01, &start, gradients);
+        prop_assert_eq!(run(&gradients), run(&scaled));
+    }
+
+    #[test]
+    fn a_gradient_scale_is_that_of_scaled_gradients(
+        sgd in sgd_configs(), novograd in novograd_configs(), layer in layer_configs(), (start, gradients) in layers(2),
+        exponent in -20..20_i32,
+    ) {
+        let [gradients, scaled] = scaled(&gradients, exponent);
+        let step = Step::new(0.1).gradient_scale(2f64.powi(exponent));
+        let sgd = Sgd::new(sgd).unwrap();
+        prop_assert_eq!(
+            bits_of_run(&sgd, layer, step, &start, &gradients),
+            bits_of_run(&sgd, layer, 0.1, &start, &scaled)
+        );
+        let novograd = NovoGrad::new(novograd).unwrap();
+        prop_assert_eq!(
+            bits_of_run(&novograd, layer, step, &start, &gradients),
+            bits_of_run(&novograd, layer, 0.1, &start, &scaled)
+        );
+    }
+
+    #[test]
+    fn a_multiplier_of_the_decay_is_that_of_the_setting(
+        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(2), decay in 0.0..2.0_f64,
+    ) {
+        let layer = LayerConfig { decay, ..LayerConfig::DEFAULT };
+        let run = |config| bits_of_run(&Sgd::new(config).unwrap(), LayerConfig::DEFAULT, 0.1, &start, &gradients);
+        let expected = run(SgdConfig { weight_decay: sgd.weight_decay * decay, ..sgd });
+        prop_assert_eq!(bits_of_run(&Sgd::new(sgd).unwrap(), layer, 0.1, &start, &gradients), expected);
+        let run = |config| bits_of_run(&NovoGrad::new(config).unwrap(), LayerConfig::DEFAULT, 0.1, &start, &gradients);
+        let expected = run(NovoGradConfig { weight_decay: novograd.weight_decay * decay, ..novograd });
+        prop_assert_eq!(bits_of_run(&NovoGrad::new(novograd).unwrap(), layer, 0.1, &start, &gradients), expected);
     }
 
     #[test]
@@ -232,8 +227,8 @@ proptest! {
         let mirror = |x: &Vec<f32>| x.iter().map(|x| -x).collect::<Vec<f32>>();
         let mirrored: Vec<Vec<f32>> = gradients.iter().map(mirror).collect();
         let run_both = |start: &[f32], gradients: &[Vec<f32>]| {
-            let sgd = run(&Sgd::new(sgd).unwrap(), &Layer::DEFAULT, 0.1, start, gradients);
-            let novograd = run(&NovoGrad::new(novograd).unwrap(), &Layer::DEFAULT, 0.1, start, gradients);
+            let sgd = run(&Sgd::new(sgd).unwrap(), LayerConfig::DEFAULT, 0.1, start, gradients);
+            let novograd = run(&NovoGrad::new(novograd).unwrap(), LayerConfig::DEFAULT, 0.1, start, gradients);
             [sgd.0, sgd.1, novograd.0, novograd.1]
         };
         let there = run_both(&start, &gradients);
@@ -249,11 +244,11 @@ proptest! {
     ) {
         let novograd = NovoGrad::new(config).unwrap();
         let alone: Vec<_> =
-            models.iter().map(|(w, g)| run(&novograd, &Layer::DEFAULT, 0.1, w, g).0).collect();
+            models.iter().map(|(w, g)| run(&novograd, LayerConfig::DEFAULT, 0.1, w, g).0).collect();
         // All layers step by step, in another order at each step.
         let mut together: Vec<_> = models
             .iter()
-            .map(|(w, _)| (w.clone(), vec![0.0; novograd.momentum_len(w.len())], NovoGradState::default()))
+            .map(|(w, _)| (w.clone(), momentum_for(&novograd, w.len(), 0.0), NovoGradState::default()))
             .collect();
         let mut order: Vec<usize> = (0..models.len()).collect();
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -261,7 +256,7 @@ proptest! {
             rng.shuffle(&mut order);
             for &i in &order {
                 let (w, m, state) = &mut together[i];
-                novograd.step_layer(0.1, w, &models[i].1[step], m, state).unwrap();
+                novograd.step_layer(0.1, LayerMemory::new(w, &models[i].1[step], state).momentum(m)).unwrap();
             }
         }
         for (alone, (together, ..)) in alone.iter().zip(&together) {
@@ -270,11 +265,13 @@ proptest! {
     }
 
     #[test]
-    fn without_a_rate_no_weight_moves(config in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(3)) {
-        let (weights, ..) = run(&Sgd::new(config).unwrap(), &Layer::DEFAULT, 0.0, &start, &gradients);
+    fn without_a_rate_no_weight_moves(
+        config in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(3),
+    ) {
+        let (weights, ..) = run(&Sgd::new(config).unwrap(), LayerConfig::DEFAULT, 0.0, &start, &gradients);
         prop_assert_eq!(bits(&weights), bits(&start));
         let free = NovoGradConfig { decay_mode: DecayMode::Coupled, ..novograd };
-        let (weights, ..) = run(&NovoGrad::new(free).unwrap(), &Layer::DEFAULT, 0.0, &start, &gradients);
+        let (weights, ..) = run(&NovoGrad::new(free).unwrap(), LayerConfig::DEFAULT, 0.0, &start, &gradients);
         prop_assert_eq!(bits(&weights), bits(&start));
     }
 
@@ -282,10 +279,10 @@ proptest! {
     fn larc_never_takes_more_than_the_plain_step(
         config in larc_configs(), lr in 1e-4..100.0_f64, (start, gradients) in layers(1),
     ) {
-        let larc = Larc::new(LarcConfig { mode: LarcMode::Clip, ..config }).unwrap();
-        let plain = run(&Sgd::new(SgdConfig::DEFAULT).unwrap(), &Layer::DEFAULT, lr, &start, &gradients).0;
+        let larc = LarcConfig { mode: LarcMode::Clip, ..config };
+        let plain = run(&Sgd::new(SgdConfig::DEFAULT).unwrap(), LayerConfig::DEFAULT, lr, &start, &gradients).0;
         let sgd = Sgd::new(SgdConfig { larc: Some(larc), ..SgdConfig::DEFAULT }).unwrap();
-        let (weights, _, reports) = run(&sgd, &Layer::DEFAULT, lr, &start, &gradients);
+        let (weights, _, reports) = run(&sgd, LayerConfig::DEFAULT, lr, &start, &gradients);
         prop_assert!(reports[0].factor <= 1.0 && reports[0].effective_rate <= lr);
         for ((w0, w), plain) in start.iter().zip(&weights).zip(&plain) {
             prop_assert!((w - w0).abs() <= (plain - w0).abs());
@@ -294,28 +291,33 @@ proptest! {
 
     #[test]
     fn a_refused_call_changes_nothing(
-        config in novograd_configs(), (start, gradients) in layers(1), fault in 0..6_usize,
+        config in novograd_configs(), (start, gradients) in layers(1), fault in 0..8_usize,
     ) {
         let novograd = NovoGrad::new(config).unwrap();
         let mut weights = start.clone();
-        let mut momentum = vec![0.5; novograd.momentum_len(start.len())];
+        let mut momentum = momentum_for(&novograd, start.len(), 0.5);
         let mut g = gradients[0].clone();
-        let (mut lr, mut layer) = (0.1, Layer::DEFAULT);
+        let (mut step, mut layer) = (Step::new(0.1), LayerConfig::DEFAULT);
         match fault {
-            0 => lr = -1.0,
-            1 => lr = f64::NAN,
+            0 => step.lr = -1.0,
+            1 => step.lr = f64::NAN,
             2 => layer.rate = f64::INFINITY,
             3 => layer.rate = -1.0,
-            4 => g.push(0.0),
+            4 => layer.decay = f64::NAN,
+            5 => step.gradient_scale = 0.0,
+            6 => g.push(0.0),
             _ => momentum.push(0.0),
         }
         let mut state = NovoGradState { second_moment: 0.25, max_second_moment: 0.5, steps: 3 };
         let (before, momentum_before) = (state, bits(&momentum));
-        let (w, m, v) = (&mut weights, &mut momentum, &mut state);
-        let view = LayerView { layer, weights: w, gradients: &g, momentum: m, state: v, norms: None };
-        let error = novograd.step_view(lr, view).unwrap_err();
-        prop_assert_eq!(matches!(error, Error::LearningRate(_)), fault < 4);
-        prop_assert_eq!(matches!(error, Error::Length { .. }), fault >= 4);
+        let memory = LayerMemory::new(&mut weights, &g, &mut state).momentum(&mut momentum).config(layer);
+        let error = novograd.step_layer(step, memory).unwrap_err();
+        prop_assert!(match fault {
+            0..4 => matches!(error, Error::LearningRate { .. }),
+            4 => matches!(error, Error::Decay { .. }),
+            5 => matches!(error, Error::GradientScale(_)),
+            _ => matches!(error, Error::Length { .. }),
+        }, "{}", error);
         prop_assert_eq!(bits(&weights), bits(&start));
         prop_assert_eq!(bits(&momentum), momentum_before);
         prop_assert_eq!(state, before);
@@ -328,58 +330,35 @@ proptest! {
     ) {
         let mut g = gradients[0].clone();
         *at.get_mut(&mut g) = bad;
-
-        let optimizer = Sgd::new(sgd).unwrap();
-        let mut weights = start.clone();
-        let mut momentum = vec![0.5; optimizer.momentum_len(start.len())];
-        let mut state = SgdState { steps: 3 };
-        let report = optimizer.step_layer(0.1, &mut weights, &g, &mut momentum, &mut state).unwrap();
-        prop_assert_eq!(report.outcome, Outcome::NonFinite);
-        prop_assert_eq!(bits(&weights), bits(&start));
-        prop_assert!(momentum.iter().all(|m| *m == 0.5) && state.steps == 3);
-
-        let optimizer = NovoGrad::new(novograd).unwrap();
-        let mut momentum = vec![0.5; optimizer.momentum_len(start.len())];
-        let mut state = NovoGradState { second_moment: 0.25, max_second_moment: 0.5, steps: 3 };
-        let before = state;
-        let report = optimizer.step_layer(0.1, &mut weights, &g, &mut momentum, &mut state).unwrap();
-        prop_assert_eq!(report.outcome, Outcome::NonFinite);
-        prop_assert_eq!(bits(&weights), bits(&start));
-        prop_assert!(momentum.iter().all(|m| *m == 0.5) && state == before);
+        leaves_alone(&Sgd::new(sgd).unwrap(), &start, &g, SgdState { steps: 3 })?;
+        let state = NovoGradState { second_moment: 0.25, max_second_moment: 0.5, steps: 3 };
+        leaves_alone(&NovoGrad::new(novograd).unwrap(), &start, &g, state)?;
     }
 
     #[test]
-    fn the_pieces_give_the_whole(config in novograd_configs(), (start, gradients) in layers(1), cut: prop::sample::Index) {
-        let config = NovoGradConfig { beta1: 0.9, luc: None, ..config };
-        let novograd = NovoGrad::new(config).unwrap();
-        let (whole, whole_momentum, _) = run(&novograd, &Layer::DEFAULT, 0.1, &start, &gradients);
-
-        let rule = novograd.rule();
-        let norms: Norms = rule.needs(&Layer::DEFAULT).measure(&start, &gradients[0]).unwrap();
-        let plan = rule.plan(0.1, &Layer::DEFAULT, &norms, &mut NovoGradState::default());
-        let (mut weights, mut momentum) = (start.clone(), vec![0.0; start.len()]);
+    fn two_chunks_are_the_whole(
+        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(1), cut: prop::sample::Index,
+    ) {
         let cut = cut.index(start.len());
-        let (w1, w2) = weights.split_at_mut(cut);
-        let (m1, m2) = momentum.split_at_mut(cut);
-        plan.update.apply_with_momentum(w2, &gradients[0][cut..], m2).unwrap();
-        plan.update.apply_with_momentum(w1, &gradients[0][..cut], m1).unwrap();
-        prop_assert_eq!(bits(&weights), bits(&whole));
-        prop_assert_eq!(bits(&momentum), bits(&whole_momentum));
+        two_chunks_give_the_whole(&Sgd::new(sgd).unwrap(), &start, &gradients[0], cut)?;
+        two_chunks_give_the_whole(&NovoGrad::new(novograd).unwrap(), &start, &gradients[0], cut)?;
     }
 
     #[test]
     fn a_carried_norm_changes_nothing(
-        sgd in sgd_configs(), novograd in novograd_configs(), layer in switches(), (start, gradients) in layers(3), huge: bool,
+        sgd in sgd_configs(), novograd in novograd_configs(), layer in layer_configs(), (start, gradients) in layers(3),
+        huge: bool,
     ) {
         // Weights that are huge or tiny go through the rescue of the sums.
         let start: Vec<f32> = start.iter().map(|w| w * if huge { 1e30 } else { 1e-30 }).collect();
-        carries_the_same(&Sgd::new(sgd).unwrap(), &layer, &start, &gradients)?;
-        carries_the_same(&NovoGrad::new(novograd).unwrap(), &layer, &start, &gradients)?;
+        carries_the_same(&Sgd::new(sgd).unwrap(), layer, &start, &gradients)?;
+        carries_the_same(&NovoGrad::new(novograd).unwrap(), layer, &start, &gradients)?;
     }
 
     #[test]
     fn larc_in_front_of_a_host_is_larc_in_sgd(
-        config in larc_configs(), lr in 1e-3..1.0_f64, decay in prop_oneof![Just(0.0), 1e-3..0.5], (start, gradients) in layers(1),
+        config in larc_configs(), lr in 1e-3..1.0_f64, decay in prop_oneof![Just(0.0), 1e-3..0.5],
+        (start, gradients) in layers(1),
     ) {
         let larc = Larc::new(config).unwrap();
         let mut scaled = gradients[0].clone();

@@ -1,19 +1,19 @@
-//! The algorithms in plain `f64`: the readable statement of what the crate computes, and its only oracle.
+//! The algorithms in plain `f64`: the readable statement of what the crate computes.
 //!
-//! Everything here is written for the eye. One loop per formula, no fusion, no SIMD, no care for range beyond what `f64`
-//! gives. It shares the configuration types with the crate, and no arithmetic.
+//! Everything here is written for the eye. One loop per formula, no fusion, no SIMD, no care for range beyond what
+//! `f64` gives. It shares the configuration types with the crate, and no arithmetic.
+//!
+//! `contract` is the same to the last bit: the page of the numeric contract, one scalar at a time. `exact` sums as
+//! exactly as `f64` can.
 
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod contract;
 pub mod exact;
-pub mod model;
-pub mod oracle;
-pub mod settings;
 
 use layerwise::{
-    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Layer, MomentNorm,
-    NovoGradConfig, SgdConfig, VInit, ZeroNorm,
+    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, MomentNorm,
+    NovoGradConfig, SgdConfig, Step, VInit, ZeroNorm,
 };
 
 /// One layer and all that is remembered of it.
@@ -24,8 +24,8 @@ pub struct Memory {
     pub second_moment: f64,
     pub max_second_moment: f64,
     pub steps: i32,
-    /// The sum of the sizes of all terms that made each weight in the last step, and each momentum: what `f32` may round is in
-    /// proportion to it.
+    /// The sum of the sizes of all terms that made each weight in the last step, and each momentum: what `f32` may
+    /// round is in proportion to it.
     pub weight_sizes: Vec<f64>,
     pub momentum_sizes: Vec<f64>,
     /// The largest factor between a weight and what was added to its momentum in the last step.
@@ -44,7 +44,8 @@ impl Memory {
         self.weights.iter().zip(momentum).zip(gradients).map(|((w, m), g)| [*w, m, *g])
     }
 
-    /// Replaces weights and momentum by what `new` makes of them, and their sizes by what `size` makes of the absolute values.
+    /// Replaces weights and momentum by what `new` makes of them, and their sizes by what `size` makes of their
+    /// absolute values.
     fn update(
         &mut self,
         gradients: &[f64],
@@ -96,13 +97,26 @@ pub fn larc_factor(config: &LarcConfig, lr: f64, decay: f64, weights: &[f64], gr
     }
 }
 
+/// The gradients as a rule sees them: scaled, and turned round where it ascends.
+fn scaled(gradients: &[f64], step: &Step, maximize: bool) -> Vec<f64> {
+    let scale = if maximize { -step.gradient_scale } else { step.gradient_scale };
+    gradients.iter().map(|g| scale * g).collect()
+}
+
 /// One step of gradient descent; returns LARC's factor.
-pub fn sgd(config: &SgdConfig, layer: &Layer, lr: f64, gradients: &[f64], memory: &mut Memory) -> f64 {
-    let lr = lr * layer.rate;
-    let decay = if layer.decay { config.weight_decay } else { 0.0 };
-    let gradients: Vec<f64> = gradients.iter().map(|g| if config.maximize { -g } else { *g }).collect();
+pub fn sgd(
+    config: &SgdConfig,
+    layer: &LayerConfig,
+    step: impl Into<Step>,
+    gradients: &[f64],
+    memory: &mut Memory,
+) -> f64 {
+    let step = step.into();
+    let lr = step.lr * layer.rate;
+    let decay = config.weight_decay * layer.decay;
+    let gradients = scaled(gradients, &step, config.maximize);
     let (factor, decay) = match &config.larc {
-        Some(larc) if layer.adapt => larc_factor(larc.config(), lr, decay, &memory.weights, &gradients),
+        Some(larc) if layer.adapt => larc_factor(larc, lr, decay, &memory.weights, &gradients),
         _ => (1.0, decay),
     };
     let first = memory.steps == 0;
@@ -124,30 +138,42 @@ pub fn sgd(config: &SgdConfig, layer: &Layer, lr: f64, gradients: &[f64], memory
     factor
 }
 
-/// One step of NovoGrad.
-pub fn novograd(config: &NovoGradConfig, layer: &Layer, lr: f64, gradients: &[f64], memory: &mut Memory) {
-    let mut lr = lr * layer.rate;
-    let decay = if layer.decay { config.weight_decay } else { 0.0 };
-    let gradients: Vec<f64> = gradients.iter().map(|g| if config.maximize { -g } else { *g }).collect();
-    let first = memory.steps == 0;
-    memory.steps += 1;
-    let t = memory.steps;
-
+/// NovoGrad's second moment with a new gradient in it.
+fn second_moment(config: &NovoGradConfig, gradients: &[f64], memory: &mut Memory) -> f64 {
     let s = match config.norm {
-        MomentNorm::L2 => l2_norm(&gradients).powi(2),
-        MomentNorm::Max => max_norm(&gradients),
+        MomentNorm::L2 => l2_norm(gradients).powi(2),
+        MomentNorm::Max => max_norm(gradients),
     };
     let v = &mut memory.second_moment;
     *v = match config.v_init {
         VInit::WhileZero if *v == 0.0 => s,
-        VInit::FirstStep if first => s,
+        VInit::FirstStep if memory.steps == 0 => s,
         _ => config.beta2 * *v + (1.0 - config.beta2) * s,
     };
-    let mut v = *v;
-    if config.amsgrad {
-        memory.max_second_moment = memory.max_second_moment.max(v);
-        v = memory.max_second_moment;
+    if !config.amsgrad {
+        return *v;
     }
+    memory.max_second_moment = memory.max_second_moment.max(*v);
+    memory.max_second_moment
+}
+
+/// One step of NovoGrad.
+pub fn novograd(
+    config: &NovoGradConfig,
+    layer: &LayerConfig,
+    step: impl Into<Step>,
+    gradients: &[f64],
+    memory: &mut Memory,
+) {
+    let step = step.into();
+    let mut lr = step.lr * layer.rate;
+    let decay = config.weight_decay * layer.decay;
+    let gradients = scaled(gradients, &step, config.maximize);
+    let first = memory.steps == 0;
+    let v = second_moment(config, &gradients, memory);
+    memory.steps += 1;
+    let t = memory.steps;
+
     let mut root = match config.norm {
         MomentNorm::L2 => (v + config.eps_root).sqrt(),
         MomentNorm::Max => v + config.eps_root,

@@ -1,9 +1,11 @@
-//! The cases of the tripwire: fixed inputs, and the bits that come of them. Needs no `std`, so that firmware can run it.
+//! The cases of the tripwire: fixed inputs, and the bits that come of them. Needs no `std`, so that firmware can run
+//! them.
 
 use crate::settings;
+use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    CarriedNorms, Layer, LayerView, NovoGrad, Optimizer, Rule, Sgd, Update, accumulate, l2_norms, max_norm,
-    sum_of_squares,
+    Backend, CarriedNorms, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd, SgdConfig, SgdState,
+    Step, accumulate,
 };
 
 /// The longest array: four leaves and a part, so that there is a tree.
@@ -20,8 +22,8 @@ impl Arrays {
     pub const ZEROS: Arrays = Arrays { weights: [0.0; LEN], gradients: [0.0; LEN], momentum: [0.0; LEN] };
 }
 
-/// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of a mantissa are
-/// in use, so that any rounding that is left out or added shows.
+/// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of a mantissa
+/// are in use, so that any rounding that is left out or added shows.
 struct Numbers(u64);
 
 impl Numbers {
@@ -45,8 +47,44 @@ fn hash(x: &[f32]) -> u64 {
     x.iter().fold(0xcbf2_9ce4_8422_2325, |hash, x| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Runs all cases and tells `found` the name of each and its bits.
-pub fn run(arrays: &mut Arrays, mut found: impl FnMut(&str, &str, u64)) {
+/// Runs all cases on a backend, or on what the crate chooses, and passes to `found` the name of each and its bits.
+pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(&str, &str, u64)) {
+    norms(arrays, backend, &mut found);
+    subnormal(arrays, backend, &mut found);
+    let plain = Way { numbers: ["weights", "momentum", "reports"], backend, step: Step::new(0.01), decay: 1.0 };
+    for (name, config) in settings::SGD {
+        plain.steps(name, Sgd::new(config).ok(), arrays, &mut found);
+    }
+    for (name, config) in settings::NOVOGRAD {
+        plain.steps(name, NovoGrad::new(config).ok(), arrays, &mut found);
+    }
+    let numbers = ["weights, scaled", "momentum, scaled", "reports, scaled"];
+    let scaled = Way { numbers, step: plain.step.gradient_scale(0.3), decay: 0.7, ..plain };
+    for (name, config) in settings::SGD {
+        scaled.steps(name, Sgd::new(config).ok(), arrays, &mut found);
+    }
+    for (name, config) in settings::NOVOGRAD {
+        scaled.steps(name, NovoGrad::new(config).ok(), arrays, &mut found);
+    }
+    // A power of two passes from the scalar to the gradient where the scalar is far from 1.
+    for (numbers, scale) in [
+        (["weights, scaled up", "momentum, scaled up", "reports, scaled up"], 1e33),
+        (["weights, scaled down", "momentum, scaled down", "reports, scaled down"], 1e-33),
+    ] {
+        let far = Way { numbers, step: plain.step.gradient_scale(scale), ..scaled };
+        for (name, config) in [settings::SGD[0], settings::SGD[3]] {
+            far.steps(name, Sgd::new(config).ok(), arrays, &mut found);
+        }
+    }
+}
+
+/// The sum of squares on a backend, or on what the crate chooses.
+fn sum_of_squares(backend: Option<Backend>, x: &[f32]) -> f64 {
+    backend.map_or_else(|| layerwise::sum_of_squares(x), |backend| layerwise::on::sum_of_squares(backend, x))
+}
+
+/// Norms of numbers of every size.
+fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&str, &str, u64)) {
     let Arrays { weights, gradients, .. } = arrays;
     for (name, exponent) in [
         ("ordinary", (|_| 0) as fn(usize) -> i32),
@@ -62,59 +100,88 @@ pub fn run(arrays: &mut Arrays, mut found: impl FnMut(&str, &str, u64)) {
         Numbers(1).fill(weights, exponent);
         Numbers(2).fill(gradients, exponent);
         for (what, len) in [("of 1", 1), ("of 31", 31), ("of 1025", 1025), ("of 3000", 3000), ("of 5000", LEN)] {
-            found(name, what, sum_of_squares(&weights[..len]).to_bits());
+            found(name, what, sum_of_squares(backend, &weights[..len]).to_bits());
         }
-        let both = l2_norms(weights, gradients).map_or(0, |[w, g]| w.to_bits() ^ g.to_bits());
-        found(name, "two norms", both);
-        found(name, "maximum", max_norm(weights).to_bits().into());
-    }
-    // Subnormal numbers, which a machine that flushes them would lose.
-    for (i, x) in weights.iter_mut().enumerate() {
-        *x = f32::from_bits(1 + i as u32);
-    }
-    found("subnormal", "of 5000", sum_of_squares(weights).to_bits());
-    Numbers(3).fill(gradients, |_| -126);
-    let shrink = Update { gradient: 0.3, direct: 1.0, ..Update::NONE };
-    let shrunk = shrink.apply(weights, gradients).map_or(0, |()| hash(weights));
-    found("subnormal", "update", shrunk);
-    let sum = accumulate(weights, gradients, 0.3).map_or(0, f64::to_bits);
-    found("subnormal", "accumulated", sum ^ hash(weights));
-
-    for (name, config) in settings::SGD {
-        if let Ok(optimizer) = Sgd::new(config) {
-            steps(name, &optimizer, arrays, &mut found);
-        }
-    }
-    for (name, config) in settings::NOVOGRAD {
-        if let Ok(optimizer) = NovoGrad::new(config) {
-            steps(name, &optimizer, arrays, &mut found);
-        }
+        // At a rate of 0 LARC looks at both norms and changes nothing.
+        let larc = SgdConfig { larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+        let report = plain_step(larc, backend, 0.0, weights, gradients);
+        found(name, "two norms", report.weight_norm.to_bits() ^ report.gradient_norm.to_bits());
+        let max = match backend {
+            Some(backend) => layerwise::on::max_norm(backend, weights),
+            None => layerwise::max_norm(&*weights),
+        };
+        found(name, "maximum", max.to_bits().into());
     }
 }
 
-/// Three steps of one layer.
-fn steps<R: Rule>(name: &str, optimizer: &Optimizer<R>, arrays: &mut Arrays, found: &mut impl FnMut(&str, &str, u64)) {
-    let Arrays { weights, gradients, momentum } = arrays;
-    Numbers(4).fill(weights, |_| -4);
-    momentum.fill(0.0);
-    let momentum = &mut momentum[..optimizer.momentum_len(LEN)];
-    let (mut state, mut norms) = (R::State::default(), CarriedNorms::default());
-    let mut reports = 0;
-    for step in 0..3 {
-        Numbers(5 + step).fill(gradients, |_| 1);
-        let view = LayerView {
-            layer: Layer::DEFAULT,
-            weights: weights.as_mut_slice(),
-            gradients: gradients.as_slice(),
-            momentum: &mut *momentum,
-            state: &mut state,
-            norms: Some(&mut norms),
-        };
-        if let Ok(report) = optimizer.step_view(0.01, view) {
-            reports ^= report.gradient_norm.to_bits() ^ report.factor.to_bits() ^ report.effective_rate.to_bits();
-        }
+/// Subnormal numbers, which a machine that flushes them would lose.
+fn subnormal(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&str, &str, u64)) {
+    let Arrays { weights, gradients, .. } = arrays;
+    for (i, x) in weights.iter_mut().enumerate() {
+        *x = f32::from_bits(1 + i as u32);
     }
-    found(name, "weights", hash(weights));
-    found(name, "momentum", hash(momentum));
-    found(name, "reports", reports ^ norms.weights().map_or(0, f64::to_bits));
+    found("subnormal", "of 5000", sum_of_squares(backend, weights).to_bits());
+    Numbers(3).fill(gradients, |_| -126);
+    plain_step(SgdConfig::DEFAULT, backend, 0.3, weights, gradients);
+    found("subnormal", "update", hash(weights));
+    let sum = accumulate(&mut *weights, &*gradients, 0.3).map_or(0, f64::to_bits);
+    found("subnormal", "accumulated", sum ^ hash(weights));
+}
+
+/// A step without momentum.
+fn plain_step(config: SgdConfig, backend: Option<Backend>, lr: f64, weights: &mut [f32], gradients: &[f32]) -> Report {
+    let mut state = SgdState::default();
+    let layer = LayerMemory::new(weights, gradients, &mut state);
+    let report = Sgd::new(config).ok().and_then(|sgd| on(sgd, backend).step_layer(lr, layer).ok());
+    report.unwrap_or_default()
+}
+
+fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimizer<R> {
+    match backend {
+        Some(backend) => optimizer.on(backend),
+        None => optimizer,
+    }
+}
+
+/// How a layer is stepped.
+struct Way {
+    /// The names of what is found.
+    numbers: [&'static str; 3],
+    backend: Option<Backend>,
+    step: Step,
+    /// The layer's multiplier of the decay.
+    decay: f64,
+}
+
+impl Way {
+    /// Three steps of one layer.
+    fn steps<R: Rule>(
+        &self,
+        name: &str,
+        optimizer: Option<Optimizer<R>>,
+        arrays: &mut Arrays,
+        found: &mut impl FnMut(&str, &str, u64),
+    ) {
+        let Some(optimizer) = optimizer.map(|optimizer| on(optimizer, self.backend)) else { return };
+        let Arrays { weights, gradients, momentum } = arrays;
+        Numbers(4).fill(weights, |_| -4);
+        momentum.fill(0.0);
+        let momentum = if optimizer.moments() == Moments::None { &mut [] } else { &mut momentum[..] };
+        let (mut state, mut norms) = (R::State::default(), CarriedNorms::default());
+        let mut reports = 0;
+        for step in 0..3 {
+            Numbers(5 + step).fill(gradients, |_| 1);
+            let layer = LayerMemory::new(&mut *weights, &*gradients, &mut state)
+                .momentum(&mut *momentum)
+                .config(LayerConfig { decay: self.decay, ..LayerConfig::DEFAULT })
+                .norms(&mut norms);
+            if let Ok(report) = optimizer.step_layer(self.step, layer) {
+                reports ^= report.gradient_norm.to_bits() ^ report.factor.to_bits() ^ report.effective_rate.to_bits();
+            }
+        }
+        let [of_weights, of_momentum, of_reports] = self.numbers;
+        found(name, of_weights, hash(weights));
+        found(name, of_momentum, hash(momentum));
+        found(name, of_reports, reports ^ norms.weights().map_or(0, f64::to_bits));
+    }
 }

@@ -1,29 +1,36 @@
-//! Fixed inputs have the bits that are stored in `tests/data/tripwire.txt`, on every machine. They change if anything is
-//! fused, reassociated or flushed.
+//! Fixed inputs have the bits that are stored in `tests/data/tripwire.txt`, on every machine and every backend. They
+//! change if anything is fused, reassociated or flushed.
 //!
-//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --test tripwire` writes the file anew. That is a change of the numeric contract.
+//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --test tripwire` writes the file anew. A line that changes is a change of the
+//! numeric contract.
 
 mod cases;
-#[path = "../reference/settings.rs"]
+#[path = "../harness/settings.rs"]
 mod settings;
 
+use layerwise::Backend;
 use std::fmt::Write;
 
-fn cases() -> String {
+fn cases(backend: Option<Backend>) -> String {
     let mut text = String::new();
     let mut arrays = Box::new(cases::Arrays::ZEROS);
-    cases::run(&mut arrays, |name, what, bits| writeln!(text, "{bits:016x} {name}, {what}").unwrap());
+    cases::run(&mut arrays, backend, |name, what, bits| writeln!(text, "{bits:016x} {name}, {what}").unwrap());
     text
 }
 
 #[test]
 fn bits_are_those_that_are_stored() {
-    let found = cases();
     if std::env::var_os("LAYERWISE_NEW_TRIPWIRE").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tripwire.txt"), &found).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tripwire.txt"), cases(None)).unwrap();
+        return;
     }
-    for (found, stored) in found.lines().zip(include_str!("../data/tripwire.txt").lines()) {
-        assert_eq!(found, stored);
+    let stored = include_str!("../data/tripwire.txt");
+    for backend in Backend::available().map(Some).chain([None]) {
+        let name = backend.map_or("the crate's own choice", Backend::name);
+        let found = cases(backend);
+        for (found, stored) in found.lines().zip(stored.lines()) {
+            assert_eq!(found, stored, "{name}");
+        }
+        assert_eq!(found.lines().count(), stored.lines().count(), "{name}");
     }
-    assert_eq!(found.lines().count(), include_str!("../data/tripwire.txt").lines().count());
 }

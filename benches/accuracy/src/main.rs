@@ -1,11 +1,11 @@
-//! Measures the relative error of norms against an exact sum, for this crate and others, and of a step against `f64`, and
-//! prints tables.
+//! Measures the relative error of norms against an exact sum, for this crate and others, and of a step against `f64`,
+//! and prints tables.
 
 #[path = "../../../tests/reference/exact.rs"]
 mod exact;
 
 use faer::ColRef;
-use layerwise::{NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
+use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Cauchy, Distribution, LogNormal, StandardNormal, StandardUniform};
 
@@ -44,7 +44,7 @@ fn exact_norm(x: &[f32]) -> f64 {
 type Norm = (&'static str, fn(&[f32]) -> f64);
 
 const NORMS: [Norm; 5] = [
-    ("layerwise", l2_norm),
+    ("layerwise", |x| l2_norm(x)),
     ("serial f32", |x| x.iter().map(|x| x * x).sum::<f32>().sqrt().into()),
     ("serial f64", |x| x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()),
     ("faer", |x| ColRef::from_slice(x).norm_l2().into()),
@@ -100,7 +100,8 @@ fn norms() {
 /// The worst error of the weights after a step, as a part of the sizes of all that is added up.
 fn steps() {
     println!(
-        "\nOne step of 10^6 weights against the same in f64: the largest error as a part of the sizes of what is added up\n"
+        "\nOne step of 10^6 weights against the same in f64: the largest error as a part of the sizes of what is added \
+         up\n"
     );
     println!("| rule | largest error |\n|---|---|");
     let rng = &mut Rng::seed_from_u64(1);
@@ -118,7 +119,8 @@ fn steps() {
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 0.01, ..SgdConfig::DEFAULT };
     let (mut weights, mut momentum) = (w.clone(), m.clone());
     let mut state = SgdState { steps: 1 };
-    let report = Sgd::new(sgd).expect("valid settings").step_layer(0.1, &mut weights, &g, &mut momentum, &mut state);
+    let layer = LayerMemory::new(&mut weights, &g, &mut state).momentum(&mut momentum);
+    let report = Sgd::new(sgd).expect("valid settings").step_layer(0.1, layer);
     assert!(report.is_ok_and(|report| report.applied()));
     let expected = |w: f64, g: f64, m: f64| w - 0.1 * (0.9 * m + (g + 0.01 * w));
     println!("| SGD with momentum and decay | {:.1e} |", worst(&expected, &weights));
@@ -126,8 +128,8 @@ fn steps() {
     let novograd = NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT };
     let (mut weights, mut momentum) = (w.clone(), m.clone());
     let mut state = NovoGradState::default();
-    let novograd = NovoGrad::new(novograd).expect("valid settings");
-    let report = novograd.step_layer(0.1, &mut weights, &g, &mut momentum, &mut state);
+    let layer = LayerMemory::new(&mut weights, &g, &mut state).momentum(&mut momentum);
+    let report = NovoGrad::new(novograd).expect("valid settings").step_layer(0.1, layer);
     assert!(report.is_ok_and(|report| report.applied()));
     let norm = exact_norm(&g);
     let expected = |w: f64, g: f64, m: f64| w - 0.1 * (0.95 * m + (g / (norm + 1e-8) + 0.01 * w));

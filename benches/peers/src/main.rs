@@ -1,4 +1,5 @@
-//! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak bytes.
+//! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak
+//! bytes.
 
 #[path = "../../shared/tensors.rs"]
 mod tensors;
@@ -8,7 +9,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
 use candle_optimisers::esgd::{ParamsSGD, SGD};
-use layerwise::{CarriedNorms, Larc, LarcConfig, Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState, Rule, Sgd, SgdConfig};
+use layerwise::rule::Rule;
+use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -66,37 +68,29 @@ fn numbers(len: usize) -> Vec<f32> {
 }
 
 fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
-    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
-    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
+    let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    let larc = Sgd::new(larc).expect("valid settings");
     let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
-    run("layerwise NovoGrad", model, tensors, parameters, |w, g, m, state: &mut NovoGradState, _| {
-        novograd.step_layer(1e-6, w, g, m, state).expect("slices of one length");
-    });
-    type LarcState = <layerwise::SgdRule as Rule>::State;
-    run("layerwise LARC", model, tensors, parameters, |w, g, m, state: &mut LarcState, _| {
-        larc.step_layer(1e-6, w, g, m, state).expect("slices of one length");
-    });
-    run("layerwise LARC, norm carried", model, tensors, parameters, |w, g, m, state: &mut LarcState, norm| {
-        let norms = Some(norm);
-        let view = LayerView { layer: Layer::DEFAULT, weights: w, gradients: g, momentum: m, state, norms };
-        larc.step_view(1e-6, view).expect("slices of one length");
-    });
+    run("layerwise NovoGrad", &novograd, false, model, tensors, parameters);
+    run("layerwise LARC", &larc, false, model, tensors, parameters);
+    run("layerwise LARC, norm carried", &larc, true, model, tensors, parameters);
 }
 
-fn run<S: Default>(
+fn run<R: Rule>(
     name: &str,
+    optimizer: &layerwise::Optimizer<R>,
+    carries_norms: bool,
     model: &str,
     tensors: &[usize],
     parameters: usize,
-    step: impl Fn(&mut [f32], &[f32], &mut [f32], &mut S, &mut CarriedNorms),
 ) {
-    let mut layers: Vec<_> = tensors
-        .iter()
-        .map(|&len| (numbers(len), numbers(len), vec![0.0; len], S::default(), CarriedNorms::default()))
-        .collect();
+    let mut layers: Vec<_> = tensors.iter().map(|&len| (numbers(len), numbers(len))).collect();
+    let mut memory = optimizer.memory(tensors.iter().copied());
+    memory.carry_norms(carries_norms);
     measure(name, model, parameters, || {
-        for (weights, gradients, momentum, state, norm) in &mut layers {
-            step(weights, gradients, momentum, state, norm);
+        for (i, (weights, gradients)) in layers.iter_mut().enumerate() {
+            let layer = memory.layer(i, weights, &*gradients).expect("layers of these lengths");
+            optimizer.step_layer(1e-6, layer).expect("layers of these lengths");
         }
     });
 }

@@ -1,20 +1,22 @@
-//! Trains a small classifier of handwritten digits with all state in static memory. The same code runs on a microcontroller and
-//! on a desktop, and has the same bits there.
+//! Trains a small classifier of handwritten digits with all arrays in static memory. The same code runs on a
+//! microcontroller and on a desktop, and has the same bits there.
 
 #![no_std]
 
+use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    Error, Larc, LarcConfig, LayerSpan, Layers, ModelState, NovoGrad, NovoGradConfig, Optimizer, Report, Rule, Sgd,
-    SgdConfig,
+    Error, FlatModel, LarcConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, Optimizer, Report, Sgd, SgdConfig,
 };
 
-/// Gradient descent with LARC, checked by the compiler.
-pub const fn larc(config: LarcConfig, momentum: f64) -> Sgd {
-    let Ok(larc) = Larc::new(config) else { panic!("settings out of range") };
-    let Ok(sgd) = Sgd::new(SgdConfig { momentum, larc: Some(larc), ..SgdConfig::DEFAULT }) else {
-        panic!("settings out of range")
-    };
+/// Gradient descent, checked by the compiler.
+pub const fn sgd(config: SgdConfig) -> Sgd {
+    let Ok(sgd) = Sgd::new(config) else { panic!("settings out of range") };
     sgd
+}
+
+/// Gradient descent with LARC.
+pub const fn larc(config: LarcConfig, momentum: f64) -> Sgd {
+    sgd(SgdConfig { momentum, larc: Some(config), ..SgdConfig::DEFAULT })
 }
 
 /// NovoGrad, checked by the compiler.
@@ -41,21 +43,8 @@ static DIGITS: &[[u8; PIXELS + 1]] = include_bytes!(concat!(env!("OUT_DIR"), "/d
 pub const TRAINED: usize = 500;
 const BATCH: usize = 20;
 
-/// All that the training writes to.
-pub struct Memory<S> {
-    weights: [f32; PARAMETERS],
-    gradients: [f32; PARAMETERS],
-    momentum: [f32; PARAMETERS],
-    states: [S; 4],
-    reports: [Report; 4],
-}
-
-impl<S: Copy> Memory<S> {
-    pub const fn new(state: S) -> Self {
-        let zeros = [0.0; PARAMETERS];
-        Memory { weights: zeros, gradients: zeros, momentum: zeros, states: [state; 4], reports: [Report::FROZEN; 4] }
-    }
-}
+/// Weights, gradients and momentum.
+pub type Arrays = [[f32; PARAMETERS]; 3];
 
 /// How far the training has come after an epoch.
 pub struct Progress {
@@ -67,44 +56,52 @@ pub struct Progress {
     pub tested: usize,
 }
 
-/// Trains a fresh network with a learning rate that falls linearly from `lr` to zero, and returns a hash of its weights.
+/// Trains a fresh network and returns a hash of its weights. The learning rate falls linearly from `lr` to zero.
 pub fn train<R: Rule>(
     optimizer: &Optimizer<R>,
     lr: f64,
     epochs: usize,
-    memory: &mut Memory<R::State>,
-    mut told: impl FnMut(Progress),
+    arrays: &mut Arrays,
+    mut report: impl FnMut(Progress),
 ) -> Result<u64, Error> {
-    *memory = Memory::new(R::State::default());
-    initialise(&mut memory.weights);
-    let momentum_len = optimizer.momentum_len(PARAMETERS);
+    *arrays = [[0.0; PARAMETERS]; 3];
+    let [weights, gradients, momentum] = arrays;
+    initialise(weights);
+    let momentum = &mut momentum[..momentum_len(optimizer)];
+    let (mut states, mut reports) = ([R::State::default(); 4], [Report::ABSENT; 4]);
     let steps = epochs * TRAINED / BATCH;
     let mut step = 0;
     for epoch in 0..epochs {
         let mut loss = 0.0;
         for batch in 0..TRAINED / BATCH {
-            memory.gradients.fill(0.0);
+            gradients.fill(0.0);
             for i in 0..BATCH {
                 // A prime that visits all digits in another order each epoch.
                 let digit = ((batch * BATCH + i) * 191 + 37 * epoch) % TRAINED;
-                loss += backward(&memory.weights, &DIGITS[digit], &mut memory.gradients);
+                loss += backward(weights, &DIGITS[digit], gradients);
             }
-            let state = ModelState {
-                momentum: &mut memory.momentum[..momentum_len],
-                states: &mut memory.states,
-                norms: &mut [],
-            };
+            let mut model = FlatModel::new(&LAYERS, &mut *weights, &*gradients, &mut states).momentum(&mut *momentum);
             let lr = lr * (1.0 - step as f64 / steps as f64);
-            optimizer.step(lr, &LAYERS, &mut memory.weights, &memory.gradients, state, &mut memory.reports)?;
+            optimizer.step(lr, &mut model, &mut reports)?;
             step += 1;
         }
         let tested = &DIGITS[TRAINED..];
-        let right = tested.iter().filter(|digit| read(&memory.weights, digit) == usize::from(digit[PIXELS])).count();
-        told(Progress { epoch, loss: loss / TRAINED as f32, right, tested: tested.len() });
+        let right = tested.iter().filter(|digit| read(weights, digit) == usize::from(digit[PIXELS])).count();
+        report(Progress { epoch, loss: loss / TRAINED as f32, right, tested: tested.len() });
     }
     // FNV-1a over words.
     let mix = |hash: u64, w: &f32| (hash ^ u64::from(w.to_bits())).wrapping_mul(0x100_0000_01b3);
-    Ok(memory.weights.iter().fold(0xcbf2_9ce4_8422_2325, mix))
+    Ok(weights.iter().fold(0xcbf2_9ce4_8422_2325, mix))
+}
+
+/// The elements of momentum that an optimizer keeps.
+fn momentum_len<R: Rule>(optimizer: &Optimizer<R>) -> usize {
+    if optimizer.moments() == Moments::None { 0 } else { PARAMETERS }
+}
+
+/// How many bytes an optimizer remembers of the network from step to step.
+pub fn state_bytes<R: Rule>(optimizer: &Optimizer<R>) -> usize {
+    size_of::<f32>() * momentum_len(optimizer) + LENGTHS.len() * size_of::<R::State>()
 }
 
 /// Uniform weights of variance `2 / inputs` (He et al., 2015), and biases of zero.

@@ -8,9 +8,10 @@
 
 use core::hint::black_box;
 use layerwise::{
-    LarcConfig, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Report, Sgd, SgdConfig, SgdState, l2_norm,
+    LarcConfig, LayerMemory, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Report, Sgd, SgdConfig, SgdState,
+    l2_norm,
 };
-use layerwise_cortex_m::{larc, novograd};
+use layerwise_cortex_m::{larc, novograd, sgd};
 use semihosting::{println, process};
 
 const LEN: usize = 4096;
@@ -24,10 +25,7 @@ struct Arrays {
 static mut ARRAYS: Arrays = Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [0.0; LEN] };
 
 const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
-const SGD: Sgd = match Sgd::new(SgdConfig::DEFAULT) {
-    Ok(sgd) => sgd,
-    Err(_) => panic!("settings out of range"),
-};
+const SGD: Sgd = sgd(SgdConfig::DEFAULT);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 
 /// What everybody writes.
@@ -52,6 +50,11 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32)
         *m = 0.95 * *m + (scale * g + 0.001 * *w);
         *w -= lr * *m;
     }
+}
+
+/// The layer that all steps but that of plain gradient descent take.
+fn layer<'a, S>(w: &'a mut [f32], g: &'a [f32], m: &'a mut [f32], state: &'a mut S) -> LayerMemory<'a, S> {
+    LayerMemory::new(w, g, state).momentum(m)
 }
 
 #[cfg(feature = "c")]
@@ -157,15 +160,15 @@ fn main() -> ! {
         let (mut v, mut sgd_state, mut state) = (0.0, SgdState::default(), NovoGradState::default());
         count("norm, naive", len, || _ = black_box(naive_norm(black_box(g))));
         count("norm", len, || _ = black_box(l2_norm(black_box(g))));
-        count("SGD", len, || _ = black_box(sgd.step_layer(1e-3, w, g, &mut [], &mut sgd_state)));
+        count("SGD", len, || _ = black_box(sgd.step_layer(1e-3, LayerMemory::new(&mut *w, g, &mut sgd_state))));
         count("LARC, naive", len, || naive_larc(black_box(1e-3), w, g, m));
-        count("LARC", len, || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut sgd_state)));
+        count("LARC", len, || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut sgd_state))));
         count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
-        count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut state)));
+        count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut state))));
     }
     let (w, g, m) = (&mut weights[..], &gradients[..], &mut momentum[..]);
-    stack("LARC", || _ = black_box(larc.step_layer(1e-3, w, g, m, &mut SgdState::default())));
-    stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, w, g, m, &mut NovoGradState::default())));
+    stack("LARC", || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut SgdState::default()))));
+    stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut NovoGradState::default()))));
     println!(
         "state, bytes for a layer of LARC, of NovoGrad\t\t{}, {}",
         size_of::<SgdState>(),

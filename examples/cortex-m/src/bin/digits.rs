@@ -1,11 +1,12 @@
-//! Trains with four optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over semihosting, on a
-//! desktop to the terminal.
+//! Trains with four optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over
+//! semihosting, on a desktop to the terminal.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
-use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Rule, Sgd, SgdState};
-use layerwise_cortex_m::{Memory, PARAMETERS, larc, novograd, train};
+use layerwise::rule::Rule;
+use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, Optimizer, Sgd};
+use layerwise_cortex_m::{Arrays, PARAMETERS, larc, novograd, state_bytes, train};
 #[cfg(target_os = "none")]
 use semihosting::{println, process};
 #[cfg(not(target_os = "none"))]
@@ -23,14 +24,11 @@ const LARC_WITHOUT_MOMENTUM: Sgd = larc(TRUST, 0.0);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig::DEFAULT);
 const NOVOGRAD_WITHOUT_MOMENTUM: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..NovoGradConfig::DEFAULT });
 
-static mut SGD: Memory<SgdState> = Memory::new(SgdState { steps: 0 });
-static mut NOVO: Memory<NovoGradState> =
-    Memory::new(NovoGradState { second_moment: 0.0, max_second_moment: 0.0, steps: 0 });
+static mut ARRAYS: Arrays = [[0.0; PARAMETERS]; 3];
 
-fn run<R: Rule>(name: &str, optimizer: &Optimizer<R>, lr: f64, memory: &mut Memory<R::State>) {
-    let bytes = 4 * optimizer.momentum_len(PARAMETERS) + 4 * size_of::<R::State>();
-    println!("{name}: {bytes} bytes of state for {PARAMETERS} parameters");
-    let hash = train(optimizer, lr, EPOCHS, memory, |progress| {
+fn run<R: Rule>(name: &str, optimizer: &Optimizer<R>, lr: f64, arrays: &mut Arrays) {
+    println!("{name}: {} bytes of state for {PARAMETERS} parameters", state_bytes(optimizer));
+    let hash = train(optimizer, lr, EPOCHS, arrays, |progress| {
         println!(
             "epoch {}: loss {:.4}, {} of {} right",
             progress.epoch + 1,
@@ -48,12 +46,12 @@ fn run<R: Rule>(name: &str, optimizer: &Optimizer<R>, lr: f64, memory: &mut Memo
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn start() -> ! {
-    // SAFETY: this function runs once, and nothing else knows the memory.
-    let (sgd, novograd) = unsafe { (&mut *&raw mut SGD, &mut *&raw mut NOVO) };
-    run("LARC", &LARC, 0.5, sgd);
-    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, sgd);
-    run("NovoGrad", &NOVOGRAD, 0.02, novograd);
-    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, novograd);
+    // SAFETY: this function runs once, and nothing else knows the arrays.
+    let arrays = unsafe { &mut *&raw mut ARRAYS };
+    run("LARC", &LARC, 0.5, arrays);
+    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, arrays);
+    run("NovoGrad", &NOVOGRAD, 0.02, arrays);
+    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, arrays);
     process::exit(0)
 }
 

@@ -1,11 +1,11 @@
-//! An image with one step and nothing else, to see how much code that is: `RULE` is `larc`, `novograd`, `norm` or unset.
+//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `norm` or unset.
 
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
-use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
+use layerwise::{LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
 use layerwise_cortex_m::{larc, novograd};
 
 #[panic_handler]
@@ -28,12 +28,16 @@ fn main() -> ! {
     let [mut w, mut g, mut m] = [[0.5_f32; 8]; 3];
     let [w, g, m] = [black_box(&mut w[..]), black_box(&mut g[..]), black_box(&mut m[..])];
     match &RULE {
-        b"lar" => _ = black_box(LARC.step_layer(black_box(0.1), w, g, m, black_box(&mut SgdState::default()))),
+        b"lar" => {
+            let mut state = SgdState::default();
+            let layer = LayerMemory::new(w, g, black_box(&mut state)).momentum(m);
+            _ = black_box(LARC.step_layer(black_box(0.1), layer));
+        }
         b"nov" => {
             static mut STATE: NovoGradState = NovoGradState { second_moment: 0.0, max_second_moment: 0.0, steps: 0 };
             // SAFETY: this function runs once, and nothing else knows the state.
             let state = unsafe { &mut *&raw mut STATE };
-            _ = black_box(NOVOGRAD.step_layer(black_box(0.1), w, g, m, state));
+            _ = black_box(NOVOGRAD.step_layer(black_box(0.1), LayerMemory::new(w, g, state).momentum(m)));
         }
         b"nor" => _ = black_box(l2_norm(g)),
         _ => _ = black_box((w, g, m)),

@@ -6,7 +6,7 @@
 
 #[path = "../../../../tests/tripwire/cases.rs"]
 mod cases;
-#[path = "../../../../tests/reference/settings.rs"]
+#[path = "../../../../tests/harness/settings.rs"]
 mod settings;
 
 use cases::Arrays;
@@ -19,6 +19,6 @@ static mut ARRAYS: Arrays = Arrays::ZEROS;
 fn main() -> ! {
     // SAFETY: this function runs once, and nothing else knows the arrays.
     let arrays = unsafe { &mut *&raw mut ARRAYS };
-    cases::run(arrays, |name, what, bits| println!("{bits:016x} {name}, {what}"));
+    cases::run(arrays, None, |name, what, bits| println!("{bits:016x} {name}, {what}"));
     process::exit(0)
 }

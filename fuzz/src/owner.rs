@@ -1,0 +1,179 @@
+//! What owns all that an optimizer remembers: its steps, and what it loads.
+
+use crate::harness::net::{Net, Walk, range};
+use crate::harness::optimizers::keeps_momentum;
+use crate::harness::{assert_same_report, on};
+use crate::input::{self, AnyOptimizer};
+use arbitrary::{Result, Unstructured};
+use layerwise::rule::{Rule, RuleState};
+use layerwise::{LayerConfig, Memory, Optimizer, Report, Step, Summary};
+
+pub fn owner(u: &mut Unstructured) -> Result<()> {
+    match input::optimizer(u)? {
+        Some(AnyOptimizer::Sgd(sgd)) => owned(u, sgd),
+        Some(AnyOptimizer::NovoGrad(novograd)) => owned(u, novograd),
+        None => Ok(()),
+    }
+}
+
+fn owned<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
+    u: &mut Unstructured,
+    optimizer: Optimizer<R>,
+) -> Result<()> {
+    let optimizer = on(optimizer, input::backend(u)?);
+    let layers: Vec<(usize, LayerConfig)> =
+        (0..u.int_in_range(0..=4)?).map(|_| Ok((u.int_in_range(0..=50)?, input::layer(u)?))).collect::<Result<_>>()?;
+    let mut net = Net::<S>::new(&layers, 0, keeps_momentum(&optimizer), u.arbitrary()?, u.arbitrary()?);
+    net.momentum.fill(0.0);
+    let mut memory = memory(&optimizer, &layers);
+    memory.carry_norms(!net.norms.is_empty());
+    for _ in 0..u.int_in_range(1..=3)? {
+        wrong_tensors(u, &optimizer, &mut memory, &net)?;
+        net.gradients = input::numbers(u, net.len)?;
+        let step = input::step(u)?;
+        if !both(u, &optimizer, step, &mut memory, &mut net)? {
+            return Ok(());
+        }
+    }
+
+    // What is saved is loaded, and training goes on with the same bits.
+    let saved = memory.to_bytes();
+    let mut resumed = self::memory(&optimizer, &layers);
+    resumed.load(&saved).unwrap();
+    assert_eq!(resumed, memory);
+    assert!(resumed.reports().iter().all(|report| report.outcome == Report::ABSENT.outcome));
+    as_text(&memory);
+    corrupted(u, &memory)?;
+    let step = input::step(u)?;
+    both(u, &optimizer, step, &mut resumed, &mut net)?;
+    Ok(())
+}
+
+/// The memory of a model of these layers.
+fn memory<R: Rule>(optimizer: &Optimizer<R>, layers: &[(usize, LayerConfig)]) -> Memory<R::State> {
+    let mut memory = optimizer.memory(layers.iter().map(|(len, _)| *len));
+    for (index, (_, config)) in layers.iter().enumerate() {
+        *memory.config_mut(index).unwrap() = *config;
+    }
+    memory
+}
+
+/// A step of a memory, which must do what the step of slices does. Returns whether it was not refused.
+fn both<R: Rule<State = S> + Sync, S: RuleState + Sync>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    step: Step,
+    memory: &mut Memory<S>,
+    net: &mut Net<S>,
+) -> Result<bool> {
+    let (before, mut weights) = (memory.clone(), net.weights.clone());
+    let parallel = u.ratio(1, 8)?;
+    let result = of_memory(optimizer, step, memory, &mut weights, net, parallel);
+    let expected = net.try_step(optimizer, step, Walk::Slice);
+    assert_eq!(format!("{result:?}"), format!("{expected:?}"));
+    let Ok(summary) = result else {
+        assert_unchanged(memory, &before);
+        return Ok(false);
+    };
+    assert_eq!(summary.applied, memory.reports().iter().filter(|report| report.applied()).count());
+    crate::harness::assert_same("weight", &weights, &net.weights);
+    for (index, span) in net.spans.iter().enumerate() {
+        let (report, momentum) = (&memory.reports()[index], memory.momentum(index).unwrap());
+        assert_same_report(report, &net.reports[index]);
+        assert_eq!(format!("{:?}", memory.state(index).unwrap()), format!("{:?}", net.states[index]));
+        let layerwise::Floats::F32(momentum) = momentum else { panic!("momentum is f32") };
+        let expected = net.momentum.get(range(span)).unwrap_or_default();
+        crate::harness::assert_same("momentum", momentum, expected);
+    }
+    Ok(true)
+}
+
+/// A step of a memory with the gradients of a model, on one thread or on two.
+fn of_memory<R: Rule<State = S> + Sync, S: RuleState + Sync>(
+    optimizer: &Optimizer<R>,
+    step: Step,
+    memory: &mut Memory<S>,
+    weights: &mut [f32],
+    net: &Net<S>,
+    parallel: bool,
+) -> std::result::Result<Summary, layerwise::Error> {
+    let mut rest = weights;
+    let mut tensors = vec![];
+    for span in &net.spans {
+        let (layer, others) = rest.split_at_mut(span.len);
+        tensors.push((layer, &net.gradients[range(span)]));
+        rest = others;
+    }
+    if parallel {
+        crate::harness::net::on_threads(2, || memory.step_parallel(optimizer, step, tensors))
+    } else {
+        memory.step(optimizer, step, tensors)
+    }
+}
+
+/// Tensors of another number or length are refused, and nothing is written.
+fn wrong_tensors<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    memory: &mut Memory<S>,
+    net: &Net<S>,
+) -> Result<()> {
+    let mut lens: Vec<usize> = net.spans.iter().map(|span| span.len).collect();
+    match u.int_in_range(0..=7)? {
+        0 => lens.push(u.int_in_range(0..=3)?),
+        1 if !lens.is_empty() => drop(lens.remove(u.choose_index(lens.len())?)),
+        2 if !lens.is_empty() => lens[u.choose_index(net.spans.len())?] += 1,
+        _ => return Ok(()),
+    }
+    let before = memory.clone();
+    let mut weights: Vec<Vec<f32>> = lens.iter().map(|&len| vec![1.0; len]).collect();
+    let gradients = weights.clone();
+    memory.step(optimizer, 0.1, weights.iter_mut().zip(&gradients)).unwrap_err();
+    assert_eq!(weights, gradients);
+    assert_unchanged(memory, &before);
+    Ok(())
+}
+
+/// Bytes that are not what was saved: they are loaded whole or not at all.
+fn corrupted<S: RuleState>(u: &mut Unstructured, memory: &Memory<S>) -> Result<()> {
+    let mut bytes = memory.to_bytes();
+    for _ in 0..u.int_in_range(1..=3)? {
+        let at = u.int_in_range(0..=bytes.len())?;
+        match u.int_in_range(0..=5)? {
+            0 => bytes.truncate(at),
+            1 => bytes.extend_from_slice(&u.arbitrary::<[u8; 7]>()?),
+            2 => drop(bytes.splice(at..at, u.arbitrary::<[u8; 4]>()?)),
+            3 if at + 8 <= bytes.len() => bytes[at..at + 8].copy_from_slice(&u.arbitrary::<[u8; 8]>()?),
+            _ if at < bytes.len() => bytes[at] ^= 1 << u.int_in_range(0..=7)?,
+            _ => {}
+        }
+    }
+    let read = Memory::<S>::from_bytes(&bytes);
+    if let Ok(read) = &read {
+        // It can be saved again. (Not always as the same bytes: a count of -0 is 0.)
+        assert_eq!(&Memory::<S>::from_bytes(&read.to_bytes()).unwrap(), read);
+        as_text(read);
+    }
+    let mut loaded = memory.clone();
+    match loaded.load(&bytes) {
+        Ok(()) => {
+            assert_eq!(loaded.to_bytes(), read.unwrap().to_bytes());
+            assert!(loaded.len() == memory.len() && loaded.bytes() == memory.bytes());
+        }
+        Err(_) => assert_unchanged(&loaded, memory),
+    }
+    Ok(())
+}
+
+/// A memory is read back as it was written.
+fn as_text<S: RuleState>(memory: &Memory<S>) {
+    let text = serde_json::to_string(memory).unwrap();
+    let read: Memory<S> = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.to_bytes(), memory.to_bytes());
+}
+
+/// Fails unless a memory is as it was, norms and reports too.
+fn assert_unchanged<S: RuleState>(memory: &Memory<S>, before: &Memory<S>) {
+    assert!(memory.to_bytes() == before.to_bytes(), "refused, and changed");
+    assert_eq!(format!("{memory:?}"), format!("{before:?}"));
+}

@@ -1,0 +1,228 @@
+//! The second phase of a step in pieces.
+
+use super::apply::{Coefficients, new_momentum_sums};
+use super::check::{check_leaves, check_moment};
+use super::layer::{Case, Decision, without_norm};
+use super::optimizer::Optimizer;
+use crate::error::{Argument, Error, check_length};
+use crate::kernel::machine::{Machine, Threads};
+use crate::kernel::shape::fold_leaf_sums;
+use crate::lanes::Backend;
+use crate::memory::floats::FloatsMut;
+use crate::memory::layer::{LayerMemory, LayerView};
+use crate::memory::report::{Outcome, Report};
+use crate::rules::double::sqrt;
+use crate::rules::layer::LayerConfig;
+use crate::rules::rule::{Moments, Plan, Rule, RuleState, StepNorm};
+use crate::rules::step::Step;
+use crate::rules::update::Update;
+
+/// What the first phase found of one layer. The second phase takes it back, for the same layer.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub(super) report: Report,
+    /// The number of elements of the layer.
+    pub(super) len: usize,
+}
+
+/// The second phase of a step: layers are updated, in any order.
+#[must_use]
+#[derive(Debug)]
+pub struct Decided<'o, R> {
+    pub(super) optimizer: &'o Optimizer<R>,
+    pub(super) step: Step,
+    pub(super) decision: Decision,
+    pub(super) gradient_norm: f64,
+}
+
+impl<R: Rule> Decided<'_, R> {
+    /// What all gradients are multiplied by to clip them; 1 if they are not.
+    pub fn clip(&self) -> f64 {
+        self.decision.clip
+    }
+
+    /// Whether no layer is updated, because one of them cannot be.
+    ///
+    /// The norms decide this, and what has been [confirmed](Decided::confirm).
+    pub fn skips(&self) -> bool {
+        self.decision.skip
+    }
+
+    /// The norm of the gradient of the whole model, before clipping.
+    pub fn gradient_norm(&self) -> f64 {
+        self.gradient_norm
+    }
+
+    /// Looks whether a planned layer can be updated; if it cannot, and the policy skips whole steps, no layer is.
+    ///
+    /// [`Optimizer::step`] does so with all layers before it updates the first. Do the same if a plan may be beyond `f32`:
+    /// [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were made before
+    /// [`skips`](Decided::skips) became true do not know of it: plan again.
+    pub fn confirm(&mut self, planned: &Planned<R::State>) {
+        let bad = matches!(planned.report.outcome, Outcome::NonFinite | Outcome::OutOfRange);
+        if bad && self.optimizer.skips_steps() {
+            self.decision = Decision { clip: 1.0, skip: true };
+        }
+    }
+
+    /// Updates a whole layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Optimizer::step_layer`], and [`Error::Length`] if another layer was measured; then nothing is written.
+    pub fn apply(&self, measured: Measured, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
+        self.optimizer.check_layer(&self.step, &layer)?;
+        check_length(Argument::Weights, measured.len, layer.weights.len())?;
+        let machine = self.optimizer.machine(Threads::One);
+        Ok(self.optimizer.update(machine, &self.step, self.decision, measured.report, layer, None))
+    }
+
+    /// The decision for a layer that is updated in chunks. Every worker may make it, and makes the same.
+    pub fn plan(&self, measured: Measured, config: &LayerConfig, state: R::State) -> Planned<R::State> {
+        let Measured { report: seen, len } = measured;
+        let optimizer = self.optimizer;
+        let case = Case { step: &self.step, decision: self.decision, seen: &seen, config };
+        let mut planned = Planned {
+            len,
+            seen,
+            report: seen,
+            config: *config,
+            plan: Plan::new(Update::ZERO, 0.0),
+            coefficients: Coefficients::ZERO,
+            needs: StepNorm::None,
+            before: state,
+            next: state,
+            moments: optimizer.moments(),
+            backend: optimizer.machine(Threads::One).backend,
+        };
+        if let Some(report) = case.left_alone() {
+            planned.report = report;
+            return planned;
+        }
+        (planned.plan, planned.next) = optimizer.plan(case, state);
+        planned.needs = optimizer.rule.needs(config).step;
+        if planned.needs == StepNorm::None {
+            self.settle(&mut planned);
+        }
+        planned
+    }
+
+    /// Shows the rule the step that it planned: the [sums of all its leaves](Planned::step_leaf_sums), in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are more or fewer sums than the layer has leaves.
+    pub fn limit(&self, mut planned: Planned<R::State>, step_sums: &[f64]) -> Result<Planned<R::State>, Error> {
+        if !planned.needs_step() {
+            return Ok(planned);
+        }
+        check_leaves(0, planned.len, step_sums.len())?;
+        planned.needs = StepNorm::None;
+        let norm = sqrt(fold_leaf_sums(step_sums.as_chunks::<1>().0, 0));
+        let case = self.case(&planned);
+        // (Of an empty layer nobody has looked whether the plan has a norm.)
+        if norm.is_finite() && self.optimizer.coefficients(&planned.plan).is_some() {
+            planned.plan = self.optimizer.limited(case, planned.plan, norm);
+            self.settle(&mut planned);
+        } else {
+            planned.report = case.left(without_norm(&planned.plan));
+        }
+        Ok(planned)
+    }
+
+    /// Brings a plan that will not change into `f32`.
+    fn settle(&self, planned: &mut Planned<R::State>) {
+        let coefficients = self.optimizer.coefficients(&planned.plan);
+        let case = self.case(planned);
+        let report = match coefficients {
+            Some(_) => case.applied(&planned.plan, true),
+            None => case.left(Outcome::OutOfRange),
+        };
+        planned.report = report;
+        planned.coefficients = coefficients.unwrap_or(Coefficients::ZERO);
+    }
+
+    fn case<'a>(&'a self, planned: &'a Planned<R::State>) -> Case<'a> {
+        Case { step: &self.step, decision: self.decision, seen: &planned.seen, config: &planned.config }
+    }
+}
+
+/// What is decided for one layer.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<S> {
+    len: usize,
+    seen: Report,
+    report: Report,
+    config: LayerConfig,
+    plan: Plan,
+    coefficients: Coefficients,
+    /// The norm of the step that the rule must see before the plan is settled.
+    needs: StepNorm,
+    before: S,
+    next: S,
+    moments: Moments,
+    backend: Backend,
+}
+
+impl<S: RuleState> Planned<S> {
+    /// Whether the rule must see the [step](Planned::step_leaf_sums) that it planned, by [`Decided::limit`], before it
+    /// is applied.
+    pub fn needs_step(&self) -> bool {
+        self.needs != StepNorm::None
+    }
+
+    /// The sum of squares of each leaf of the planned step of a chunk, which begins at the element `start` of its
+    /// layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`] and [`Error::Missing`]; then nothing
+    /// is written.
+    pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
+        let len = chunk.weights.len();
+        check_leaves(start, len, sums.len())?;
+        self.check(len, chunk.gradients.len(), chunk.momentum.map(|momentum| momentum.len()))?;
+        new_momentum_sums(self.backend, &self.plan.update, &chunk, sums);
+        Ok(())
+    }
+
+    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is left alone. The state of the chunk
+    /// is not looked at: write `&mut ()`, and store what [`report`](Planned::report) gives.
+    ///
+    /// Returns whether all new weights are finite: where those of one chunk are not, the layer has
+    /// [overflowed](Outcome::Overflowed). Norms of the chunk are neither used nor left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`], [`Error::Missing`], and [`Error::StepNotSeen`] if the rule [must see the
+    /// step](Planned::needs_step) first; then nothing is written.
+    pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
+        let momentum = chunk.momentum.as_ref().map(FloatsMut::len);
+        self.check(chunk.weights.len(), chunk.gradients.len(), momentum)?;
+        if self.needs_step() {
+            return Err(Error::StepNotSeen);
+        }
+        if !self.report.applied() {
+            return Ok(true);
+        }
+        let machine = Machine { backend: self.backend, threads: Threads::One };
+        Ok(self.coefficients.write(machine, self.moments, false, chunk).finite)
+    }
+
+    fn check(&self, len: usize, gradients: usize, momentum: Option<usize>) -> Result<(), Error> {
+        if self.report.outcome == Outcome::Frozen {
+            return Ok(());
+        }
+        check_length(Argument::Gradients, len, gradients)?;
+        let expected = if self.moments == Moments::None { 0 } else { len };
+        check_moment(Argument::Momentum, expected, momentum)
+    }
+
+    /// The report of the layer, and its state after the step: the old one if the layer is left alone.
+    #[must_use]
+    pub fn report(&self) -> (Report, S) {
+        (self.report, if self.report.applied() { self.next } else { self.before })
+    }
+}

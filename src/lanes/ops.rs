@@ -1,0 +1,146 @@
+//! The operations: arithmetic, vectors, numbers in memory, and kernels, the loops that are written over them.
+
+/// How many elements one vector holds, whatever the width of the machine's registers.
+pub(crate) const WIDTH: usize = 16;
+
+/// The arithmetic that formulas are written over.
+///
+/// The implementing type is a token: code that holds one may use its instructions.
+pub(crate) trait Arithmetic: Copy {
+    /// Numbers in the machine's registers.
+    type Vector: Copy;
+
+    /// As many numbers in memory.
+    type Block<E: Element>;
+
+    /// Runs a kernel with this arithmetic, in a function that is compiled for its instructions.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// The whole blocks of an array.
+    fn blocks<E: Element>(x: &[E]) -> &[Self::Block<E>];
+    /// The whole blocks of an array.
+    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [Self::Block<E>];
+    /// Loads a block.
+    fn get<E: Element>(self, from: &Self::Block<E>) -> Self::Vector;
+    /// Stores a block.
+    fn set<E: Element>(self, vector: Self::Vector, to: &mut Self::Block<E>);
+
+    /// All of them set to `value`.
+    fn splat(self, value: f32) -> Self::Vector;
+    /// `a + b` in each lane, rounded once.
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a - b` in each lane, rounded once.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b` in each lane, rounded once.
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+}
+
+/// Vectors of sixteen numbers, which loops are written over.
+pub(crate) trait Lanes: Arithmetic {
+    /// How many leaves of a norm have sums that the registers hold at once: 1, 2 or 4.
+    const LEAVES: usize;
+
+    /// Whether a part of a vector is loaded as fast as a whole one, so that a norm may begin with a part.
+    const MASKS: bool;
+
+    /// Sixteen values from memory of any alignment.
+    fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
+    /// At most sixteen values as the last of a vector, after zeros.
+    fn load_last(self, from: &[f32]) -> Self::Vector;
+    /// At most sixteen values, padded with zeros.
+    fn load_partial(self, from: &[f32]) -> Self::Vector;
+    /// Sixteen values to memory of any alignment.
+    fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
+
+    /// As many of sixteen values as there is room for.
+    fn store_partial(self, vector: Self::Vector, to: &mut [f32]);
+
+    /// The first `len` lanes, and zeros in the others.
+    #[inline(always)]
+    fn first(self, vector: Self::Vector, len: usize) -> Self::Vector {
+        let mut x = [0.0; WIDTH];
+        self.store(vector, &mut x);
+        self.load_partial(x.get(..len).unwrap_or_default())
+    }
+
+    /// The last `len` lanes, and zeros in the others.
+    #[inline(always)]
+    fn last(self, vector: Self::Vector, len: usize) -> Self::Vector {
+        let mut x = [0.0; WIDTH];
+        self.store(vector, &mut x);
+        self.load_last(x.get(WIDTH.saturating_sub(len)..).unwrap_or_default())
+    }
+
+    /// The first `len` lanes as the last of a vector, after zeros.
+    #[inline(always)]
+    fn first_as_last(self, vector: Self::Vector, len: usize) -> Self::Vector {
+        let mut x = [0.0; WIDTH];
+        self.store(vector, &mut x);
+        self.load_last(x.get(..len).unwrap_or_default())
+    }
+
+    /// Whether all lanes are finite.
+    fn are_finite(self, vector: Self::Vector) -> bool;
+
+    /// The sum of all lanes, folded by halves: lane `i` and lane `i + 8`, then `i` and `i + 4`, and so on. Other orders
+    /// would round differently.
+    fn fold(self, vector: Self::Vector) -> f32;
+}
+
+/// Copies as many elements as both slices have.
+#[inline(always)]
+pub(super) fn copy(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// A number in memory, which is an `f32` in registers.
+pub(crate) trait Element: Copy + Default + Send + Sync {
+    /// Sixteen numbers.
+    fn load<L: Lanes>(lanes: L, from: &[Self; WIDTH]) -> L::Vector;
+    /// At most sixteen numbers, padded with zeros.
+    fn load_up_to<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
+    /// Sixteen numbers.
+    fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
+    /// As many of sixteen numbers as there is room for.
+    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
+    /// One number.
+    fn get(self) -> f32;
+    /// One number.
+    fn of(x: f32) -> Self;
+}
+
+/// A loop that can run on any lanes. [`dispatch`](super::backend::dispatch) chooses which.
+pub(crate) trait Kernel {
+    /// What the loop returns.
+    type Output;
+
+    /// Runs the loop. Implementations are `#[inline(always)]`, so that they are compiled for the instruction set of
+    /// `lanes`.
+    ///
+    /// A fast kernel is at most two words, which are passed in registers, and has references to slices, not slices: a
+    /// processor cannot forward two stores to one load, so a slice that is stored as a pointer and a length, and then
+    /// copied whole, waits until all stores before it are in the cache.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+
+    /// Runs the loop one number at a time, with the same result, on a machine without vectors.
+    fn run_one(self) -> Self::Output;
+}
+
+/// A loop that the compiler vectorises by itself: one of integers, which has one result whatever the order.
+pub(crate) struct Loop<F>(pub(crate) F);
+
+impl<R, F: FnOnce() -> R> Kernel for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, _: L) -> R {
+        self.0()
+    }
+
+    #[inline(always)]
+    fn run_one(self) -> R {
+        self.0()
+    }
+}

@@ -1,0 +1,11 @@
+//! What goes wrong in real training runs, and what a step, a saved state or a number out of range must do then.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod numbers;
+mod overflow;
+#[path = "../reference/mod.rs"]
+mod reference;
+#[cfg(feature = "serde")]
+mod saving;
+mod skip_step;

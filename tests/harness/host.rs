@@ -1,0 +1,98 @@
+//! One layer in guarded arrays, and all that a host keeps of it.
+
+use super::optimizers::keeps_momentum;
+use layerwise::pieces::LayerView;
+use layerwise::rule::{Rule, RuleState};
+use layerwise::{CarriedNorms, LayerConfig, LayerMemory, Optimizer};
+
+/// Elements before and after an array that must not be written.
+const GUARD: usize = 32;
+const GUARDED: f32 = 12345.0;
+
+/// An array that begins a number of elements after a cache line, between guards.
+#[derive(Clone, Debug)]
+pub struct Array {
+    memory: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Array {
+    pub fn new(x: &[f32], offset: usize) -> Self {
+        let mut memory = vec![GUARDED; x.len() + 3 * GUARD];
+        let line = memory.as_ptr().align_offset(64);
+        let start = if line < 16 { line } else { 0 } + GUARD + offset % 16;
+        memory[start..start + x.len()].copy_from_slice(x);
+        Array { memory, start, len: x.len() }
+    }
+
+    pub fn get(&self) -> &[f32] {
+        &self.memory[self.start..self.start + self.len]
+    }
+
+    pub fn get_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..self.start + self.len]
+    }
+
+    /// Fails if something was written before or after the array.
+    pub fn assert_guards(&self) {
+        let (before, after) = (&self.memory[..self.start], &self.memory[self.start + self.len..]);
+        assert!(before.iter().chain(after).all(|x| *x == GUARDED), "written out of bounds");
+    }
+}
+
+/// One layer and all that a host keeps of it.
+#[derive(Debug)]
+pub struct Host<S> {
+    pub config: LayerConfig,
+    pub weights: Array,
+    pub gradients: Array,
+    pub momentum: Array,
+    pub state: S,
+    /// Carried norms, if the host carries them.
+    pub norms: Option<CarriedNorms>,
+}
+
+impl<S: RuleState> Host<S> {
+    /// A layer at these offsets from cache lines, before its first step.
+    pub fn new(weights: &[f32], gradients: &[f32], momentum: &[f32], offsets: [usize; 3]) -> Self {
+        Host {
+            config: LayerConfig::DEFAULT,
+            weights: Array::new(weights, offsets[0]),
+            gradients: Array::new(gradients, offsets[1]),
+            momentum: Array::new(momentum, offsets[2]),
+            state: S::default(),
+            norms: None,
+        }
+    }
+
+    /// A layer with gradients of 0 before its first step, with momentum if the optimizer keeps it.
+    pub fn for_optimizer<R: Rule<State = S>>(optimizer: &Optimizer<R>, weights: &[f32]) -> Self {
+        let momentum = vec![0.0; if keeps_momentum(optimizer) { weights.len() } else { 0 }];
+        Host::new(weights, &vec![0.0; weights.len()], &momentum, [0; 3])
+    }
+
+    /// The layer as a step takes it.
+    pub fn memory(&mut self) -> LayerMemory<'_, S> {
+        let layer = LayerMemory::new(self.weights.get_mut(), self.gradients.get(), &mut self.state)
+            .momentum(self.momentum.get_mut())
+            .config(self.config);
+        match &mut self.norms {
+            Some(norms) => layer.norms(norms),
+            None => layer,
+        }
+    }
+
+    /// The layer as a measurement takes it.
+    pub fn view(&self) -> LayerView<'_> {
+        LayerView::new(self.weights.get(), self.gradients.get())
+            .momentum(self.momentum.get())
+            .config(self.config)
+            .norms(&self.norms.unwrap_or_default())
+    }
+
+    /// Other gradients of the same length.
+    pub fn set_gradients(&mut self, gradients: &[f32]) {
+        self.gradients.get_mut().copy_from_slice(gradients);
+    }
+}
