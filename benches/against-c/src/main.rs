@@ -1,181 +1,184 @@
-//! Times the crate beside hand-written C with fused multiply-adds and no reproducibility, both for the same instruction
-//! set, and prints a table of nanoseconds per element.
+//! Times the crate beside hand-written C with fused multiply-adds and no reproducibility, for each instruction set that
+//! this processor has, and prints tables of nanoseconds per element.
+//!
+//! ```text
+//! cargo run --release                   # all, about three minutes
+//! cargo run --release -- avx2 4096      # one backend, layers of one length
+//! cargo run --release -- avx2 models    # one backend, the two models
+//! cargo run --release -- --short        # shows that it works
+//! ```
 
-use layerwise::{
-    CarriedNorms, Larc, LarcConfig, Layer, LayerView, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig,
-    SgdState, sum_of_squares,
-};
+mod memory;
+mod ours;
+#[path = "../../shared/tensors.rs"]
+mod tensors;
+mod theirs;
+
+use memory::{Layer, layers, memory};
+use ours::Ours;
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use theirs::C;
 
 const LR: f32 = 1e-6;
+const LENGTHS: [usize; 10] = [12, 132, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20];
+const OFFSETS: [[usize; 3]; 3] = [[0, 0, 0], [4, 4, 4], [1, 6, 11]];
+/// From this length on arrays are in memory that cores share, and its speed is the limit.
+const SHARED: usize = 256 << 10;
 
-/// The functions of `kernels.c` for one instruction set.
-struct C {
-    name: &'static str,
-    sum_of_squares: unsafe extern "C" fn(*const f32, usize) -> f32,
-    novograd: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32, *mut f32),
-    larc: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32),
-    larc_carried: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32, *mut f32),
+/// What to time, and for how long.
+struct Args {
+    backend: Option<String>,
+    lengths: Vec<usize>,
+    models: Vec<(&'static str, Vec<usize>)>,
+    limits: bool,
+    pace: Pace,
 }
 
-macro_rules! c {
-    ($name:literal, $norm:ident, $novograd:ident, $larc:ident, $carried:ident) => {{
-        unsafe extern "C" {
-            fn $norm(x: *const f32, n: usize) -> f32;
-            fn $novograd(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32, v: *mut f32);
-            fn $larc(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32);
-            fn $carried(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32, weights: *mut f32);
-        }
-        C { name: $name, sum_of_squares: $norm, novograd: $novograd, larc: $larc, larc_carried: $carried }
-    }};
+/// How long two functions take turns: in each of several places of memory for `time`, and at least for `turns`.
+#[derive(Clone, Copy)]
+struct Pace {
+    places: usize,
+    time: Duration,
+    turns: usize,
 }
 
-/// The C for the instruction set that the crate uses.
-fn c() -> C {
-    let sse2 = c!("SSE2", sum_of_squares_sse2, novograd_sse2, larc_sse2, larc_carried_sse2);
-    let avx2 = c!("AVX2", sum_of_squares_avx2, novograd_avx2, larc_avx2, larc_carried_avx2);
-    let avx512 = c!("AVX-512", sum_of_squares_avx512, novograd_avx512, larc_avx512, larc_carried_avx512);
-    if cfg!(layerwise_backend = "portable") || !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-        sse2
-    } else if cfg!(layerwise_backend = "avx2") || !is_x86_feature_detected!("avx512f") {
-        avx2
-    } else {
-        avx512
-    }
-}
-
-/// Weights, gradients and momentum of one layer, each at its own offset from a cache line.
-struct Arrays {
-    memory: [Vec<f32>; 3],
-    starts: [usize; 3],
-    len: usize,
-}
-
-impl Arrays {
-    /// Numbers without a pattern.
-    fn new(len: usize, offsets: [usize; 3]) -> Self {
-        let mut rng = fastrand::Rng::with_seed(1);
-        let mut memory = [0; 3].map(|_| vec![0.0; len + 32]);
-        let starts = [0, 1, 2].map(|i| memory[i].as_ptr().align_offset(64) + offsets[i]);
-        for (memory, start) in memory.iter_mut().zip(starts) {
-            memory[start..start + len].fill_with(|| 0.5 + rng.f32());
-        }
-        Arrays { memory, starts, len }
-    }
-
-    fn get(&mut self) -> (&mut [f32], &[f32], &mut [f32]) {
-        let [w, g, m] = &mut self.memory;
-        let [ws, gs, ms] = self.starts;
-        black_box((&mut w[ws..ws + self.len], &g[gs..gs + self.len], &mut m[ms..ms + self.len]))
-    }
-}
-
-/// The best of many times of several functions that take turns, in nanoseconds per element.
-fn race(len: usize, functions: &mut [&mut dyn FnMut()]) -> Vec<f64> {
-    let calls = (1 << 18) / len + 1;
-    let mut best = vec![f64::INFINITY; functions.len()];
-    for _ in 0..(1 << 25) / len.max(1 << 18) {
-        for (function, best) in functions.iter_mut().zip(&mut best) {
-            let start = Instant::now();
-            for _ in 0..calls {
-                function();
+impl Args {
+    fn parse() -> Args {
+        let models = vec![("keyword spotter", tensors::keyword_spotter()), ("ResNet-50", tensors::resnet50())];
+        let pace = Pace { places: 8, time: Duration::from_millis(40), turns: 5 };
+        let mut args = Args { backend: None, lengths: LENGTHS.to_vec(), models, limits: true, pace };
+        for arg in std::env::args().skip(1) {
+            if arg == "--short" {
+                args.lengths = vec![12, 4 << 10];
+                args.models.truncate(1);
+                args.pace = Pace { places: 2, time: Duration::from_millis(1), turns: 1 };
+            } else if arg == "models" {
+                args.lengths.clear();
+            } else if let Ok(len) = arg.parse() {
+                args.lengths = vec![len];
+                args.models.clear();
+            } else {
+                args.backend = Some(arg);
             }
-            let time = start.elapsed().as_secs_f64() * 1e9 / (calls * len) as f64;
+            args.limits = false;
+        }
+        args
+    }
+}
+
+/// Calls `step` on all layers in turn, several times if they are small; in nanoseconds per element.
+fn time(layers: &mut [Layer], step: impl Fn(&mut Layer)) -> f64 {
+    let elements: usize = layers.iter().map(|layer| layer.weights.len()).sum();
+    // Some fifty microseconds: long enough for the clock, and short enough that many are not interrupted.
+    let calls = 1 + (1 << 20) / (elements + 512 * layers.len());
+    let start = Instant::now();
+    for _ in 0..calls {
+        for layer in &mut *layers {
+            // One pointer at a time: of slices that pass through memory, the processor would wait for both halves.
+            step(black_box(layer));
+        }
+    }
+    start.elapsed().as_secs_f64() * 1e9 / (calls * elements) as f64
+}
+
+/// The best times of two functions that take turns on the same memory, from the best until now.
+fn race(best: &mut [f64; 2], layers: &mut [Layer], pace: Pace, theirs: impl Fn(&mut Layer), ours: impl Fn(&mut Layer)) {
+    let (start, mut turns) = (Instant::now(), 0);
+    while turns < pace.turns || start.elapsed() < pace.time {
+        for (best, time) in best.iter_mut().zip([time(layers, &theirs), time(layers, &ours)]) {
             if time < *best {
                 *best = time;
             }
         }
+        turns += 1;
     }
-    best
+}
+
+/// A row of a table: layers of these lengths.
+fn row(name: &str, lengths: &[usize], offsets: [usize; 3], pace: Pace, c: &C, ours: &Ours) {
+    let mut memory = memory(lengths, pace.places);
+    let mut best = [[f64::INFINITY; 2]; 4];
+    let [norm, novograd, larc, carried] = &mut best;
+    let sum = |sum: f64| {
+        black_box(sum);
+    };
+    for place in 0..pace.places {
+        let l = &mut layers(&mut memory, lengths, offsets, place)[..];
+        race(norm, l, pace, |layer| sum(c.norm(layer)), |layer| sum(ours.norm(layer)));
+        race(novograd, l, pace, |layer| c.novograd(LR, layer), |layer| ours.novograd(LR, layer));
+        race(larc, l, pace, |layer| c.larc(LR, layer), |layer| ours.larc(LR, layer));
+        l.iter_mut().for_each(|layer| c.carry(layer));
+        race(carried, l, pace, |layer| c.carried(LR, layer), |layer| ours.carried(LR, layer));
+    }
+    print!("| {name} | {offsets:?}");
+    for [c, ours] in best {
+        print!(" | {c:.3} / {ours:.3} / {:.2}", ours / c);
+    }
+    println!(" |");
+}
+
+/// What the memory allows: a copy moves 8 bytes an element, a triad 12, a NovoGrad step 24.
+fn limits(pace: Pace) {
+    println!("\n## Limits of memory\n\n| elements | copy | triad |\n|---|---|---|");
+    for len in LENGTHS.into_iter().filter(|&len| len >= SHARED) {
+        let mut memory = memory(&[len], pace.places);
+        let mut best = [f64::INFINITY; 2];
+        for place in 0..pace.places {
+            let mut layers = layers(&mut memory, &[len], [0; 3], place);
+            let copy = |layer: &mut Layer| layer.weights.copy_from_slice(layer.gradients);
+            let triad = |layer: &mut Layer| {
+                for ((m, g), w) in layer.momentum.iter_mut().zip(layer.gradients).zip(&*layer.weights) {
+                    *m = g + LR * w;
+                }
+            };
+            race(&mut best, &mut layers, pace, copy, triad);
+        }
+        println!("| {len} | {:.3} | {:.3} |", best[0], best[1]);
+    }
+}
+
+/// Both sides compute the same, but for rounding.
+fn check(c: &C, ours: &Ours) {
+    let lengths = [12, 1000, 5000];
+    type Steps = (fn(&C, f32, &mut Layer), fn(&Ours, f32, &mut Layer));
+    let steps: [Steps; 3] = [(C::novograd, Ours::novograd), (C::larc, Ours::larc), (C::carried, Ours::carried)];
+    for (their_step, our_step) in steps {
+        let mut both = [memory(&lengths, 1), memory(&lengths, 1)];
+        let [mut a, mut b] = both.each_mut().map(|memory| layers(memory, &lengths, OFFSETS[2], 0));
+        for (a, b) in a.iter_mut().zip(&mut b) {
+            assert!((c.norm(a) / ours.norm(b) - 1.0).abs() < 1e-5);
+            a.momentum.fill(0.0);
+            b.momentum.fill(0.0);
+            c.carry(a);
+            for _ in 0..3 {
+                their_step(c, 0.1, a);
+                our_step(ours, 0.1, b);
+                assert!(a.weights.iter().zip(&*b.weights).all(|(a, b)| (a - b).abs() < 1e-5));
+            }
+        }
+    }
 }
 
 fn main() {
-    let c = c();
-    let larc = Larc::new(LarcConfig::DEFAULT).expect("valid settings");
-    let larc = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(larc), ..SgdConfig::DEFAULT }).expect("valid settings");
-    let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
-    println!("ns per element, C with {} / layerwise / ratio; limit: a copy (8 bytes) and a triad (12 bytes)\n", c.name);
-    println!("| elements | offsets | copy | triad | norm | NovoGrad step | LARC step | LARC step, norm carried |");
-    println!("|---|---|---|---|---|---|---|---|");
-    for len in [256, 4 << 10, 16 << 10, 64 << 10, 1 << 20, 16 << 20] {
-        for offsets in [[0, 0, 0], [4, 4, 4], [1, 6, 11]] {
-            let [mut theirs, mut ours] = [0; 2].map(|_| Arrays::new(len, offsets));
-            let limits = race(
-                len,
-                &mut [
-                    &mut || {
-                        let (w, g, _) = theirs.get();
-                        w.copy_from_slice(g);
-                    },
-                    &mut || {
-                        let (w, g, m) = ours.get();
-                        for ((m, g), w) in m.iter_mut().zip(g).zip(w) {
-                            *m = g + LR * *w;
-                        }
-                    },
-                ],
-            );
-            let (mut their_sum, mut our_sum) = (0.0, 0.0);
-            let norms = race(
-                len,
-                &mut [
-                    // SAFETY, here and below: the slices have `len` elements.
-                    &mut || their_sum = f64::from(unsafe { (c.sum_of_squares)(theirs.get().1.as_ptr(), len) }),
-                    &mut || our_sum = sum_of_squares(ours.get().1),
-                ],
-            );
-            assert!((their_sum / our_sum - 1.0).abs() < 1e-3, "{their_sum} and {our_sum}");
-            let (mut v, mut state) = (0.0, NovoGradState::default());
-            let novograds = race(
-                len,
-                &mut [
-                    &mut || {
-                        let (w, g, m) = theirs.get();
-                        unsafe { (c.novograd)(w.as_mut_ptr(), g.as_ptr(), m.as_mut_ptr(), len, LR, &mut v) }
-                    },
-                    &mut || {
-                        let (w, g, m) = ours.get();
-                        novograd.step_layer(LR.into(), w, g, m, &mut state).expect("slices of one length");
-                    },
-                ],
-            );
-            let mut state = SgdState::default();
-            let larcs = race(
-                len,
-                &mut [
-                    &mut || {
-                        let (w, g, m) = theirs.get();
-                        unsafe { (c.larc)(w.as_mut_ptr(), g.as_ptr(), m.as_mut_ptr(), len, LR) }
-                    },
-                    &mut || {
-                        let (w, g, m) = ours.get();
-                        larc.step_layer(LR.into(), w, g, m, &mut state).expect("slices of one length");
-                    },
-                ],
-            );
-            let mut sum = unsafe { (c.sum_of_squares)(theirs.get().0.as_ptr(), len) };
-            let mut carried_norms = CarriedNorms::default();
-            let carried = race(
-                len,
-                &mut [
-                    &mut || {
-                        let (w, g, m) = theirs.get();
-                        unsafe { (c.larc_carried)(w.as_mut_ptr(), g.as_ptr(), m.as_mut_ptr(), len, LR, &mut sum) }
-                    },
-                    &mut || {
-                        let (weights, gradients, momentum) = ours.get();
-                        let (layer, state, norms) = (Layer::DEFAULT, &mut state, Some(&mut carried_norms));
-                        let view = LayerView { layer, weights, gradients, momentum, state, norms };
-                        larc.step_view(LR.into(), view).expect("slices of one length");
-                    },
-                ],
-            );
-            print!("| {len} | {offsets:?} | {:.3} | {:.3}", limits[0], limits[1]);
-            for pair in [norms, novograds, larcs, carried] {
-                print!(" | {:.3} / {:.3} / {:.2}", pair[0], pair[1], pair[1] / pair[0]);
+    let args = Args::parse();
+    println!("Nanoseconds per element: C / layerwise / ratio. Offsets of weights, gradients and momentum from a cache");
+    println!("line, in floats.");
+    if args.limits {
+        limits(args.pace);
+    }
+    for backend in ours::backends().filter(|b| args.backend.as_ref().is_none_or(|name| name == b.name())) {
+        let (Some(c), ours) = (C::beside(backend.name()), Ours::on(backend)) else { continue };
+        check(&c, &ours);
+        println!("\n## {} ({})\n", c.instructions, backend.name());
+        println!("| elements | offsets | norm | NovoGrad | LARC | LARC, norm carried |\n|---|---|---|---|---|---|");
+        for &len in &args.lengths {
+            for offsets in OFFSETS {
+                row(&len.to_string(), &[len], offsets, args.pace, &c, &ours);
             }
-            println!(" |");
+        }
+        for (name, lengths) in &args.models {
+            row(name, lengths, [4; 3], args.pace, &c, &ours);
         }
     }
 }

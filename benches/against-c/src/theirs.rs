@@ -1,0 +1,84 @@
+//! The functions of `kernels.c`.
+
+use crate::memory::Layer;
+
+/// What the C remembers of a layer beside its momentum.
+#[derive(Default)]
+pub(crate) struct State {
+    second_moment: f32,
+    weights: f32,
+}
+
+/// The C for one instruction set.
+pub(crate) struct C {
+    /// The backend of the crate for the same instructions.
+    backend: &'static str,
+    pub(crate) instructions: &'static str,
+    norm: unsafe extern "C" fn(*const f32, usize) -> f32,
+    novograd: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32, *mut f32),
+    larc: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32),
+    carried: unsafe extern "C" fn(*mut f32, *const f32, *mut f32, usize, f32, *mut f32),
+}
+
+macro_rules! c {
+    ($backend:literal, $instructions:literal, $norm:ident, $novograd:ident, $larc:ident, $carried:ident) => {{
+        unsafe extern "C" {
+            fn $norm(x: *const f32, n: usize) -> f32;
+            fn $novograd(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32, v: *mut f32);
+            fn $larc(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32);
+            fn $carried(w: *mut f32, g: *const f32, m: *mut f32, n: usize, lr: f32, weights: *mut f32);
+        }
+        let (backend, instructions) = ($backend, $instructions);
+        C { backend, instructions, norm: $norm, novograd: $novograd, larc: $larc, carried: $carried }
+    }};
+}
+
+impl C {
+    /// The C for the instructions of a backend, if there is one that this processor can run.
+    pub(crate) fn beside(backend: &str) -> Option<C> {
+        let fma = is_x86_feature_detected!("fma");
+        [
+            c!("portable", "SSE2", sum_of_squares_sse2, novograd_sse2, larc_sse2, larc_carried_sse2),
+            c!("avx2", "AVX2", sum_of_squares_avx2, novograd_avx2, larc_avx2, larc_carried_avx2),
+            c!("avx512", "AVX-512", sum_of_squares_avx512, novograd_avx512, larc_avx512, larc_carried_avx512),
+        ]
+        .into_iter()
+        .find(|c| c.backend == backend && (fma || c.backend == "portable"))
+    }
+
+    // The three arrays of a layer have one length, and the processor has the instructions: `beside` and the crate's
+    // own choice of backends see to it.
+
+    #[inline]
+    pub(crate) fn norm(&self, layer: &Layer) -> f64 {
+        // SAFETY: see above.
+        unsafe { (self.norm)(layer.gradients.as_ptr(), layer.gradients.len()) }.into()
+    }
+
+    #[inline]
+    pub(crate) fn novograd(&self, lr: f32, layer: &mut Layer) {
+        let (w, g, m) = (layer.weights.as_mut_ptr(), layer.gradients.as_ptr(), layer.momentum.as_mut_ptr());
+        // SAFETY: see above.
+        unsafe { (self.novograd)(w, g, m, layer.weights.len(), lr, &mut layer.theirs.second_moment) }
+    }
+
+    #[inline]
+    pub(crate) fn larc(&self, lr: f32, layer: &mut Layer) {
+        let (w, g, m) = (layer.weights.as_mut_ptr(), layer.gradients.as_ptr(), layer.momentum.as_mut_ptr());
+        // SAFETY: see above.
+        unsafe { (self.larc)(w, g, m, layer.weights.len(), lr) }
+    }
+
+    /// The sum of squares that `carried` begins with.
+    pub(crate) fn carry(&self, layer: &mut Layer) {
+        // SAFETY: see above.
+        layer.theirs.weights = unsafe { (self.norm)(layer.weights.as_ptr(), layer.weights.len()) };
+    }
+
+    #[inline]
+    pub(crate) fn carried(&self, lr: f32, layer: &mut Layer) {
+        let (w, g, m) = (layer.weights.as_mut_ptr(), layer.gradients.as_ptr(), layer.momentum.as_mut_ptr());
+        // SAFETY: see above.
+        unsafe { (self.carried)(w, g, m, layer.weights.len(), lr, &mut layer.theirs.weights) }
+    }
+}
