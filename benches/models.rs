@@ -4,8 +4,8 @@
 //! cargo bench --bench models
 //! ```
 //!
-//! "copy" moves 8 bytes per parameter and "triad" (`a = b + s·c`) 12; a NovoGrad step moves 24 (the gradient is read for
-//! its norm and again for the update), a LARC step 28, or 24 with the norm of the weights carried. Figures are per
+//! "copy" moves 8 bytes per parameter and "triad" (`a = b + s·c`) 12; a NovoGrad step moves 24 (the gradient is read
+//! for its norm and again for the update), a LARC step 28, or 24 with the norm of the weights carried. Figures are per
 //! parameter.
 
 #[path = "shared/tensors.rs"]

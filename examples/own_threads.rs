@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Each thread owns a chunk of the layer, which is whole leaves. It sums the leaves of its chunk, waits for the others,
-//! and updates its chunk. Between the two every thread makes the same decision from the same sums: how much to clip, and
-//! whether to skip the step. A rule that limits its step must see the step first, which is one more exchange of sums.
-//! OpenMP teams, ggml's `ith` of `nth` and the cores of a PULP cluster work alike.
+//! and updates its chunk. Between the two every thread makes the same decision from the same sums: how much to clip,
+//! and whether to skip the step. A rule that limits its step must see the step first, which is one more exchange of
+//! sums. OpenMP teams, ggml's `ith` of `nth` and the cores of a PULP cluster work alike.
 
 use layerwise::pieces::{LEAF, LayerView, SUMS, chunk};
 use layerwise::rule::Rule;

@@ -44,6 +44,11 @@ pub enum Error {
         /// The decay.
         decay: f64,
     },
+    /// The state of a layer is none that a step of the rule can have left.
+    State {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+    },
     /// There are more or fewer layers than there should be.
     Layers {
         /// How many there must be.
@@ -85,6 +90,8 @@ pub enum Argument {
     Gradients,
     /// The momentum, given by `.momentum(..)`.
     Momentum,
+    /// The second moment, given by `.second_moment(..)`.
+    SecondMoment,
     /// The states of all layers.
     States,
     /// The carried norms of all layers, given by `.norms(..)`.
@@ -101,6 +108,7 @@ impl fmt::Display for Argument {
             Argument::Weights => "weights",
             Argument::Gradients => "gradients",
             Argument::Momentum => "momentum",
+            Argument::SecondMoment => "second_moment",
             Argument::States => "states",
             Argument::Norms => "norms",
             Argument::Reports => "reports",
@@ -119,6 +127,7 @@ impl Error {
             Error::Missing { what, .. } => Error::Missing { layer, what },
             Error::LearningRate { rate, .. } => Error::LearningRate { layer, rate },
             Error::Decay { decay, .. } => Error::Decay { layer, decay },
+            Error::State { .. } => Error::State { layer },
             Error::StaleNorm { .. } => Error::StaleNorm { layer },
             error => error,
         }
@@ -131,6 +140,7 @@ impl Error {
             | Error::Missing { layer, .. }
             | Error::LearningRate { layer, .. }
             | Error::Decay { layer, .. }
+            | Error::State { layer }
             | Error::StaleNorm { layer } => *layer,
             _ => None,
         }
@@ -152,6 +162,7 @@ impl fmt::Display for Error {
             Error::LearningRate { rate, .. } => write!(f, "learning rate {rate} is not a finite number >= 0"),
             Error::GradientScale(scale) => write!(f, "gradient scale {scale} is out of range"),
             Error::Decay { decay, .. } => write!(f, "weight decay {decay} is not a finite number >= 0"),
+            Error::State { .. } => f.write_str("the state is none that a step of this rule can have left"),
             Error::Layers { expected, found } => write!(f, "{expected} layers expected, {found} found"),
             Error::OffLeaf { start } => {
                 write!(f, "a chunk begins at element {start}, which is not the beginning of a leaf of 1024")

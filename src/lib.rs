@@ -1,8 +1,8 @@
-//! Layer-wise adaptive optimizers (LARC, LARS and NovoGrad) on plain slices, for training loops outside the big
-//! frameworks.
+//! Layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on plain slices, for training loops
+//! outside the big frameworks.
 //!
 //! The kernels use SIMD, need neither `std` nor an allocator, never panic, and give the same bits on every machine. An
-//! optimizer is a handful of checked scalars. All memory is yours: weights, gradients, momentum, and a few numbers of
+//! optimizer is a handful of checked scalars. All memory is yours: weights, gradients, moments, and a few numbers of
 //! state for each layer.
 //!
 //! ```
@@ -32,9 +32,11 @@
 //! | loops, threads or ranks of your own | [`pieces`] of a step |
 //! | a rule of your own | [`rule`], and [`Optimizer::from_rule`] |
 //! | an optimizer of your own, with LARC in front | [`Larc`] |
+//! | an optimizer that is chosen at run time | [`Optimizer::any`], an [`AnyOptimizer`] |
 //! | a loss scale, or a mean of micro-batches | [`Step::gradient_scale`], [`accumulate`] |
 //! | a global clip, or whole steps to skip | [`Policy`], and [`Optimizer::with_policy`] |
 //! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
+//! | a configuration of OpenSeq2Seq | [`recipe`] (features `serde` and `alloc`) |
 //! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
 //! | buffers of bytes | [`floats`] and [`floats_mut`] |
 //! | a norm | [`l2_norm`], [`sum_of_squares`], [`max_norm`] |
@@ -55,11 +57,16 @@
 //! NovoGrad    v = beta2·v + (1 − beta2)·|g|²                              beta2 0.98; v = |g|² in the first step
 //!             m = beta1·m + (g / (√v + eps) + decay·w)                    beta1 0.95, eps 1e-8
 //!             w = w − lr·m
+//!
+//! Adam        m = beta1·m + (1 − beta1)·g                                 beta1 0.9
+//!             v = beta2·v + (1 − beta2)·g²                                beta2 0.999
+//!             w = w − lr·(m' / (√v' + eps) + decay·w)                     eps 1e-8; m' and v' are corrected for their start
 //! ```
 //!
-//! LARC is a setting of [`Sgd`], and LARS is its other [mode](LarcMode::Scale). [`LarcConfig`], [`SgdConfig`] and
-//! [`NovoGradConfig`] have every setting with its default, and constants that reproduce OpenSeq2Seq, NeMo, apex, timm,
-//! optax, TensorFlow Addons, Lightning Bolts and pytorch_optimizer. Weight decay is 0 by default.
+//! LARC is a setting of [`Sgd`], [`NovoGrad`] and [`Adam`], and LARS is its other [mode](LarcMode::Scale). LAMB is
+//! [`Adam`] with a [trust ratio](TrustRatio). [`LarcConfig`], [`SgdConfig`], [`NovoGradConfig`] and [`AdamConfig`] have
+//! every setting with its default, and constants that reproduce OpenSeq2Seq, NeMo, apex, timm, optax, TensorFlow
+//! Addons, Lightning Bolts and pytorch_optimizer. Weight decay is 0 by default.
 //!
 //! To begin with, try LARC at a learning rate of 1 and NovoGrad at 0.01, both falling to 0. LARC lowers a rate that is
 //! too large, and never raises one that is too small. [Accuracy](accuracy) has a sweep over rates.
@@ -76,9 +83,8 @@
 //!
 //! # What it is not
 //!
-//! There are no models and no backward passes. There is no Adam or LAMB: an [update](rule::Update) is affine. Numbers
-//! are `f32` in the memory of the processor: no 16-bit numbers, no GPU. There is no C interface, and no adapter for a
-//! framework yet.
+//! There are no models and no backward passes. Numbers are `f32` in the memory of the processor: no 16-bit numbers, no
+//! GPU. There is no C interface, and no adapter for a framework yet.
 //!
 //! # More
 //!
@@ -91,6 +97,7 @@
 #![cfg_attr(feature = "alloc", doc = "[`Memory`]: Memory\n[`Memory::step`]: Memory::step")]
 #![cfg_attr(not(feature = "alloc"), doc = "[`Memory`]: #features\n[`Memory::step`]: #features")]
 #![cfg_attr(feature = "rayon", doc = "[`step_parallel`]: Optimizer::step_parallel")]
+#![cfg_attr(not(all(feature = "serde", feature = "alloc")), doc = "[`recipe`]: #features")]
 #![cfg_attr(not(feature = "rayon"), doc = "[`step_parallel`]: #features\n[`accumulate_model_parallel`]: #features")]
 #![cfg_attr(not(all(feature = "alloc", feature = "rayon")), doc = "[`Memory::step_parallel`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -150,7 +157,7 @@ mod rules;
 
 pub use driver::accumulate::{GradientSum, accumulate, accumulate_finite, accumulate_model};
 pub use driver::norm::{l2_norm, max_norm, sum_of_squares};
-pub use driver::optimizer::{NovoGrad, Optimizer, Sgd};
+pub use driver::optimizer::{Adam, AnyOptimizer, NovoGrad, Optimizer, Sgd};
 pub use error::{Argument, BytesError, ConfigError, Error, LayersError};
 pub use memory::bytes::{floats, floats_mut};
 pub use memory::carried::CarriedNorms;
@@ -160,10 +167,13 @@ pub use memory::layer::LayerMemory;
 pub use memory::model::Model;
 pub use memory::report::{Outcome, Report, Summary};
 pub use memory::table::{LayerSpan, Layers};
+pub use rules::adam::{AdamConfig, AdamCorrection, AdamDecay, AdamState, TrustRatio};
+pub use rules::any::AnyRule;
 pub use rules::larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
 pub use rules::layer::{LayerConfig, lecun_rate};
+pub use rules::limit::Luc;
 pub use rules::novograd::{
-    BiasCorrection, DecayMode, GradientAveraging, Luc, MomentNorm, NovoGradConfig, NovoGradState, VInit,
+    BiasCorrection, DecayMode, GradientAveraging, MomentNorm, NovoGradConfig, NovoGradState, VInit,
 };
 pub use rules::policy::{NonFinite, Policy};
 pub use rules::sgd::{SgdConfig, SgdState};
@@ -176,10 +186,11 @@ pub use {error::LoadError, memory::owner::Memory};
 
 /// For authors of rules: what a rule sees, and what it decides.
 pub mod rule {
+    pub use crate::rules::adam::AdamRule;
     pub use crate::rules::novograd::NovoGradRule;
     pub use crate::rules::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
     pub use crate::rules::sgd::SgdRule;
-    pub use crate::rules::update::Update;
+    pub use crate::rules::update::{SecondMoment, Update};
 }
 
 /// What surrounds the steps of a training: learning rates that change from step to step, and loss scales.
@@ -194,6 +205,14 @@ pub mod schedule {
         CosineDecay, ExpDecay, FixedLr, InvPolyDecay, PiecewiseConstant, PolyDecay, TransformerPolicy,
     };
     pub use crate::rules::schedule::{RatePolicy, Schedule};
+}
+
+/// Whole trainings, as OpenSeq2Seq configures them (features `serde` and `alloc`).
+#[cfg(all(feature = "serde", feature = "alloc"))]
+pub mod recipe {
+    pub use crate::rules::recipe::error::RecipeError;
+    pub use crate::rules::recipe::value::Configuration;
+    pub use crate::rules::recipe::{Recipe, Training};
 }
 
 #[doc(inline)]

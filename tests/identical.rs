@@ -4,10 +4,10 @@ mod harness;
 mod reference;
 
 use harness::data::{LONG, UPDATE_LENGTHS};
-use harness::optimizers::{Fixed, UPDATES, keeps_momentum};
+use harness::optimizers::{Fixed, SECOND_UPDATES, UPDATES};
 use harness::{Array, Case, Host, KINDS, assert_same, backends, fill, numbers, on, same, settings, uniform};
-use layerwise::rule::{Rule, Update};
-use layerwise::{CarriedNorms, Larc, LarcConfig, LayerConfig, NovoGrad, Optimizer, Sgd, Step};
+use layerwise::rule::{Rule, StepNorm, Update};
+use layerwise::{Adam, CarriedNorms, Larc, LarcConfig, LayerConfig, NovoGrad, Optimizer, Sgd, Step};
 use reference::contract;
 
 /// Where three arrays begin, in elements after a cache line: every alignment, alike and unlike. Long arrays get a few.
@@ -33,6 +33,53 @@ fn updates_have_the_bits_of_the_contract_at_any_alignment() {
                         host.norms = Some(CarriedNorms::new());
                         host.step(&on(Fixed::summing(update, momentum), backend), 0.1).unwrap();
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_with_a_second_moment_have_the_bits_of_the_contract_at_any_alignment() {
+    for (seed, len) in (0..).zip(UPDATE_LENGTHS) {
+        for (i, offsets) in offsets(len).enumerate() {
+            for (j, update) in SECOND_UPDATES.into_iter().enumerate() {
+                let kind = KINDS[(i + j) % KINDS.len()];
+                let [w, g, m, v] = [0, 1, 2, 3].map(|i| numbers(kind, len, 4 * seed + i));
+                let v: Vec<f32> = v.into_iter().map(f32::abs).collect();
+                for (name, backend) in backends() {
+                    let _case = Case(|| format!("{name}: {len} {kind} elements at {offsets:?}, {update:?}"));
+                    let host = || Host::new(&w, &g, &m, offsets).second_moment(&v, 7 * offsets[1] % 16);
+                    host().step(&on(Fixed::optimizer(update, true), backend), 0.1).unwrap();
+                    let mut host = host();
+                    host.norms = Some(CarriedNorms::new());
+                    host.step(&on(Fixed::summing(update, true), backend), 0.1).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// The rule plans what it plans, and the report gets the norm.
+#[test]
+fn norms_of_steps_have_the_bits_of_the_contract() {
+    for (seed, len) in (0..).zip(UPDATE_LENGTHS) {
+        for (i, update) in UPDATES.into_iter().chain(SECOND_UPDATES).enumerate() {
+            let kind = KINDS[(seed as usize + i) % KINDS.len()];
+            let [w, g, m, v] = [0, 1, 2, 3].map(|i| numbers(kind, len, 4 * seed + i));
+            let v: Vec<f32> = v.into_iter().map(f32::abs).collect();
+            for (name, backend) in backends() {
+                for (needed, momentum) in [StepNorm::Step, StepNorm::Momentum]
+                    .into_iter()
+                    .flat_map(|needed| [(needed, false), (needed, true)])
+                {
+                    let _case = Case(|| format!("{name}: {len} {kind} elements, {needed:?}, {momentum}, {update:?}"));
+                    let optimizer = on(Fixed::seeing(update, momentum, needed), backend);
+                    let mut host = Host::at(&optimizer, &w, [1, 2, 3, 4]);
+                    host.set_gradients(&g);
+                    host.momentum.get_mut().iter_mut().zip(&m).for_each(|(to, from)| *to = *from);
+                    host.second_moment.get_mut().iter_mut().zip(&v).for_each(|(to, from)| *to = *from);
+                    host.step(&optimizer, Step::new(0.1).gradient_scale(0.3)).unwrap();
                 }
             }
         }
@@ -68,16 +115,16 @@ where
     Optimizer<R>: Copy,
 {
     for (seed, len) in (0..).zip(UPDATE_LENGTHS) {
-        for (kind, offsets) in KINDS.iter().flat_map(|kind| offsets(len).step_by(5).map(move |offsets| (kind, offsets)))
+        for (kind, [a, b, c]) in
+            KINDS.iter().flat_map(|kind| offsets(len).step_by(5).map(move |offsets| (kind, offsets)))
         {
             for (name, backend) in backends() {
-                let _case = Case(|| format!("{name}: {setting}, {len} {kind} elements at {offsets:?}"));
+                let _case = Case(|| format!("{name}: {setting}, {len} {kind} elements at {a}, {b}, {c}"));
                 let optimizer = on(optimizer, backend);
                 let mut rng = fastrand::Rng::with_seed(seed);
-                let (mut weights, gradients) = (vec![0.0; len], vec![0.0; len]);
+                let mut weights = vec![0.0; len];
                 fill(kind, &mut weights, &mut rng);
-                let momentum = vec![0.0; if keeps_momentum(&optimizer) { len } else { 0 }];
-                let mut host = Host::new(&weights, &gradients, &momentum, offsets);
+                let mut host = Host::at(&optimizer, &weights, [a, b, c, 3 * a]);
                 host.norms = (seed % 2 == 0).then(CarriedNorms::default);
                 for step in [Step::new(0.01), Step::new(0.01).gradient_scale(0.3)] {
                     fill(kind, host.gradients.get_mut(), &mut rng);
@@ -103,6 +150,23 @@ fn novograd_steps_are_those_of_the_contract() {
     }
 }
 
+#[test]
+fn limited_steps_and_larc_in_front_are_those_of_the_contract() {
+    for (name, config) in settings::SGD_LIMITED {
+        steps_are_those_of_the_contract(name, Sgd::new(config).unwrap());
+    }
+    for (name, config) in settings::NOVOGRAD_IN_FRONT {
+        steps_are_those_of_the_contract(name, NovoGrad::new(config).unwrap());
+    }
+}
+
+#[test]
+fn adam_and_lamb_steps_are_those_of_the_contract() {
+    for (name, config) in settings::ADAM_AND_LAMB {
+        steps_are_those_of_the_contract(name, Adam::new(config).unwrap());
+    }
+}
+
 /// Layers of more than one tile, which a walk along the tree divides.
 #[test]
 fn steps_of_long_layers_are_those_of_the_contract() {
@@ -116,11 +180,18 @@ fn steps_of_long_layers_are_those_of_the_contract() {
                 host.set_gradients(&uniform(len, 1.0, seed));
                 host.step(&on(harness::optimizers::larc(), backend), 0.1).unwrap();
             }
-            let mut host = Host::for_optimizer(&harness::optimizers::luc(), &w);
-            host.set_gradients(&uniform(len, 1.0, seed));
-            host.step(&on(harness::optimizers::luc(), backend), 0.1).unwrap();
+            let g = uniform(len, 1.0, seed);
+            sees_a_long_step(&on(harness::optimizers::luc(), backend), &w, &g);
+            sees_a_long_step(&on(harness::optimizers::sgd_luc(), backend), &w, &g);
+            sees_a_long_step(&on(harness::optimizers::lamb(), backend), &w, &g);
         }
     }
+}
+
+fn sees_a_long_step<R: Rule>(optimizer: &Optimizer<R>, w: &[f32], g: &[f32]) {
+    let mut host = Host::for_optimizer(optimizer, w);
+    host.set_gradients(g);
+    host.step(optimizer, 0.1).unwrap();
 }
 
 #[test]

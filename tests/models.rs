@@ -4,12 +4,15 @@
 mod harness;
 mod reference;
 
-use harness::optimizers::{clipping, larc, luc, momentum, novograd, novograd_max, optax, plain, skipping};
+use harness::optimizers::{
+    adam, adam_luc, clipping, lamb, larc, larc_adam, larc_novograd, luc, momentum, novograd, novograd_max, optax,
+    plain, sgd_luc, skipping,
+};
 use harness::{Net, Walk, same, uniform, walks};
-use layerwise::rule::{Rule, RuleState};
+use layerwise::rule::{Moments, Rule, RuleState};
 use layerwise::{
-    Argument, CarriedNorms, Error, LayerConfig, LayerMemory, Model, NovoGradState, Optimizer, Outcome, Report,
-    SgdState, Step, accumulate, l2_norm, sum_of_squares,
+    AdamState, AnyRule, Argument, CarriedNorms, Error, LayerConfig, LayerMemory, Model, NovoGradState, Optimizer,
+    Outcome, Policy, Report, SgdState, Step, accumulate, l2_norm, sum_of_squares,
 };
 use proptest::prelude::*;
 
@@ -37,10 +40,11 @@ enum Bad {
     Gradient,
     Weight,
     Momentum,
+    SecondMoment,
 }
 
 fn bads() -> impl Strategy<Value = (Bad, prop::sample::Index, f32)> {
-    let kinds = vec![Bad::None, Bad::Gradient, Bad::Weight, Bad::Momentum];
+    let kinds = vec![Bad::None, Bad::Gradient, Bad::Weight, Bad::Momentum, Bad::SecondMoment];
     (prop::sample::select(kinds), any::<prop::sample::Index>(), prop::sample::select(vec![f32::NAN, f32::INFINITY]))
 }
 
@@ -50,6 +54,7 @@ fn spoil<S>(net: &mut Net<S>, (bad, at, value): &(Bad, prop::sample::Index, f32)
         Bad::Gradient => &mut net.gradients,
         Bad::Weight => &mut net.weights,
         Bad::Momentum => &mut net.momentum,
+        Bad::SecondMoment => &mut net.second_moment,
     };
     if !array.is_empty() {
         *at.get_mut(array) = *value;
@@ -73,6 +78,38 @@ fn walks_are_identical<R: Rule<State = S> + Sync, S: RuleState + Sync>(
         net.without_norms().assert_same(&format!("{walk:?}"), &by_contract);
         // The norms that are carried too.
         first.get_or_insert_with(|| net.clone()).assert_same(&format!("{walk:?}"), &net);
+    }
+}
+
+fn any_is_the_same<R: Rule + Into<AnyRule> + Copy + Sync>(
+    optimizer: Optimizer<R>,
+    table: &[(usize, LayerConfig)],
+    gap: usize,
+    seed: u64,
+    bad: &(Bad, prop::sample::Index, f32),
+    step: Step,
+) where
+    R::State: Sync,
+{
+    let mut net = Net::<R::State>::new(table, gap, true, true, seed);
+    if optimizer.moments() == Moments::FirstAndSecond {
+        net = net.with_second_moment(seed);
+    }
+    spoil(&mut net, bad);
+    let mut any = Net::<[f64; 3]>::new(table, gap, true, true, seed);
+    any.second_moment.clone_from(&net.second_moment);
+    spoil(&mut any, bad);
+    for walk in walks().into_iter().cycle().take(3) {
+        let totals = any.step(&optimizer.any(), step, walk);
+        net.step(&optimizer, step, walk).assert_same("any", &totals);
+        let states: Vec<[f64; 3]> = net.states.iter().map(|state| state.to_numbers()).collect();
+        assert_eq!(any.states, states);
+        for (ours, theirs) in any.reports.iter().zip(&net.reports) {
+            harness::assert_same_report(ours, theirs);
+        }
+        harness::assert_same("weight", &any.weights, &net.weights);
+        harness::assert_same("momentum", &any.momentum, &net.momentum);
+        harness::assert_same("second moment", &any.second_moment, &net.second_moment);
     }
 }
 
@@ -114,6 +151,60 @@ proptest! {
             2 => walks_are_identical(&skipping(clipping(novograd(), 0.5)), step, &novo),
             3 => walks_are_identical(&skipping(novograd_max()), step, &novo),
             _ => walks_are_identical(&skipping(clipping(luc(), 0.5)), step, &novo),
+        }
+    }
+
+    #[test]
+    fn models_of_second_moments_have_the_bits_of_the_contract(
+        table in tables(), gap in 0..3_usize, carried: bool, seed: u64,
+        bad in bads(), step in steps(), which in 0..9_usize,
+    ) {
+        let mut net = Net::<AdamState>::new(&table, gap, true, carried, seed).with_second_moment(seed);
+        spoil(&mut net, &bad);
+        let optimizer = match which {
+            0 => adam(),
+            1 => clipping(adam(), 0.5),
+            2 => larc_adam(),
+            3 => lamb(),
+            4 => skipping(lamb()),
+            5 => skipping(clipping(lamb(), 0.5)),
+            6 => adam_luc(),
+            7 => skipping(adam_luc()),
+            _ => skipping(larc_adam()),
+        };
+        walks_are_identical(&optimizer, step, &net);
+    }
+
+    #[test]
+    fn limits_and_larc_in_front_have_the_bits_of_the_contract(
+        table in tables(), gap in 0..3_usize, carried: bool, seed: u64,
+        bad in bads(), step in steps(), which in 0..4_usize,
+    ) {
+        let mut sgd = Net::new(&table, gap, true, carried, seed);
+        spoil(&mut sgd, &bad);
+        let mut novo = Net::new(&table, gap, true, carried, seed);
+        spoil(&mut novo, &bad);
+        match which {
+            0 => walks_are_identical(&sgd_luc(), step, &sgd),
+            1 => walks_are_identical(&skipping(clipping(sgd_luc(), 0.5)), step, &sgd),
+            2 => walks_are_identical(&larc_novograd(), step, &novo),
+            _ => walks_are_identical(&skipping(larc_novograd()), step, &novo),
+        }
+    }
+
+    /// A rule that is chosen at run time takes the steps of the rule by its name; its states are the same numbers.
+    #[test]
+    fn any_rule_has_the_bits_of_its_name(
+        table in tables(), gap in 0..3_usize, seed: u64, bad in bads(), step in steps(), which in 0..6_usize,
+    ) {
+        let policy = |clips: bool| Policy { clip_norm: clips.then_some(0.5), ..*skipping(plain()).policy() };
+        match which {
+            0 => any_is_the_same(skipping(sgd_luc()), &table, gap, seed, &bad, step),
+            1 => any_is_the_same(larc(), &table, gap, seed, &bad, step),
+            2 => any_is_the_same(novograd().with_policy(policy(true)).unwrap(), &table, gap, seed, &bad, step),
+            3 => any_is_the_same(luc(), &table, gap, seed, &bad, step),
+            4 => any_is_the_same(lamb().with_policy(policy(false)).unwrap(), &table, gap, seed, &bad, step),
+            _ => any_is_the_same(larc_adam(), &table, gap, seed, &bad, step),
         }
     }
 

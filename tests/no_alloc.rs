@@ -3,9 +3,9 @@
 mod harness;
 mod reference;
 
-use harness::optimizers::{larc, luc, skipping};
+use harness::optimizers::{lamb, larc, luc, skipping};
 use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
-use layerwise::rule::Rule;
+use layerwise::rule::{Moments, Rule};
 use layerwise::{
     CarriedNorms, FlatModel, GradientSum, Larc, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Layers, Model,
     NovoGradState, Optimizer, Report, SgdState, Step, accumulate, accumulate_finite, accumulate_model, l2_norm,
@@ -66,6 +66,8 @@ fn no_call_allocates() {
     no_step_of_a_model_allocates(&larc());
     no_step_of_a_model_allocates(&luc());
     no_step_of_a_model_allocates(&skipping(luc()));
+    no_step_of_a_model_allocates(&skipping(lamb()));
+    no_step_of_a_model_allocates(&skipping(lamb().any()));
     no_step_in_pieces_allocates();
     no_sum_allocates();
     #[cfg(feature = "alloc")]
@@ -110,15 +112,17 @@ fn no_step_of_a_model_allocates<R: Rule + Sync>(optimizer: &Optimizer<R>) {
     let spans = LayerSpan::contiguous(LENGTHS);
     let layers = Layers::new(&spans, LEN).unwrap();
     let (mut weights, mut momentum, gradients) = (vec![0.5_f32; LEN], vec![0.0; LEN], vec![0.25; LEN]);
+    let mut second_moment = vec![0.0; if optimizer.moments() == Moments::FirstAndSecond { LEN } else { 0 }];
     let (mut states, mut norms) = ([R::State::default(); 6], [CarriedNorms::default(); 6]);
     let mut reports = [Report::ABSENT; 6];
     let mut steps = || {
         let model = FlatModel::new(&layers, &mut weights, &gradients, &mut states);
-        let mut model = model.momentum(&mut momentum).norms(&mut norms);
+        let mut model = model.momentum(&mut momentum).second_moment(&mut second_moment).norms(&mut norms);
         optimizer.step(0.1, &mut model, &mut reports).unwrap();
         optimizer.step(0.1, &mut Lent(&mut model), &mut reports).unwrap();
         assert!(optimizer.step(-1.0, &mut model, &mut reports).is_err());
         let layer = LayerMemory::new(&mut weights, &gradients, &mut states[0]).momentum(&mut momentum);
+        let layer = layer.second_moment(&mut second_moment);
         optimizer.step(0.1, &mut [layer], &mut reports[..1]).unwrap();
         norms.iter_mut().for_each(CarriedNorms::forget_weights);
     };
@@ -128,9 +132,11 @@ fn no_step_of_a_model_allocates<R: Rule + Sync>(optimizer: &Optimizer<R>) {
     {
         let mut steps = || {
             let model = FlatModel::new(&layers, &mut weights, &gradients, &mut states).momentum(&mut momentum);
+            let model = model.second_moment(&mut second_moment);
             optimizer.step_parallel(0.1, &mut model.norms(&mut norms), &mut reports).unwrap();
             norms.iter_mut().for_each(CarriedNorms::forget_weights);
             let layer = LayerMemory::new(&mut weights, &gradients, &mut states[0]).momentum(&mut momentum);
+            let layer = layer.second_moment(&mut second_moment);
             optimizer.step_parallel(0.1, &mut [layer], &mut reports[..1]).unwrap();
         };
         on_threads(&mut steps);

@@ -5,11 +5,11 @@
 mod harness;
 mod reference;
 
-use harness::optimizers::{plain, skipping};
+use harness::optimizers::{adam, keeps_second_moment, lamb, plain, skipping};
 use layerwise::rule::{Moments, Rule, RuleState};
 use layerwise::{
-    Argument, Error, Floats, LarcConfig, LayerConfig, LayerMemory, LoadError, Luc, Memory, Model, NovoGrad,
-    NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Sgd, SgdConfig, SgdState,
+    Adam, AdamConfig, AdamState, Argument, Error, Floats, LarcConfig, LayerConfig, LayerMemory, LoadError, Luc, Memory,
+    Model, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Sgd, SgdConfig, SgdState,
 };
 
 /// An empty layer, a scalar, a part of a vector, more than a leaf, a leaf.
@@ -44,13 +44,21 @@ fn bits(tensors: &Tensors) -> Vec<Vec<u32>> {
     tensors.iter().map(|x| harness::bits(x)).collect()
 }
 
-/// The momentum of all layers.
-fn momentum<S: RuleState>(memory: &Memory<S>) -> Tensors {
-    let floats = |layer| match memory.momentum(layer).unwrap() {
+fn numbers_of(floats: Floats<'_>) -> Vec<f32> {
+    match floats {
         Floats::F32(x) => x.to_vec(),
         _ => unreachable!(),
-    };
-    (0..memory.len()).map(floats).collect()
+    }
+}
+
+/// The momentum of all layers.
+fn momentum<S: RuleState>(memory: &Memory<S>) -> Tensors {
+    (0..memory.len()).map(|layer| numbers_of(memory.momentum(layer).unwrap())).collect()
+}
+
+/// The second moment of all layers.
+fn second_moment<S: RuleState>(memory: &Memory<S>) -> Tensors {
+    (0..memory.len()).map(|layer| numbers_of(memory.second_moment(layer).unwrap())).collect()
 }
 
 /// What is particular about each layer.
@@ -150,18 +158,22 @@ fn gives_what_slices_give<R: Rule + Sync>(optimizer: &Optimizer<R>) {
             let has_momentum = optimizer.moments() != Moments::None;
             let mut moments: Tensors =
                 LENGTHS.iter().map(|&len| vec![0.0; if has_momentum { len } else { 0 }]).collect();
+            let has_second = keeps_second_moment(optimizer);
+            let mut seconds: Tensors = LENGTHS.iter().map(|&len| vec![0.0; if has_second { len } else { 0 }]).collect();
             let mut states = [R::State::default(); LENGTHS.len()];
             for round in 0..3 {
                 let gradients = gradients(round);
                 let reports = step(way, optimizer, &mut memory, &mut ours, &gradients);
                 for (i, config) in configs().into_iter().enumerate() {
                     let layer = LayerMemory::new(&mut theirs[i], &gradients[i], &mut states[i]);
-                    let report = optimizer.step_layer(LR, layer.momentum(&mut moments[i]).config(config)).unwrap();
+                    let layer = layer.momentum(&mut moments[i]).second_moment(&mut seconds[i]);
+                    let report = optimizer.step_layer(LR, layer.config(config)).unwrap();
                     assert_eq!(format!("{:?}", reports[i]), format!("{report:?}"), "{way:?}, layer {i}");
                     assert_eq!(memory.state(i), Some(states[i]));
                 }
                 assert_eq!(bits(&ours), bits(&theirs), "{way:?}");
                 assert_eq!(bits(&momentum(&memory)), bits(&moments), "{way:?}");
+                assert_eq!(bits(&second_moment(&memory)), bits(&seconds), "{way:?}");
             }
         }
     }
@@ -174,6 +186,10 @@ fn a_step_is_that_of_slices() {
     gives_what_slices_give(&plain());
     gives_what_slices_give(&skipping(sgd()));
     gives_what_slices_give(&skipping(novograd()));
+    gives_what_slices_give(&adam());
+    gives_what_slices_give(&skipping(lamb()));
+    gives_what_slices_give(&novograd().any());
+    gives_what_slices_give(&skipping(lamb().any()));
 }
 
 #[test]
@@ -184,6 +200,13 @@ fn it_tells_what_it_owns() {
     assert_eq!(memory.momentum(3).unwrap().len(), 1500);
     assert!(memory.momentum(5).is_none() && memory.state(5).is_none() && memory.config_mut(5).is_none());
     assert!(plain().memory(LENGTHS).momentum(3).unwrap().is_empty());
+    assert!(memory.second_moment(3).unwrap().is_empty() && memory.second_moment(5).is_none());
+    let of_adam = adam().memory(LENGTHS);
+    assert_eq!(of_adam.bytes(), 2 * 4 * LENGTHS.iter().sum::<usize>() + 5 * size_of::<AdamState>());
+    assert_eq!((of_adam.momentum(3).unwrap().len(), of_adam.second_moment(3).unwrap().len()), (1500, 1500));
+    // A rule that is chosen at run time has the moments that it keeps, and three numbers for its state.
+    let any = plain().any().memory(LENGTHS);
+    assert_eq!(any.bytes(), 5 * size_of::<[f64; 3]>());
 
     let mut empty = sgd().memory([]);
     assert!(empty.is_empty() && empty.bytes() == 0);
@@ -325,6 +348,9 @@ fn training_that_is_loaded_goes_on_with_the_same_bits() {
     resumes(&sgd());
     resumes(&novograd());
     resumes(&plain());
+    resumes(&adam());
+    resumes(&lamb());
+    resumes(&lamb().any());
 }
 
 #[test]
@@ -333,7 +359,7 @@ fn the_saved_form_is_fixed() {
     let mut memory = Sgd::new(momentum).unwrap().memory([2]);
     memory.step(&Sgd::new(momentum).unwrap(), 0.5, [(&mut [1.0, 1.0], &[1.0, -2.0])]).unwrap();
     let mut expected = b"layerwise\x01".to_vec();
-    for count in [1_u64, 2, 2] {
+    for count in [1_u64, 2, 2, 0] {
         expected.extend(count.to_le_bytes());
     }
     for number in [1.0_f64, 0.0, 0.0] {
@@ -341,6 +367,22 @@ fn the_saved_form_is_fixed() {
     }
     for momentum in [1.0_f32, -2.0] {
         expected.extend(momentum.to_le_bytes());
+    }
+    assert_eq!(memory.to_bytes(), expected);
+
+    // The second moment follows the momentum.
+    let config = AdamConfig { beta1: 0.5, beta2: 0.5, ..AdamConfig::DEFAULT };
+    let mut memory = Adam::new(config).unwrap().memory([2]);
+    memory.step(&Adam::new(config).unwrap(), 0.5, [(&mut [1.0, 1.0], &[1.0, -2.0])]).unwrap();
+    let mut expected = b"layerwise\x01".to_vec();
+    for count in [1_u64, 2, 2, 2] {
+        expected.extend(count.to_le_bytes());
+    }
+    for number in [1.0_f64, 0.0, 0.0] {
+        expected.extend(number.to_le_bytes());
+    }
+    for moment in [0.5_f32, -1.0, 0.5, 2.0] {
+        expected.extend(moment.to_le_bytes());
     }
     assert_eq!(memory.to_bytes(), expected);
 }
@@ -373,7 +415,7 @@ fn a_saved_memory_with_a_wrong_bit_does_not_load_by_halves() {
     // Where the numbers of each layer begin.
     let mut heads = vec![18];
     heads.extend(LENGTHS.iter().scan(18, |at, len| {
-        *at += 40 + 4 * len;
+        *at += 48 + 4 * len;
         Some(*at)
     }));
     assert_eq!(heads.pop(), Some(saved.len()));
@@ -382,7 +424,7 @@ fn a_saved_memory_with_a_wrong_bit_does_not_load_by_halves() {
         bytes[at] ^= 1 << bit;
         bytes
     };
-    let fixed = heads.iter().flat_map(|head| *head..head + 16).chain(0..18);
+    let fixed = heads.iter().flat_map(|head| *head..head + 24).chain(0..18);
     for (at, bit) in fixed.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let error = does_not_load(&mut memory, &flipped(at, bit));
         assert_eq!(error == LoadError::Format, at < 10, "bit {bit} of byte {at}: {error}");
@@ -391,7 +433,7 @@ fn a_saved_memory_with_a_wrong_bit_does_not_load_by_halves() {
             assert!(read.to_bytes() == flipped(at, bit), "bit {bit} of byte {at}");
         }
     }
-    let states = heads.iter().enumerate().flat_map(|(layer, head)| (head + 16..head + 40).map(move |at| (layer, at)));
+    let states = heads.iter().enumerate().flat_map(|(layer, head)| (head + 24..head + 48).map(move |at| (layer, at)));
     for ((layer, at), bit) in states.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let bytes = flipped(at, bit);
         let mut other = memory.clone();
@@ -426,6 +468,24 @@ fn a_memory_of_another_model_is_not_taken_over() {
     let mut of_sgd = sgd().memory(LENGTHS);
     assert_eq!(of_sgd.load(&trained(&optimizer).0.to_bytes()), Err(LoadError::State { layer: 0 }));
     assert_eq!(of_sgd, sgd().memory(LENGTHS));
+}
+
+#[test]
+fn memories_of_rules_with_other_moments_are_not_taken_over() {
+    let mut of_adam = adam().memory(LENGTHS);
+    let before = of_adam.clone();
+    assert_eq!(of_adam.load(&sgd().memory(LENGTHS).to_bytes()), Err(LoadError::Layer { layer: 1 }));
+    assert_eq!(of_adam, before);
+    // The states of both are counts of steps, so only the moments tell them apart.
+    let mut of_sgd = sgd().memory(LENGTHS);
+    assert_eq!(of_sgd.load(&before.to_bytes()), Err(LoadError::Layer { layer: 1 }));
+    // The memory of a rule that was chosen at run time is that of the rule by its name.
+    let (memory, _) = trained(&adam());
+    let mut any = adam().any().memory(LENGTHS);
+    any.load(&memory.to_bytes()).unwrap();
+    assert_eq!(any.to_bytes(), memory.to_bytes());
+    of_adam.load(&any.to_bytes()).unwrap();
+    assert_eq!(of_adam.to_bytes(), memory.to_bytes());
 }
 
 #[test]

@@ -6,12 +6,15 @@ mod reference;
 
 use harness::data::leaf_cuts;
 use harness::optimizers::{
-    Fixed, UPDATES, clipping, larc, luc, momentum, novograd, novograd_max, optax, plain, skipping,
+    Fixed, SECOND_UPDATES, UPDATES, adam, adam_luc, clipping, lamb, larc, larc_adam, larc_novograd, luc, momentum,
+    novograd, novograd_max, optax, plain, sgd_luc, skipping,
 };
 use harness::{Host, KINDS, Net, Walk, assert_same, backends, numbers, on, same, uniform};
 use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
 use layerwise::rule::{Rule, RuleState};
-use layerwise::{Argument, Error, LayerConfig, LayerMemory, NovoGradState, Optimizer, Outcome, Report, SgdState, Step};
+use layerwise::{
+    AdamState, Argument, Error, LayerConfig, LayerMemory, NovoGradState, Optimizer, Outcome, Report, SgdState, Step,
+};
 use proptest::prelude::*;
 use reference::contract;
 
@@ -41,7 +44,8 @@ fn steps() -> impl Strategy<Value = Step> {
 /// What is done to a model before a step.
 #[derive(Clone, Debug)]
 struct Trouble {
-    /// The array that gets a bad number: gradients, weights, momentum, or none; or a layer gets a rate beyond `f32`.
+    /// The array that gets a bad number: gradients, weights, momentum, second moment, or none; or a layer gets a rate
+    /// beyond `f32`.
     array: usize,
     at: prop::sample::Index,
     bad: f32,
@@ -51,7 +55,7 @@ struct Trouble {
 fn troubles() -> impl Strategy<Value = Trouble> {
     let bad = prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, f32::MAX]);
     let absent = prop::option::weighted(0.2, any::<prop::sample::Index>());
-    (0..6_usize, any::<prop::sample::Index>(), bad, absent).prop_map(|(array, at, bad, absent)| Trouble {
+    (0..7_usize, any::<prop::sample::Index>(), bad, absent).prop_map(|(array, at, bad, absent)| Trouble {
         array,
         at,
         bad,
@@ -60,10 +64,10 @@ fn troubles() -> impl Strategy<Value = Trouble> {
 }
 
 impl Trouble {
-    /// The step, with an ordinary scale where the momentum is bad. Pieces find that in the first phase, and a whole
+    /// The step, with an ordinary scale where a moment is bad. Pieces find that in the first phase, and a whole
     /// step in the second, so a layer that is out of range as well would have another reason to be left alone.
     fn step(&self, step: Step) -> Step {
-        if self.array == 2 { step.gradient_scale(0.5) } else { step }
+        if self.array == 2 || self.array == 3 { step.gradient_scale(0.5) } else { step }
     }
 
     fn befall<S>(&self, net: &mut Net<S>) {
@@ -71,7 +75,8 @@ impl Trouble {
             0 => &mut net.gradients,
             1 => &mut net.weights,
             2 => &mut net.momentum,
-            3 => {
+            3 => &mut net.second_moment,
+            4 => {
                 self.at.get_mut(&mut net.spans).config.rate = 1e200;
                 &mut vec![]
             }
@@ -118,7 +123,7 @@ proptest! {
     #[test]
     fn sgd_in_pieces(
         table in tables(), gap in 0..3_usize, carried: bool, seed: u64,
-        trouble in troubles(), step in steps(), which in 0..6_usize,
+        trouble in troubles(), step in steps(), which in 0..8_usize,
     ) {
         let mut net = Net::<SgdState>::new(&table, gap, which != 0, carried, seed);
         trouble.befall(&mut net);
@@ -128,6 +133,8 @@ proptest! {
             2 => skipping(clipping(momentum(), 0.5)),
             3 => larc(),
             4 => optax(),
+            5 => sgd_luc(),
+            6 => skipping(sgd_luc()),
             _ => skipping(optax()),
         };
         pieces_make_the_whole(optimizer, trouble.step(step), &net, seed);
@@ -136,7 +143,7 @@ proptest! {
     #[test]
     fn novograd_in_pieces(
         table in tables(), gap in 0..3_usize, carried: bool, seed: u64,
-        trouble in troubles(), step in steps(), which in 0..6_usize,
+        trouble in troubles(), step in steps(), which in 0..7_usize,
     ) {
         let mut net = Net::<NovoGradState>::new(&table, gap, true, carried, seed);
         trouble.befall(&mut net);
@@ -146,7 +153,27 @@ proptest! {
             2 => novograd_max(),
             3 => luc(),
             4 => skipping(luc()),
+            5 => skipping(larc_novograd()),
             _ => skipping(clipping(luc(), 0.5)),
+        };
+        pieces_make_the_whole(optimizer, trouble.step(step), &net, seed);
+    }
+
+    #[test]
+    fn adam_in_pieces(
+        table in tables(), gap in 0..3_usize, carried: bool, seed: u64,
+        trouble in troubles(), step in steps(), which in 0..7_usize,
+    ) {
+        let mut net = Net::<AdamState>::new(&table, gap, true, carried, seed).with_second_moment(seed);
+        trouble.befall(&mut net);
+        let optimizer = match which {
+            0 => adam(),
+            1 => skipping(clipping(adam(), 0.5)),
+            2 => larc_adam(),
+            3 => lamb(),
+            4 => skipping(lamb()),
+            5 => skipping(adam_luc()),
+            _ => skipping(clipping(lamb(), 0.5)),
         };
         pieces_make_the_whole(optimizer, trouble.step(step), &net, seed);
     }
@@ -203,26 +230,33 @@ fn norms_of_leaf_aligned_chunks_make_the_norm() {
 #[test]
 fn pieces_of_an_update_make_the_whole() {
     let len = 3000;
-    let [w, g, m] = [1, 2, 3].map(|seed| uniform(len, 1.0, seed));
-    for (update, (name, backend)) in UPDATES.into_iter().flat_map(|update| backends().map(move |on| (update, on))) {
-        for m in [&m[..], &[]] {
+    let [w, g, m, v] = [1, 2, 3, 4].map(|seed| uniform(len, 1.0, seed));
+    let v: Vec<f32> = v.into_iter().map(f32::abs).collect();
+    let updates = || UPDATES.into_iter().chain(SECOND_UPDATES);
+    for (update, (name, backend)) in updates().flat_map(|update| backends().map(move |on| (update, on))) {
+        let v = if update.second.is_some() { &v[..] } else { &[] };
+        for m in [&m[..], &[]].into_iter().filter(|m| v.is_empty() || !m.is_empty()) {
             let optimizer = on(Fixed::optimizer(update, !m.is_empty()), backend);
-            let mut whole = Host::new(&w, &g, m, [4; 3]);
+            let mut whole = Host::new(&w, &g, m, [4; 3]).second_moment(v, 4);
             whole.step(&optimizer, 0.1).unwrap();
             for piece in [1, 7, 16, 100, 1024, 2999] {
-                let mut host = Host::<u32>::new(&w, &g, m, [5; 3]);
+                let mut host = Host::<u32>::new(&w, &g, m, [5; 3]).second_moment(v, 5);
                 let mut pass = optimizer.pass(0.1).unwrap();
                 let measured = pass.measure(host.view()).unwrap();
                 let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, 0);
                 for start in (0..len).step_by(piece) {
                     let own = start..len.min(start + piece);
                     let momentum = host.momentum.get_mut().get_mut(own.clone()).unwrap_or_default();
+                    let second_moment = host.second_moment.get_mut().get_mut(own.clone()).unwrap_or_default();
                     let (weights, gradients) = (&mut host.weights.get_mut()[own.clone()], &host.gradients.get()[own]);
-                    planned.apply(LayerMemory::new(weights, gradients, &mut ()).momentum(momentum)).unwrap();
+                    let mut nothing = ();
+                    let chunk = LayerMemory::new(weights, gradients, &mut nothing).momentum(momentum);
+                    planned.apply(chunk.second_moment(second_moment)).unwrap();
                 }
                 let what = format!("{name}, pieces of {piece}, {update:?}");
                 assert_same(&format!("weight, {what},"), host.weights.get(), whole.weights.get());
                 assert_same(&format!("momentum, {what},"), host.momentum.get(), whole.momentum.get());
+                assert_same(&format!("second moment, {what},"), host.second_moment.get(), whole.second_moment.get());
             }
         }
     }

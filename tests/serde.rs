@@ -3,8 +3,8 @@
 #![cfg(feature = "serde")]
 
 use layerwise::{
-    DecayMode, LarcConfig, LarcMode, LayerConfig, LayerSpan, Luc, NonFinite, NovoGradConfig, NovoGradState, Policy,
-    SgdConfig, SgdState, VInit,
+    AdamConfig, AdamDecay, AdamState, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, LayerSpan, Luc,
+    NonFinite, NovoGradConfig, NovoGradState, Policy, SgdConfig, SgdState, TrustRatio, VInit,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,6 +32,26 @@ fn the_fragments_of_the_openseq2seq_page_parse_as_they_stand() {
 }
 
 #[test]
+fn words_of_openseq2seq_s_own_configurations_parse() {
+    let text = r#"{"beta1": 0.95, "beta2": 0.98, "epsilon": 1e-08, "weight_decay": 0.001, "grad_averaging": false}"#;
+    let novograd: NovoGradConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(novograd, NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
+    for (text, averaging) in [
+        (r#"{"grad_averaging": true}"#, GradientAveraging::On),
+        (r#"{"gradient_averaging": false}"#, GradientAveraging::Off),
+        (r#"{"grad_averaging": "after_first_step"}"#, GradientAveraging::AfterFirstStep),
+        (r#"{"gradient_averaging": "on"}"#, GradientAveraging::On),
+    ] {
+        let novograd: NovoGradConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(novograd.gradient_averaging, averaging, "{text}");
+    }
+    assert!(error::<NovoGradConfig>(r#"{"grad_averaging": "sometimes"}"#).contains("`sometimes`"));
+    assert!(error::<NovoGradConfig>(r#"{"grad_averaging": 1}"#).contains("expected true, false, \"off\""));
+    let momentum: SgdConfig = serde_json::from_str(r#"{"momentum": 0.9, "use_nesterov": true}"#).unwrap();
+    assert_eq!(momentum, SgdConfig { momentum: 0.9, nesterov: true, ..SgdConfig::DEFAULT });
+}
+
+#[test]
 fn all_of_openseq2seq_s_larc_params_parse() {
     let text = r#"{"larc_eta": 0.001, "larc_mode": "scale", "min_update": 1e-7, "epsilon": 1e-7}"#;
     let larc: LarcConfig = serde_json::from_str(text).unwrap();
@@ -43,6 +63,9 @@ fn all_of_openseq2seq_s_larc_params_parse() {
 fn unknown_keys_are_errors() {
     assert!(error::<LarcConfig>(r#"{"larc_etta": 0.1}"#).contains("larc_etta"));
     assert!(error::<NovoGradConfig>(r#"{"beta3": 0.1}"#).contains("beta3"));
+    assert!(error::<AdamConfig>(r#"{"amsgrad": true}"#).contains("amsgrad"));
+    assert!(error::<AdamConfig>(r#"{"trust_ratio": {"clip": 1}}"#).contains("`clip`"));
+    assert!(error::<AdamState>(r#"{"steps": 1, "v": 1}"#).contains("`v`"));
     assert!(error::<SgdConfig>(r#"{"lr": 0.1}"#).contains("lr"));
     assert!(error::<SgdConfig>(r#"{"larc": {"eta": 0.1, "clip": true}}"#).contains("clip"));
     assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0.1, "e": 1}}"#).contains("`e`"));
@@ -59,6 +82,11 @@ fn values_outside_their_range_are_errors() {
     assert!(error::<SgdConfig>(r#"{"larc": {"larc_eta": 0}}"#).contains("larc.eta"));
     assert!(error::<NovoGradConfig>(r#"{"beta2": 1.5}"#).contains("beta2"));
     assert!(error::<NovoGradConfig>(r#"{"luc": {"trust": 0}}"#).contains("luc.trust"));
+    assert!(error::<NovoGradConfig>(r#"{"larc": {}, "norm": "max"}"#).contains("larc is 0.002"));
+    assert!(error::<AdamConfig>(r#"{"beta1": 1}"#).contains("beta1 is 1"));
+    assert!(error::<AdamConfig>(r#"{"trust_ratio": {"max_ratio": 0}}"#).contains("trust_ratio.max_ratio is 0"));
+    assert!(error::<AdamConfig>(r#"{"larc": {"eta": 0}}"#).contains("larc.eta"));
+    assert!(error::<SgdConfig>(r#"{"luc": {"trust": -1}}"#).contains("luc.trust is -1"));
 }
 
 #[test]
@@ -90,6 +118,19 @@ fn everything_survives_saving() {
         v_init: VInit::Zero,
         ..NovoGradConfig::DEFAULT
     });
+    there_and_back(NovoGradConfig::OPENSEQ2SEQ_LARC);
+    there_and_back(SgdConfig { luc: Some(Luc::NEMO), starts_at_gradient: true, ..SgdConfig::DEFAULT });
+    for config in [AdamConfig::DEFAULT, AdamConfig::TENSORFLOW, AdamConfig::PYTORCH_OPTIMIZER_LAMB] {
+        there_and_back(config);
+    }
+    there_and_back(AdamConfig {
+        decay_mode: AdamDecay::Corrected { max_rate: 0.1 },
+        trust_ratio: Some(TrustRatio { max_ratio: Some(0.1), ..TrustRatio::DEFAULT }),
+        larc: Some(LarcConfig::APEX),
+        luc: Some(Luc::NEMO),
+        ..AdamConfig::TIMM_LAMB
+    });
+    there_and_back(AdamState { steps: 7 });
     there_and_back(LayerConfig::PLAIN);
     there_and_back(LayerSpan::new(3, 5).config(LayerConfig::FROZEN));
     there_and_back(Policy { non_finite: NonFinite::SkipStep, clip_norm: Some(0.1) });

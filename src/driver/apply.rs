@@ -1,17 +1,17 @@
 //! The way from a plan to memory.
 
 use super::measure::is_finite;
-use crate::kernel::formulas::{Affine, Apart};
+use crate::kernel::formulas::{Affine, Apart, TwoMoments};
 use crate::kernel::machine::Machine;
 use crate::kernel::squares::{leaf_sums, sum_of_squares};
 use crate::kernel::stream::{self, Memory, Written};
-use crate::kernel::terms::NewMomentum;
+use crate::kernel::terms::{NewMomentum, StepOf, Term};
 use crate::lanes::Backend;
 use crate::memory::floats::{Floats, FloatsMut};
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::rules::double::{add, mul, sqrt};
-use crate::rules::rule::Moments;
-use crate::rules::update::Update;
+use crate::rules::rule::{Moments, Rule, StepNorm};
+use crate::rules::update::{SecondMoment, Update};
 
 /// The scalars of an update in `f32`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,18 @@ pub(super) struct Coefficients {
     rate: f32,
     direct: f32,
     shrink: f32,
+    second: Option<Second>,
+}
+
+/// The scalars of a second moment in `f32`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Second {
+    share: f32,
+    keep: f32,
+    fresh: f32,
+    unbias: f32,
+    eps_root: f32,
+    eps: f32,
 }
 
 /// Where the coefficient of the gradient leaves the range in which `f32` products keep all their bits.
@@ -32,13 +44,25 @@ const LARGE: f64 = (1_u128 << 100) as f64;
 
 impl Coefficients {
     /// Those of [`Update::ZERO`], for a layer that is not updated.
-    pub(super) const ZERO: Coefficients =
-        Coefficients { prescale: 1.0, gradient: 0.0, decay: 0.0, momentum: 0.0, rate: 0.0, direct: 0.0, shrink: 0.0 };
+    pub(super) const ZERO: Coefficients = Coefficients {
+        prescale: 1.0,
+        gradient: 0.0,
+        decay: 0.0,
+        momentum: 0.0,
+        rate: 0.0,
+        direct: 0.0,
+        shrink: 0.0,
+        second: None,
+    };
 
-    /// The scalars of an update of a layer with or without momentum; nothing if one of them is not a finite `f32`.
+    /// The scalars of an update of a layer with these moments; nothing if one of them is not a finite `f32`, or if the
+    /// update is for a second moment that the layer has not.
     #[inline(always)]
-    pub(super) fn of(update: &Update, with_momentum: bool) -> Option<Self> {
-        if with_momentum {
+    pub(super) fn of(update: &Update, moments: Moments) -> Option<Self> {
+        if update.second.is_some() && moments != Moments::FirstAndSecond {
+            return None;
+        }
+        if moments != Moments::None {
             return Coefficients::in_f32(update);
         }
         // Here `h` is the momentum: w = w − (gradient·g + decay·w).
@@ -63,6 +87,7 @@ impl Coefficients {
             rate: update.rate as f32,
             direct: update.direct as f32,
             shrink: update.shrink as f32,
+            second: update.second.as_ref().map(Second::in_f32),
         };
         scalars.are_finite().then_some(scalars)
     }
@@ -71,7 +96,8 @@ impl Coefficients {
     fn are_finite(&self) -> bool {
         // Not in a loop: of settings that are constants nothing is left.
         let of_gradient = self.gradient.is_finite() && self.decay.is_finite() && self.momentum.is_finite();
-        of_gradient && self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite()
+        let of_step = self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite();
+        of_gradient && of_step && self.second.is_none_or(|second| second.are_finite())
     }
 
     /// The scalars as the kernels take them.
@@ -87,15 +113,93 @@ impl Coefficients {
         }
     }
 
-    /// Updates (a chunk of) a layer. With `sum`, the sum of squares of the new weights is left too.
+    /// The same with a second moment, if there is one.
     #[inline(always)]
-    pub(super) fn write<S>(&self, machine: Machine, moments: Moments, sum: bool, layer: LayerMemory<'_, S>) -> Written {
+    fn two_moments(&self) -> Option<TwoMoments<Apart>> {
+        let second = self.second?;
+        Some(TwoMoments {
+            affine: self.affine(),
+            share: Apart(second.share),
+            keep: Apart(second.keep),
+            fresh: Apart(second.fresh),
+            unbias: Apart(second.unbias),
+            eps_root: Apart(second.eps_root),
+            eps: Apart(second.eps),
+        })
+    }
+
+    /// Updates (a chunk of) a layer by a rule. With `sum`, the sum of squares of the new weights is left too.
+    #[inline(always)]
+    pub(super) fn write<R: Rule, S>(
+        &self,
+        machine: Machine,
+        moments: Moments,
+        sum: bool,
+        layer: LayerMemory<'_, S>,
+    ) -> Written {
+        // A rule that can have no second moment links no code for one.
+        if const { matches!(R::MOMENTS, Moments::FirstAndSecond) }
+            && let Some(scalars) = self.two_moments()
+        {
+            return self.write_second(machine, &scalars, sum, layer);
+        }
+        self.write_first(machine, moments, sum, layer)
+    }
+
+    /// Updates (a chunk of) a layer by any rule.
+    pub(super) fn write_any<S>(
+        &self,
+        machine: Machine,
+        moments: Moments,
+        sum: bool,
+        chunk: LayerMemory<'_, S>,
+    ) -> Written {
+        match self.two_moments() {
+            Some(scalars) => self.write_second(machine, &scalars, sum, chunk),
+            None => self.write_first(machine, moments, sum, chunk),
+        }
+    }
+
+    #[inline(always)]
+    fn write_first<S>(&self, machine: Machine, moments: Moments, sum: bool, layer: LayerMemory<'_, S>) -> Written {
         let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
         if moments == Moments::None {
             return without_momentum(machine, self.prescale, &self.affine(), weights, gradients, sum);
         }
         let momentum = layer.momentum.map(FloatsMut::f32s).unwrap_or_default();
         with_momentum(machine, self.prescale, &self.affine(), weights, gradients, momentum, sum)
+    }
+
+    fn write_second<S>(
+        &self,
+        machine: Machine,
+        k: &TwoMoments<Apart>,
+        sum: bool,
+        layer: LayerMemory<'_, S>,
+    ) -> Written {
+        let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
+        let states = [layer.momentum, layer.second_moment].map(|state| state.map(FloatsMut::f32s).unwrap_or_default());
+        with_second_moment(machine, self.prescale, k, &mut Memory { weights, gradients, states }, sum)
+    }
+}
+
+impl Second {
+    #[inline(always)]
+    fn in_f32(second: &SecondMoment) -> Self {
+        Second {
+            share: second.share as f32,
+            keep: second.keep as f32,
+            fresh: (1.0 - second.keep) as f32,
+            unbias: second.unbias as f32,
+            eps_root: second.eps_root as f32,
+            eps: second.eps as f32,
+        }
+    }
+
+    #[inline(always)]
+    fn are_finite(&self) -> bool {
+        let of_moments = self.share.is_finite() && self.keep.is_finite() && self.fresh.is_finite();
+        of_moments && self.unbias.is_finite() && self.eps_root.is_finite() && self.eps.is_finite()
     }
 }
 
@@ -116,8 +220,8 @@ fn rescaled(gradient: f64) -> (f32, f64) {
     }
 }
 
-// Neither generic nor inlined, so that the loops are compiled once, in this crate. But firmware is compiled as a whole, for
-// few calls, whose settings are constants: there, inlined, only the form of the loop that they need is left.
+// Neither generic nor inlined, so that the loops are compiled once, in this crate. But firmware is compiled as a whole,
+// for few calls, whose settings are constants: there, inlined, only the form of the loop that they need is left.
 
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn with_momentum(
@@ -144,50 +248,96 @@ fn without_momentum(
     Memory::<f32, f32, 0> { weights, gradients, states: [] }.apply(machine, prescale, k, sum)
 }
 
-/// The L2 norm of the momentum that an update would write (of `h` where there is no momentum); infinite if a scalar of
-/// the update is not a finite `f32`.
-#[inline(never)]
-pub(super) fn new_momentum_norm(
+/// (Four slices as arguments would go through memory, and be copied there.)
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+fn with_second_moment(
     machine: Machine,
-    update: Update,
-    weights: &[f32],
-    gradients: &[f32],
-    momentum: &[f32],
-) -> f64 {
-    match new_momentum(&update, weights, gradients, momentum) {
-        Some((scalars, arrays)) => {
-            let term = NewMomentum { prescale: scalars.prescale, k: &scalars.affine() };
-            sqrt(sum_of_squares(machine, term, arrays))
-        }
-        None => f64::INFINITY,
-    }
+    prescale: f32,
+    k: &TwoMoments<Apart>,
+    memory: &mut Memory<'_, f32, f32, 2>,
+    sum: bool,
+) -> Written {
+    memory.apply(machine, prescale, k, sum)
 }
 
-/// The sum of squares of each leaf of the same momentum.
-pub(super) fn new_momentum_sums(backend: Backend, update: &Update, chunk: &LayerView<'_>, sums: &mut [f64]) {
-    let (weights, gradients) = (chunk.weights.f32s(), chunk.gradients.f32s());
-    let momentum = chunk.momentum.map(Floats::f32s).unwrap_or_default();
-    let sums = sums.as_chunks_mut::<1>().0;
-    match new_momentum(update, weights, gradients, momentum) {
-        Some((scalars, arrays)) => {
-            let term = NewMomentum { prescale: scalars.prescale, k: &scalars.affine() };
-            leaf_sums(backend, term, arrays, sums, 0);
-        }
-        None => sums.fill([f64::INFINITY]),
-    }
-}
-
-/// The scalars of the term that is squared, and its three arrays. Where there is no momentum, the weights are
-/// multiplied by 0.
-fn new_momentum<'a>(
+/// The L2 norm of a planned step; infinite if a scalar of the update is not a finite `f32`.
+#[inline(never)]
+pub(super) fn step_norm(
+    machine: Machine,
+    needed: StepNorm,
     update: &Update,
-    weights: &'a [f32],
-    gradients: &'a [f32],
-    momentum: &'a [f32],
-) -> Option<(Coefficients, [&'a [f32]; 3])> {
-    let (kept, momentum) = if momentum.is_empty() { (0.0, weights) } else { (update.momentum, momentum) };
-    let coefficients = Coefficients::in_f32(&Update { momentum: kept, ..*update })?;
-    Some((coefficients, [weights, gradients, momentum]))
+    moments: Moments,
+    layer: &LayerView<'_>,
+) -> f64 {
+    let mut sum = f64::INFINITY;
+    planned_step(needed, update, moments, layer, Whole { machine, sum: &mut sum });
+    sqrt(sum)
+}
+
+/// The sum of squares of each leaf of the same step.
+pub(super) fn step_sums(
+    backend: Backend,
+    needed: StepNorm,
+    update: &Update,
+    moments: Moments,
+    layer: &LayerView<'_>,
+    sums: &mut [f64],
+) {
+    sums.fill(f64::INFINITY);
+    planned_step(needed, update, moments, layer, Leaves { backend, sums: sums.as_chunks_mut::<1>().0 });
+}
+
+/// The two things that are summed of a step: all of it, or each leaf.
+trait Squares {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]);
+}
+
+struct Whole<'a> {
+    machine: Machine,
+    sum: &'a mut f64,
+}
+
+impl Squares for Whole<'_> {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
+        *self.sum = sum_of_squares(self.machine, term, arrays);
+    }
+}
+
+struct Leaves<'a> {
+    backend: Backend,
+    sums: &'a mut [[f64; 1]],
+}
+
+impl Squares for Leaves<'_> {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
+        leaf_sums(self.backend, term, arrays, self.sums, 0);
+    }
+}
+
+/// Sums the squares of a planned step; nothing is summed if a scalar of the update is not a finite `f32`.
+fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
+    let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
+    let [momentum, second_moment] =
+        [layer.momentum, layer.second_moment].map(|moment| moment.map(Floats::f32s).unwrap_or_default());
+    if needed == StepNorm::Momentum {
+        // Where there is no momentum, the weights are multiplied by 0.
+        let (kept, momentum) = if moments == Moments::None { (0.0, weights) } else { (update.momentum, momentum) };
+        // The share of a second moment's update goes into the scalars of `h`.
+        let share = update.second.map_or(1.0, |second| second.share);
+        let (gradient, decay) = (mul(update.gradient, share), mul(update.decay, share));
+        if let Some(scalars) = Coefficients::in_f32(&Update { momentum: kept, gradient, decay, ..*update }) {
+            let term = NewMomentum { prescale: scalars.prescale, k: &scalars.affine() };
+            squares.sum(term, [weights, gradients, momentum]);
+        }
+        return;
+    }
+    let Some(scalars) = Coefficients::of(update, moments) else { return };
+    let prescale = scalars.prescale;
+    match (scalars.two_moments(), moments) {
+        (Some(k), _) => squares.sum(StepOf { prescale, k: &k }, [weights, gradients, momentum, second_moment]),
+        (None, Moments::None) => squares.sum(StepOf { prescale, k: &scalars.affine() }, [weights, gradients]),
+        (None, _) => squares.sum(StepOf { prescale, k: &scalars.affine() }, [weights, gradients, momentum]),
+    }
 }
 
 /// Adds `scale` times a gradient to a sum, and returns the sum of squares of what it wrote; nothing if the scale leaves
@@ -195,7 +345,7 @@ fn new_momentum<'a>(
 pub(super) fn add_scaled(machine: Machine, sum: &mut [f32], gradients: &[f32], scale: f64) -> Option<f64> {
     // The sum is what an update calls weights.
     let update = Update { gradient: -scale, direct: 1.0, ..Update::ZERO };
-    let scalars = Coefficients::of(&update, false)?;
+    let scalars = Coefficients::of(&update, Moments::None)?;
     let written = without_momentum(machine, scalars.prescale, &scalars.affine(), sum, gradients, true);
     Some(written.sum_of_squares)
 }

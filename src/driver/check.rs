@@ -23,13 +23,20 @@ fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
     if is_non_negative(config.decay) { Ok(()) } else { Err(Error::Decay { layer: None, decay: config.decay }) }
 }
 
-/// Checks an array that a rule keeps, or does not keep.
+const MOMENTS: [Argument; 2] = [Argument::Momentum, Argument::SecondMoment];
+
+/// Checks the arrays that a rule keeps, and those that it does not keep, of a layer of `len` weights.
 #[inline]
-pub(super) fn check_moment(what: Argument, expected: usize, found: Option<usize>) -> Result<(), Error> {
-    match found.unwrap_or(0) {
-        0 if expected > 0 => Err(Error::Missing { layer: None, what }),
-        found => check_length(what, expected, found),
+pub(super) fn check_moments(moments: Moments, len: usize, found: [Option<usize>; 2]) -> Result<(), Error> {
+    let kept = [moments >= Moments::First, moments >= Moments::FirstAndSecond];
+    for ((what, kept), found) in MOMENTS.into_iter().zip(kept).zip(found) {
+        let expected = if kept { len } else { 0 };
+        match found.unwrap_or(0) {
+            0 if expected > 0 => return Err(Error::Missing { layer: None, what }),
+            found => check_length(what, expected, found)?,
+        }
     }
+    Ok(())
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -42,8 +49,11 @@ impl<R: Rule> Optimizer<R> {
         }
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
-        let momentum_len = if self.moments() == Moments::None { 0 } else { len };
-        check_moment(Argument::Momentum, momentum_len, layer.momentum.as_ref().map(FloatsMut::len))?;
+        let found = [&layer.momentum, &layer.second_moment].map(|moment| moment.as_ref().map(FloatsMut::len));
+        check_moments(self.moments(), len, found)?;
+        if !self.rule.accepts(*layer.state) {
+            return Err(Error::State { layer: None });
+        }
         if cfg!(debug_assertions) && self.rule.needs(&layer.config).weights { check_norm(layer) } else { Ok(()) }
     }
 
@@ -55,18 +65,20 @@ impl<R: Rule> Optimizer<R> {
         }
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
-        let momentum_len = layer.momentum.map(|momentum| momentum.len());
-        if self.reads_momentum(&layer.config) {
-            check_moment(Argument::Momentum, len, momentum_len)
-        } else {
-            // A view of a layer may have more than the measurement reads, if it is as long as it should be.
-            momentum_len.filter(|&found| found > 0).map_or(Ok(()), |found| check_length(Argument::Momentum, len, found))
+        let found = [layer.momentum, layer.second_moment].map(|moment| moment.map(|moment| moment.len()));
+        if self.reads_moments(&layer.config) {
+            return check_moments(self.moments(), len, found);
         }
+        // A view of a layer may have more than the measurement reads, if it is as long as it should be.
+        for (what, found) in MOMENTS.into_iter().zip(found) {
+            found.filter(|&found| found > 0).map_or(Ok(()), |found| check_length(what, len, found))?;
+        }
+        Ok(())
     }
 
-    /// Whether the first phase must read the momentum: a rule that limits its step looks at it in the second phase,
+    /// Whether the first phase must read the moments: a rule that limits its step looks at it in the second phase,
     /// when it is too late to skip the step.
-    pub(super) fn reads_momentum(&self, config: &LayerConfig) -> bool {
+    pub(super) fn reads_moments(&self, config: &LayerConfig) -> bool {
         self.skips_steps() && self.moments() != Moments::None && self.rule.needs(config).step != StepNorm::None
     }
 

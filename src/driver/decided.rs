@@ -1,7 +1,7 @@
 //! The second phase of a step in pieces.
 
-use super::apply::{Coefficients, new_momentum_sums};
-use super::check::{check_leaves, check_moment};
+use super::apply::{Coefficients, step_norm, step_sums};
+use super::check::{check_leaves, check_moments};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
 use crate::error::{Argument, Error, check_length};
@@ -56,9 +56,9 @@ impl<R: Rule> Decided<'_, R> {
 
     /// Looks whether a planned layer can be updated; if it cannot, and the policy skips whole steps, no layer is.
     ///
-    /// [`Optimizer::step`] does so with all layers before it updates the first. Do the same if a plan may be beyond `f32`:
-    /// [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were made before
-    /// [`skips`](Decided::skips) became true do not know of it: plan again.
+    /// [`Optimizer::step`] does so with all layers before it updates the first. Do the same if a plan may be beyond
+    /// `f32`: [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were
+    /// made before [`skips`](Decided::skips) became true do not know of it: plan again.
     pub fn confirm(&mut self, planned: &Planned<R::State>) {
         let bad = matches!(planned.report.outcome, Outcome::NonFinite | Outcome::OutOfRange);
         if bad && self.optimizer.skips_steps() {
@@ -118,15 +118,16 @@ impl<R: Rule> Decided<'_, R> {
             return Ok(planned);
         }
         check_leaves(0, planned.len, step_sums.len())?;
-        planned.needs = StepNorm::None;
+        let needed = core::mem::replace(&mut planned.needs, StepNorm::None);
         let norm = sqrt(fold_leaf_sums(step_sums.as_chunks::<1>().0, 0));
         let case = self.case(&planned);
-        // (Of an empty layer nobody has looked whether the plan has a norm.)
-        if norm.is_finite() && self.optimizer.coefficients(&planned.plan).is_some() {
+        // Of an empty layer nobody has looked whether the plan has a norm.
+        let (machine, empty) = (self.optimizer.machine(Threads::One), LayerView::new(&[0.0_f32; 0], &[0.0_f32; 0]));
+        if norm.is_finite() && step_norm(machine, needed, &planned.plan.update, planned.moments, &empty).is_finite() {
             planned.plan = self.optimizer.limited(case, planned.plan, norm);
             self.settle(&mut planned);
         } else {
-            planned.report = case.left(without_norm(&planned.plan));
+            planned.report = case.left(without_norm(&planned.plan, needed, planned.moments));
         }
         Ok(planned)
     }
@@ -178,13 +179,15 @@ impl<S: RuleState> Planned<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`] and [`Error::Missing`]; then nothing
-    /// is written.
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`] and
+    /// [`Error::Missing`]; then nothing is written.
     pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
         let len = chunk.weights.len();
         check_leaves(start, len, sums.len())?;
-        self.check(len, chunk.gradients.len(), chunk.momentum.map(|momentum| momentum.len()))?;
-        new_momentum_sums(self.backend, &self.plan.update, &chunk, sums);
+        check_length(Argument::Gradients, len, chunk.gradients.len())?;
+        let found = [chunk.momentum, chunk.second_moment].map(|moment| moment.map(|moment| moment.len()));
+        check_moments(self.moments, len, found)?;
+        step_sums(self.backend, self.needs, &self.plan.update, self.moments, &chunk, sums);
         Ok(())
     }
 
@@ -199,8 +202,10 @@ impl<S: RuleState> Planned<S> {
     /// [`Error::Length`], [`Error::Missing`], and [`Error::StepNotSeen`] if the rule [must see the
     /// step](Planned::needs_step) first; then nothing is written.
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
-        let momentum = chunk.momentum.as_ref().map(FloatsMut::len);
-        self.check(chunk.weights.len(), chunk.gradients.len(), momentum)?;
+        let len = chunk.weights.len();
+        check_length(Argument::Gradients, len, chunk.gradients.len())?;
+        let found = [&chunk.momentum, &chunk.second_moment].map(|moment| moment.as_ref().map(FloatsMut::len));
+        check_moments(self.moments, len, found)?;
         if self.needs_step() {
             return Err(Error::StepNotSeen);
         }
@@ -208,16 +213,7 @@ impl<S: RuleState> Planned<S> {
             return Ok(true);
         }
         let machine = Machine { backend: self.backend, threads: Threads::One };
-        Ok(self.coefficients.write(machine, self.moments, false, chunk).finite)
-    }
-
-    fn check(&self, len: usize, gradients: usize, momentum: Option<usize>) -> Result<(), Error> {
-        if self.report.outcome == Outcome::Frozen {
-            return Ok(());
-        }
-        check_length(Argument::Gradients, len, gradients)?;
-        let expected = if self.moments == Moments::None { 0 } else { len };
-        check_moment(Argument::Momentum, expected, momentum)
+        Ok(self.coefficients.write_any(machine, self.moments, false, chunk).finite)
     }
 
     /// The report of the layer, and its state after the step: the old one if the layer is left alone.

@@ -3,11 +3,10 @@
 //! All of it is inlined into the caller's step, so that settings which are constants fold, and no struct travels
 //! through memory: a processor waits where it loads whole what was stored in halves.
 
-use super::apply::{Coefficients, new_momentum_norm};
+use super::apply::{Coefficients, step_norm};
 use super::measure::norms;
 use super::optimizer::Optimizer;
 use crate::kernel::machine::{Machine, Threads};
-use crate::memory::floats::{Floats, FloatsMut};
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::report::{Outcome, Report};
 use crate::rules::double::{mul, scaled};
@@ -82,10 +81,15 @@ impl<R: Rule> Optimizer<R> {
         self.rule.limit(case.lr(), case.config, &case.norms(), plan, step_norm)
     }
 
-    /// The scalars of a plan in `f32`, if it has them.
+    /// The scalars of a plan in `f32`, if it has them. A plan for moments that the rule does not keep has none.
     #[inline(always)]
     pub(super) fn coefficients(&self, plan: &Plan) -> Option<Coefficients> {
-        Coefficients::of(&plan.update, self.rule.moments() != Moments::None)
+        let moments = self.rule.moments();
+        let keeps = const { matches!(R::MOMENTS, Moments::FirstAndSecond) } && moments == Moments::FirstAndSecond;
+        if plan.update.second.is_some() && !keeps {
+            return None;
+        }
+        Coefficients::of(&plan.update, moments)
     }
 
     /// What is decided for a layer, or the report of one that is left alone. If the rule looks at the norm of its
@@ -102,22 +106,16 @@ impl<R: Rule> Optimizer<R> {
             return Err(report);
         }
         let (plan, next) = self.plan(case, *layer.state);
-        if self.rule.needs(case.config).step == StepNorm::None {
+        let needed = self.rule.needs(case.config).step;
+        if needed == StepNorm::None {
             return Ok(Decided { plan, next, step_norm: f64::NAN });
         }
-        let step_norm = step_norm.unwrap_or_else(|| self.step_norm(machine, plan, layer));
+        let step_norm = step_norm
+            .unwrap_or_else(|| self::step_norm(machine, needed, &plan.update, self.rule.moments(), &layer.view()));
         if !step_norm.is_finite() {
-            return Err(case.left(without_norm(&plan)));
+            return Err(case.left(without_norm(&plan, needed, self.rule.moments())));
         }
         Ok(Decided { plan: self.limited(case, plan, step_norm), next, step_norm })
-    }
-
-    /// The norm of a planned step.
-    #[inline(always)]
-    fn step_norm(&self, machine: Machine, plan: Plan, layer: &LayerMemory<'_, R::State>) -> f64 {
-        let (weights, gradients) = (layer.weights.as_floats().f32s(), layer.gradients.f32s());
-        let momentum = layer.momentum.as_ref().map(FloatsMut::as_floats).map(Floats::f32s).unwrap_or_default();
-        new_momentum_norm(machine, plan.update, weights, gradients, momentum)
     }
 
     /// The second phase, for one layer of which the first has made this report.
@@ -145,7 +143,7 @@ impl<R: Rule> Optimizer<R> {
         let Some(coefficients) = self.coefficients(&plan) else { return case.left(Outcome::OutOfRange) };
         *layer.state = next;
         let sum = norms.is_some() && self.rule.needs(&config).weights;
-        let written = coefficients.write(machine, self.rule.moments(), sum, layer);
+        let written = coefficients.write::<R, _>(machine, self.rule.moments(), sum, layer);
         if let Some(norms) = norms {
             if sum && written.finite { norms.set_weights(written.sum_of_squares) } else { norms.forget_weights() }
         }
@@ -155,8 +153,10 @@ impl<R: Rule> Optimizer<R> {
 
 /// Why a planned step has no finite norm.
 #[cold]
-pub(super) fn without_norm(plan: &Plan) -> Outcome {
-    if Coefficients::of(&plan.update, true).is_some() { Outcome::NonFinite } else { Outcome::OutOfRange }
+pub(super) fn without_norm(plan: &Plan, needed: StepNorm, moments: Moments) -> Outcome {
+    // The norm of a momentum takes the scalars as they are, even if there is none.
+    let moments = if needed == StepNorm::Momentum { moments.max(Moments::First) } else { moments };
+    if Coefficients::of(&plan.update, moments).is_some() { Outcome::NonFinite } else { Outcome::OutOfRange }
 }
 
 /// One layer in the second phase of a step.

@@ -2,7 +2,7 @@
 
 use crate::kernel::machine::Machine;
 use crate::kernel::max::{leaf_maxima, max_abs};
-use crate::kernel::shape::fold_leaf_sums;
+use crate::kernel::shape::{LEAF, fold_leaf_sums};
 use crate::kernel::squares::{leaf_sums, sum_of_squares, sums_of_squares};
 use crate::kernel::terms::{Decayed, Plain};
 use crate::lanes::{Backend, ONE_BY_ONE};
@@ -54,18 +54,18 @@ fn decayed(scale: f64, decay: f64) -> Option<Decayed> {
     (scale.is_finite() && decay.is_finite()).then_some(Decayed { scale, decay })
 }
 
-/// Sums of each leaf of a layer: of gradient, weights, momentum.
+/// Sums of each leaf of a layer: of gradient, weights, moments.
 pub(super) const SUMS: usize = 3;
 const GRADIENT: usize = 0;
 const WEIGHTS: usize = 1;
-const MOMENTUM: usize = 2;
+const MOMENTS: usize = 2;
 
-/// The sums of leaves of which [`fold`] makes the norms that a rule needs, and with `momentum` those of the momentum.
+/// The sums of leaves of which [`fold`] makes the norms that a rule needs, and with `moments` those of the moments.
 pub(super) fn sums(
     backend: Backend,
     needs: &Needs,
     scale: f64,
-    momentum: bool,
+    moments: bool,
     chunk: &LayerView<'_>,
     sums: &mut [[f64; SUMS]],
 ) {
@@ -82,12 +82,18 @@ pub(super) fn sums(
     if needs.weights {
         leaf_sums(backend, Plain, [w], sums, WEIGHTS);
     }
-    if let (true, Some(momentum)) = (momentum, chunk.momentum) {
-        leaf_sums(backend, Plain, [momentum.f32s()], sums, MOMENTUM);
+    if moments {
+        for moment in [chunk.momentum, chunk.second_moment].into_iter().flatten() {
+            for (sums, leaf) in sums.iter_mut().zip(moment.f32s().chunks(LEAF)) {
+                let mut sum = [[0.0]];
+                leaf_sums(backend, Plain, [leaf], &mut sum, 0);
+                sums[MOMENTS] += sum[0][0];
+            }
+        }
     }
 }
 
-/// The norms of a layer of which these are the sums of all leaves, and whether its momentum is finite.
+/// The norms of a layer of which these are the sums of all leaves, and whether its moments are finite.
 pub(super) fn fold(needs: &Needs, scale: f64, sums: &[[f64; SUMS]]) -> (Norms, bool) {
     let gradient = match needs.gradient {
         GradientNorm::L2 => scaled(sqrt(fold_leaf_sums(sums, GRADIENT)), scale),
@@ -96,7 +102,7 @@ pub(super) fn fold(needs: &Needs, scale: f64, sums: &[[f64; SUMS]]) -> (Norms, b
         GradientNorm::Max => scaled(sums.iter().fold(0.0, |max, leaf| larger(max, leaf[GRADIENT])), scale),
     };
     let weights = if needs.weights { sqrt(fold_leaf_sums(sums, WEIGHTS)) } else { f64::NAN };
-    (Norms { gradient, weights }, fold_leaf_sums(sums, MOMENTUM).is_finite())
+    (Norms { gradient, weights }, fold_leaf_sums(sums, MOMENTS).is_finite())
 }
 
 /// The larger of two numbers; NaN if one of them is.

@@ -10,6 +10,7 @@
 //! | `parallel` | the same on the threads of rayon |
 //! | `pieces`, `decided` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
 //! | `owned` | steps of what [`Memory`](crate::Memory) owns |
+//! | `recipe` | the optimizer of a recipe |
 //! | `norm`, `accumulate`, `front` | norms of slices; sums of gradients; LARC in front of a host's optimizer |
 
 pub(crate) mod accumulate;
@@ -26,4 +27,6 @@ mod owned;
 #[cfg(feature = "rayon")]
 pub(crate) mod parallel;
 pub mod pieces;
+#[cfg(all(feature = "serde", feature = "alloc"))]
+mod recipe;
 mod step;

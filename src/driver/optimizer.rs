@@ -3,6 +3,8 @@
 use crate::error::ConfigError;
 use crate::kernel::machine::{Machine, Threads};
 use crate::lanes::Backend;
+use crate::rules::adam::{AdamConfig, AdamRule};
+use crate::rules::any::AnyRule;
 use crate::rules::novograd::{NovoGradConfig, NovoGradRule};
 use crate::rules::policy::{NonFinite, Policy};
 use crate::rules::rule::{Moments, Rule};
@@ -59,6 +61,37 @@ pub type Sgd = Optimizer<SgdRule>;
 /// ```
 pub type NovoGrad = Optimizer<NovoGradRule>;
 
+/// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB.
+///
+/// ```
+/// use layerwise::{Adam, AdamConfig, AdamState, LayerMemory};
+///
+/// let adamw = Adam::new(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT })?;
+/// let (mut weights, mut momentum, mut second_moment) = ([0.5, -0.5], [0.0; 2], [0.0; 2]);
+/// let mut state = AdamState::default();
+/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state);
+/// let report = adamw.step_layer(0.1, layer.momentum(&mut momentum).second_moment(&mut second_moment)).unwrap();
+/// assert_eq!((weights, report.gradient_norm), ([0.3995, -0.5995], 5.0));
+/// # Ok::<(), layerwise::ConfigError>(())
+/// ```
+pub type Adam = Optimizer<AdamRule>;
+
+/// An optimizer whose rule is chosen at run time.
+///
+/// ```
+/// use layerwise::{Adam, AdamConfig, AnyOptimizer, NovoGrad, NovoGradConfig};
+///
+/// fn optimizer(name: &str) -> Option<AnyOptimizer> {
+///     Some(match name {
+///         "adam" => Adam::new(AdamConfig::DEFAULT).ok()?.any(),
+///         "novograd" => NovoGrad::new(NovoGradConfig::DEFAULT).ok()?.any(),
+///         _ => return None,
+///     })
+/// }
+/// assert!(optimizer("adam").is_some() && optimizer("eve").is_none());
+/// ```
+pub type AnyOptimizer = Optimizer<AnyRule>;
+
 impl Sgd {
     /// Checks the settings of stochastic gradient descent.
     ///
@@ -97,7 +130,34 @@ impl NovoGrad {
     }
 }
 
+impl Adam {
+    /// Checks the settings of Adam.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is outside its range.
+    pub const fn new(config: AdamConfig) -> Result<Self, ConfigError> {
+        match AdamRule::new(config) {
+            Ok(rule) => Ok(Optimizer::from_rule(rule)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &AdamConfig {
+        self.rule.config()
+    }
+}
+
 impl<R: Rule> Optimizer<R> {
+    /// The same optimizer as one whose rule was chosen at run time, with three numbers for its state.
+    pub fn any(self) -> AnyOptimizer
+    where
+        R: Into<AnyRule>,
+    {
+        Optimizer { rule: self.rule.into(), policy: self.policy, backend: self.backend }
+    }
+
     /// An optimizer that follows `rule`.
     pub const fn from_rule(rule: R) -> Self {
         Optimizer { rule, policy: Policy::DEFAULT, backend: None }

@@ -87,7 +87,7 @@ pub use crate::memory::layer::LayerView;
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
 pub const LEAF: usize = shape::LEAF;
 
-/// How many sums [`Pass::leaf_sums`] makes of a leaf: of gradient, weights and momentum. It may grow, so write the
+/// How many sums [`Pass::leaf_sums`] makes of a leaf: of gradient, weights and moments. It may grow, so write the
 /// name.
 pub const SUMS: usize = measure::SUMS;
 
@@ -177,7 +177,7 @@ pub struct Pass<'o, R> {
 impl<'o, R: Rule> Pass<'o, R> {
     /// Measures a whole layer.
     ///
-    /// A policy that skips whole steps, with a rule that limits its step, reads the momentum too: give it.
+    /// A policy that skips whole steps, with a rule that limits its step, reads the moments too: give them.
     ///
     /// # Errors
     ///
@@ -186,11 +186,9 @@ impl<'o, R: Rule> Pass<'o, R> {
         self.optimizer.check_view(&self.step, &layer)?;
         let machine = self.optimizer.machine(Threads::One);
         let report = self.optimizer.measured(machine, &self.step, &layer);
-        let momentum = layer.momentum.filter(|_| report.outcome == Outcome::Applied);
-        let finite = match momentum.filter(|_| self.optimizer.reads_momentum(&layer.config)) {
-            Some(momentum) => measure::is_finite(machine, momentum.f32s()),
-            None => true,
-        };
+        let looks = report.outcome == Outcome::Applied && self.optimizer.reads_moments(&layer.config);
+        let mut moments = [layer.momentum, layer.second_moment].into_iter().flatten();
+        let finite = !looks || moments.all(|moment| measure::is_finite(machine, moment.f32s()));
         Ok(self.add(report, layer.weights.len(), finite))
     }
 
@@ -209,14 +207,14 @@ impl<'o, R: Rule> Pass<'o, R> {
             return Ok(());
         }
         let needs = self.optimizer.rule.needs(&chunk.config);
-        let momentum = self.optimizer.reads_momentum(&chunk.config);
+        let moments = self.optimizer.reads_moments(&chunk.config);
         let backend = self.optimizer.machine(Threads::One).backend;
-        measure::sums(backend, &needs, self.step.gradient_scale, momentum, &chunk, sums);
+        measure::sums(backend, &needs, self.step.gradient_scale, moments, &chunk, sums);
         Ok(())
     }
 
-    /// As [`measure`](Pass::measure), for a layer of `len` elements, from the [sums of all its leaves](Pass::leaf_sums) in
-    /// their order.
+    /// As [`measure`](Pass::measure), for a layer of `len` elements, from the [sums of all its leaves](Pass::leaf_sums)
+    /// in their order.
     ///
     /// # Errors
     ///
@@ -231,7 +229,7 @@ impl<'o, R: Rule> Pass<'o, R> {
         Ok(self.add(self.optimizer.seen(&self.step, config, norms), len, finite))
     }
 
-    /// Adds a layer to the model, whose momentum is finite as far as anybody looked.
+    /// Adds a layer to the model, whose moments are finite as far as anybody looked.
     fn add(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
         if !finite {
             report.outcome = Outcome::NonFinite;

@@ -10,30 +10,55 @@
 //! w = w − u
 //! ```
 //!
-//! Without momentum, `u` is `h`: `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`.
+//! Without momentum, `u` is `h`: `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`. With `v`, one element of a
+//! second moment, `m` and `u` are others (where `d` is 0, the quotient is 0):
+//!
+//! ```text
+//! m = momentum·m + share·h
+//! v = keep·v + (fresh·h)·h
+//! d = √(unbias·v + eps_root) + eps
+//! u = (rate·m) / d                    (+ direct·h + shrink·w, unless both are 0)
+//! ```
 
 use crate::lanes::Arithmetic;
 
-/// New weights and states.
-pub(crate) type New<V, const N: usize> = (V, [V; N]);
+/// Scalars in memory.
+pub(crate) trait Scalars: Sync {
+    /// Each scalar as `V`.
+    type As<V: Copy>: Copy;
 
-/// The new weights and states of old ones and a gradient, element by element.
-pub(crate) trait Formula<const N: usize> {
-    /// The scalars of the formula: in memory, or each in all lanes of a vector.
-    type Scalars<V: Copy>: Copy;
+    /// Puts the scalars into all lanes of vectors. A loop does so before it begins: the compiler cannot know that its
+    /// stores do not change them.
+    fn splat<A: Arithmetic>(&self, a: A) -> Self::As<A::Vector>;
+}
 
-    /// Puts the scalars into vectors. A loop does so before it begins: the compiler cannot know that its stores do not
-    /// change them.
-    fn splat<A: Arithmetic>(a: A, k: &Self::Scalars<Apart>) -> Self::Scalars<A::Vector>;
+/// The scalars of a formula in vectors.
+pub(crate) type Splat<F, A, const N: usize> = <<F as Formula<N>>::Scalars as Scalars>::As<<A as Arithmetic>::Vector>;
 
-    /// The new weights and states.
-    fn next<A: Arithmetic>(
-        a: A,
-        k: &Self::Scalars<A::Vector>,
-        w: A::Vector,
-        states: [A::Vector; N],
-        g: A::Vector,
-    ) -> New<A::Vector, N>;
+/// A vector of weights, of each state, and of gradients.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<V, const N: usize> {
+    pub(crate) w: V,
+    pub(crate) states: [V; N],
+    pub(crate) g: V,
+}
+
+/// An update of weights and states, element by element.
+pub(crate) trait Formula<const N: usize>: Sized {
+    type Scalars: Scalars;
+
+    /// The new states. A loop stores them before it goes on: registers are few.
+    fn states<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N];
+
+    /// What is subtracted from the weights, of old weights and new states. (What `states` has computed too, the
+    /// compiler does not compute again.)
+    fn step<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector;
+
+    /// The new weights, of old weights and new states.
+    #[inline(always)]
+    fn weights<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector {
+        a.sub(x.w, Self::step(a, k, x))
+    }
 }
 
 /// A scalar in memory, eight bytes from the next: two that are stored one by one and loaded together would wait for the
@@ -53,7 +78,9 @@ pub(crate) struct Affine<V> {
     pub(crate) shrink: V,
 }
 
-impl Affine<Apart> {
+impl Scalars for Affine<Apart> {
+    type As<V: Copy> = Affine<V>;
+
     #[inline(always)]
     fn splat<A: Arithmetic>(&self, a: A) -> Affine<A::Vector> {
         Affine {
@@ -67,63 +94,149 @@ impl Affine<Apart> {
     }
 }
 
-/// The update of the top of this page, with or without the terms of `decay`, and of `direct` and `shrink`. Its one
-/// state is the momentum.
+impl<V: Copy> Affine<V> {
+    /// `h`.
+    #[inline(always)]
+    fn h<const DECAY: bool, A: Arithmetic<Vector = V>>(&self, a: A, w: V, g: V) -> V {
+        let h = a.mul(self.gradient, g);
+        if DECAY { a.add(h, a.mul(self.decay, w)) } else { h }
+    }
+
+    /// `u`, of its first term.
+    #[inline(always)]
+    fn u<const EXTRA: bool, A: Arithmetic<Vector = V>>(&self, a: A, first: V, h: V, w: V) -> V {
+        if EXTRA { a.add(a.add(first, a.mul(self.direct, h)), a.mul(self.shrink, w)) } else { first }
+    }
+}
+
+/// The scalars of an update with a second moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TwoMoments<V> {
+    pub(crate) affine: Affine<V>,
+    pub(crate) share: V,
+    pub(crate) keep: V,
+    pub(crate) fresh: V,
+    pub(crate) unbias: V,
+    pub(crate) eps_root: V,
+    pub(crate) eps: V,
+}
+
+impl Scalars for TwoMoments<Apart> {
+    type As<V: Copy> = TwoMoments<V>;
+
+    #[inline(always)]
+    fn splat<A: Arithmetic>(&self, a: A) -> TwoMoments<A::Vector> {
+        TwoMoments {
+            affine: self.affine.splat(a),
+            share: a.splat(self.share.0),
+            keep: a.splat(self.keep.0),
+            fresh: a.splat(self.fresh.0),
+            unbias: a.splat(self.unbias.0),
+            eps_root: a.splat(self.eps_root.0),
+            eps: a.splat(self.eps.0),
+        }
+    }
+}
+
+/// The first update of the top of this page, with or without the terms of `decay`, and of `direct` and `shrink`. Its
+/// one state is the momentum.
 pub(crate) struct Step<const DECAY: bool, const EXTRA: bool>;
 
 impl<const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Step<DECAY, EXTRA> {
-    type Scalars<V: Copy> = Affine<V>;
+    type Scalars = Affine<Apart>;
 
     #[inline(always)]
-    fn splat<A: Arithmetic>(a: A, k: &Affine<Apart>) -> Affine<A::Vector> {
-        k.splat(a)
+    fn states<A: Arithmetic>(a: A, k: &Affine<A::Vector>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
+        let mut states = old.states;
+        if let Some(m) = states.first_mut() {
+            *m = a.add(a.mul(k.momentum, *m), k.h::<DECAY, A>(a, old.w, old.g));
+        }
+        states
     }
 
     #[inline(always)]
-    fn next<A: Arithmetic>(
-        a: A,
-        k: &Affine<A::Vector>,
-        w: A::Vector,
-        mut states: [A::Vector; N],
-        g: A::Vector,
-    ) -> New<A::Vector, N> {
-        let mut h = a.mul(k.gradient, g);
-        if DECAY {
-            h = a.add(h, a.mul(k.decay, w));
-        }
-        let mut u = h;
-        if let Some(m) = states.first_mut() {
-            *m = a.add(a.mul(k.momentum, *m), h);
-            u = a.mul(k.rate, *m);
-        }
-        if EXTRA {
-            u = a.add(u, a.mul(k.direct, h));
-            u = a.add(u, a.mul(k.shrink, w));
-        }
-        (a.sub(w, u), states)
+    fn step<A: Arithmetic>(a: A, k: &Affine<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector {
+        let h = k.h::<DECAY, A>(a, x.w, x.g);
+        let first = x.states.first().map_or(h, |m| a.mul(k.rate, *m));
+        k.u::<EXTRA, A>(a, first, h, x.w)
+    }
+}
+
+/// The second update of the top of this page, in the same forms. Its states are the momentum and the second moment.
+pub(crate) struct Adaptive<const DECAY: bool, const EXTRA: bool>;
+
+impl<const DECAY: bool, const EXTRA: bool> Formula<2> for Adaptive<DECAY, EXTRA> {
+    type Scalars = TwoMoments<Apart>;
+
+    #[inline(always)]
+    fn states<A: Arithmetic>(a: A, k: &TwoMoments<A::Vector>, old: Numbers<A::Vector, 2>) -> [A::Vector; 2] {
+        let (h, [m, v]) = (k.affine.h::<DECAY, A>(a, old.w, old.g), old.states);
+        let m = a.add(a.mul(k.affine.momentum, m), a.mul(k.share, h));
+        [m, a.add(a.mul(k.keep, v), a.mul(a.mul(k.fresh, h), h))]
+    }
+
+    #[inline(always)]
+    fn step<A: Arithmetic>(a: A, k: &TwoMoments<A::Vector>, x: Numbers<A::Vector, 2>) -> A::Vector {
+        let (h, [m, v]) = (k.affine.h::<DECAY, A>(a, x.w, x.g), x.states);
+        let d = a.add(a.sqrt(a.add(a.mul(k.unbias, v), k.eps_root)), k.eps);
+        k.affine.u::<EXTRA, A>(a, a.div(a.mul(k.affine.rate, m), d), h, x.w)
+    }
+}
+
+/// The scalars of an update that has forms: terms whose scalars are 0 are left out.
+pub(crate) trait Forms<const N: usize>: Scalars {
+    /// With or without the term of `decay`, and those of `direct` and `shrink`.
+    type Form<const DECAY: bool, const EXTRA: bool>: Formula<N, Scalars = Self>;
+
+    /// The scalars that decide which form it is.
+    fn affine(&self) -> &Affine<Apart>;
+}
+
+impl<const N: usize> Forms<N> for Affine<Apart> {
+    type Form<const DECAY: bool, const EXTRA: bool> = Step<DECAY, EXTRA>;
+
+    #[inline(always)]
+    fn affine(&self) -> &Affine<Apart> {
+        self
+    }
+}
+
+impl Forms<2> for TwoMoments<Apart> {
+    type Form<const DECAY: bool, const EXTRA: bool> = Adaptive<DECAY, EXTRA>;
+
+    #[inline(always)]
+    fn affine(&self) -> &Affine<Apart> {
+        &self.affine
     }
 }
 
 /// `gradient·(prescale·g) + decay·w` instead of a gradient `g`: here the gradient is written, and the weights are read.
 pub(crate) struct Rescale;
 
-impl Formula<0> for Rescale {
-    type Scalars<V: Copy> = (V, Affine<V>);
+impl Scalars for (Apart, Affine<Apart>) {
+    type As<V: Copy> = (V, Affine<V>);
 
     #[inline(always)]
-    fn splat<A: Arithmetic>(a: A, (prescale, k): &(Apart, Affine<Apart>)) -> (A::Vector, Affine<A::Vector>) {
-        (a.splat(prescale.0), k.splat(a))
+    fn splat<A: Arithmetic>(&self, a: A) -> (A::Vector, Affine<A::Vector>) {
+        (a.splat(self.0.0), self.1.splat(a))
+    }
+}
+
+impl Formula<0> for Rescale {
+    type Scalars = (Apart, Affine<Apart>);
+
+    #[inline(always)]
+    fn states<A: Arithmetic>(_: A, _: &Splat<Self, A, 0>, _: Numbers<A::Vector, 0>) -> [A::Vector; 0] {
+        []
     }
 
     #[inline(always)]
-    fn next<A: Arithmetic>(
-        a: A,
-        (prescale, k): &(A::Vector, Affine<A::Vector>),
-        g: A::Vector,
-        _: [A::Vector; 0],
-        w: A::Vector,
-    ) -> New<A::Vector, 0> {
-        let g = a.mul(k.gradient, a.mul(*prescale, g));
-        (a.add(g, a.mul(k.decay, w)), [])
+    fn step<A: Arithmetic>(a: A, (prescale, k): &Splat<Self, A, 0>, x: Numbers<A::Vector, 0>) -> A::Vector {
+        k.h::<true, A>(a, x.g, a.mul(*prescale, x.w))
+    }
+
+    #[inline(always)]
+    fn weights<A: Arithmetic>(a: A, k: &Splat<Self, A, 0>, x: Numbers<A::Vector, 0>) -> A::Vector {
+        Self::step(a, k, x)
     }
 }

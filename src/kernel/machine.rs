@@ -39,7 +39,8 @@ impl Machine {
         }
     }
 
-    /// Reduces arrays of one length to one value: `unit` reduces at most a unit, `combine` joins the results of two halves.
+    /// Reduces arrays of one length to one value: `unit` reduces at most a unit, `combine` joins the results of two
+    /// halves.
     #[inline]
     pub(crate) fn reduce<const N: usize, R: Send>(
         self,

@@ -18,8 +18,8 @@ pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: &[f32], maxima: &
     }
 }
 
-/// The bits of the largest absolute value. Without the sign, the bits of floats order as integers do, and every NaN is above
-/// infinity.
+/// The bits of the largest absolute value. Without the sign, the bits of floats order as integers do, and every NaN is
+/// above infinity.
 fn max_bits(backend: Backend, x: &[f32]) -> u32 {
     dispatch(backend, Loop(|| x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))))
 }

@@ -23,3 +23,5 @@ pub(crate) mod shape;
 pub(crate) mod squares;
 pub(crate) mod stream;
 pub(crate) mod terms;
+#[cfg(test)]
+mod tests;

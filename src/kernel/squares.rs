@@ -21,8 +21,8 @@ const DOWN: f32 = f32::from_bits((127 - 70) << 23);
 const UNSCALE_UP: f64 = 1.0 / (UP as f64 * UP as f64);
 const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 
-/// The sum of squares of a term of arrays of one length. (Arrays of different lengths give a wrong sum, and no panic. No
-/// caller has them.)
+/// The sum of squares of a term of arrays of one length. (Arrays of different lengths give a wrong sum, and no panic.
+/// No caller has them.)
 #[inline]
 pub(crate) fn sum_of_squares<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [&[f32]; N]) -> f64 {
     let in_cache = arrays.first().is_some_and(|array| array.len() <= TILE);
@@ -30,8 +30,8 @@ pub(crate) fn sum_of_squares<T: Term<N>, const N: usize>(machine: Machine, term:
     machine.reduce(&arrays, &unit, |left, right| left + right)
 }
 
-/// The sums of squares of two arrays of one length, with the bits of [`sum_of_squares`]. Two leaves go side by side, so that
-/// neither waits for the latency of its additions.
+/// The sums of squares of two arrays of one length, with the bits of [`sum_of_squares`]. Two leaves go side by side, so
+/// that neither waits for the latency of its additions.
 #[inline]
 pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2] {
     if a.len() <= LEAF && !ONE_BY_ONE {
@@ -115,7 +115,8 @@ impl Kernel for TwoLeaves<'_> {
 struct Sum<L, T, const N: usize> {
     lanes: L,
     term: T,
-    /// In a cache, leaves go side by side, and vectors begin on cache lines. Memory is read fastest from one end to the other.
+    /// In a cache, leaves go side by side, and vectors begin on cache lines. Memory is read fastest from one end to the
+    /// other.
     in_cache: bool,
 }
 

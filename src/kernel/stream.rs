@@ -9,7 +9,7 @@
 //! and a half after they were stored, takes 1.53, 1.40, 1.25 and 1.05 times as long as C for a LARC step of 256, 1 Ki,
 //! 4 Ki and 64 Ki elements. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a line.)
 
-use super::formulas::{Affine, Apart, Formula, New, Rescale, Step};
+use super::formulas::{Affine, Apart, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
 use super::shape::{LEAF, TILE, Tree, head_len, left_len};
 use super::squares::{checked, sum_of_squares};
@@ -17,8 +17,11 @@ use super::terms::Plain;
 use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, ONE_BY_ONE, One, Two, WIDTH, dispatch};
 use core::{array, ops::Range};
 
-/// The memory of (a piece of) a layer: weights, gradients, and `N` states (the momentum, if there is one), all of one
-/// length.
+/// New weights and states.
+type New<V, const N: usize> = (V, [V; N]);
+
+/// The memory of (a piece of) a layer: weights, gradients, and `N` states (the momentum, then the second moment, if
+/// there are any), all of one length.
 pub(crate) struct Memory<'a, S, G, const N: usize> {
     pub(crate) weights: &'a mut [f32],
     pub(crate) gradients: &'a [G],
@@ -56,14 +59,16 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 
     /// The new numbers of a vector, or of what there is, from `at` on.
     #[inline(always)]
-    fn new_at<F: Formula<N>, L: Lanes>(&self, lanes: L, k: &F::Scalars<L::Vector>, at: usize) -> New<L::Vector, N> {
+    fn new_at<F: Formula<N>, L: Lanes>(&self, lanes: L, k: &Splat<F, L, N>, at: usize) -> New<L::Vector, N> {
         let mut states = [lanes.splat(0.0); N];
         for (vector, state) in states.iter_mut().zip(&self.states) {
             *vector = S::load_up_to(lanes, state.get(at..).unwrap_or_default());
         }
         let w = f32::load_up_to(lanes, self.weights.get(at..).unwrap_or_default());
         let g = G::load_up_to(lanes, self.gradients.get(at..).unwrap_or_default());
-        F::next(lanes, k, w, states, g)
+        let old = Numbers { w, states, g };
+        let states = F::states(lanes, k, old);
+        (F::weights(lanes, k, Numbers { states, ..old }), states)
     }
 
     /// Stores new numbers from `at` on.
@@ -81,7 +86,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
     fn update<F: Formula<N>, A: Arithmetic>(
         &mut self,
         a: A,
-        k: &F::Scalars<A::Vector>,
+        k: &Splat<F, A, N>,
         range: Range<usize>,
         mut see: impl FnMut(A::Vector),
     ) {
@@ -97,42 +102,46 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
         }
         for i in 0..count {
             let (Some(w), Some(g)) = (weights.get_mut(i), gradients.get(i)) else { break };
-            let mut old = [a.splat(0.0); N];
-            if let ([old, ..], Some(state)) = (old.as_mut_slice(), first.get(i)) {
+            let mut states = [a.splat(0.0); N];
+            if let ([old, ..], Some(state)) = (states.as_mut_slice(), first.get(i)) {
                 *old = a.get(state);
             }
-            if let ([_, old, ..], Some(state)) = (old.as_mut_slice(), second.get(i)) {
+            if let ([_, old, ..], Some(state)) = (states.as_mut_slice(), second.get(i)) {
                 *old = a.get(state);
             }
-            let (new_w, new) = F::next(a, k, a.get(w), old, a.get(g));
-            if let ([new, ..], Some(state)) = (new.as_slice(), first.get_mut(i)) {
+            let mut x = Numbers { w: a.get(w), states, g: a.get(g) };
+            x.states = F::states(a, k, x);
+            if let ([new, ..], Some(state)) = (x.states.as_slice(), first.get_mut(i)) {
                 a.set(*new, state);
             }
-            if let ([_, new, ..], Some(state)) = (new.as_slice(), second.get_mut(i)) {
+            if let ([_, new, ..], Some(state)) = (x.states.as_slice(), second.get_mut(i)) {
                 a.set(*new, state);
             }
-            a.set(new_w, w);
-            see(new_w);
+            let new = F::weights(a, k, x);
+            a.set(new, w);
+            see(new);
         }
     }
 
-    /// Updates all. With `sum`, returns the sum of squares of the new weights.
+    /// Updates all: by [`Affine`] scalars, or by [`TwoMoments`](super::formulas::TwoMoments). With `sum`, returns the
+    /// sum of squares of the new weights.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
-    pub(crate) fn apply(&mut self, machine: Machine, prescale: f32, k: &Affine<Apart>, sum: bool) -> Written {
+    pub(crate) fn apply<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
         // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than `Tree`
         // holds.
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
         }
-        match (k.decay.0 != 0.0, N > 0 && (k.direct.0 != 0.0 || k.shrink.0 != 0.0)) {
-            (false, false) => self.stream::<Step<false, false>>(machine.backend, prescale, k, sum),
-            (true, false) => self.stream::<Step<true, false>>(machine.backend, prescale, k, sum),
-            (false, true) => self.stream::<Step<false, true>>(machine.backend, prescale, k, sum),
-            (true, true) => self.stream::<Step<true, true>>(machine.backend, prescale, k, sum),
+        let Affine { decay, direct, shrink, .. } = k.affine();
+        match (decay.0 != 0.0, N > 0 && (direct.0 != 0.0 || shrink.0 != 0.0)) {
+            (false, false) => self.stream::<K::Form<false, false>>(machine.backend, prescale, k, sum),
+            (true, false) => self.stream::<K::Form<true, false>>(machine.backend, prescale, k, sum),
+            (false, true) => self.stream::<K::Form<false, true>>(machine.backend, prescale, k, sum),
+            (true, true) => self.stream::<K::Form<true, true>>(machine.backend, prescale, k, sum),
         }
     }
 
-    fn apply_halves(&mut self, machine: Machine, prescale: f32, k: &Affine<Apart>, sum: bool) -> Written {
+    fn apply_halves<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
         let mid = left_len(self.weights.len());
         let (mut left, mut right) = self.reborrow().split_at(mid);
         let (left, right) =
@@ -142,7 +151,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 
     /// Updates all by one form of the formula.
     #[inline]
-    fn stream<F: Formula<N>>(&mut self, backend: Backend, prescale: f32, k: &F::Scalars<Apart>, sum: bool) -> Written {
+    fn stream<F: Formula<N>>(&mut self, backend: Backend, prescale: f32, k: &F::Scalars, sum: bool) -> Written {
         let mut written = if prescale != 1.0 {
             self.prescaled(prescale, &|memory| dispatch(backend, Stream::<F, S, f32, N, false> { k, memory }))
         } else if sum && !ONE_BY_ONE {
@@ -178,21 +187,24 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 
     /// Updates, and returns a sum that is not finite if a new weight is not.
     #[inline(always)]
-    fn update_all<F: Formula<N>, L: Lanes>(&mut self, lanes: L, k: &F::Scalars<L::Vector>) -> L::Vector {
+    fn update_all<F: Formula<N>, L: Lanes>(&mut self, lanes: L, k: &Splat<F, L, N>) -> L::Vector {
         let len = self.weights.len();
         let Some(last) = len.checked_sub(WIDTH) else {
             let new = self.new_at::<F, L>(lanes, k, 0);
             self.store_at(lanes, 0, new);
             return new.0;
         };
-        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new one
-        // twice.
+        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new
+        // one twice.
         let head_len = head_len(self.weights);
         let head = if head_len > 0 { Some(self.new_at::<F, L>(lanes, k, 0)) } else { None };
         let whole = (len - head_len) / WIDTH;
         let tail = if head_len + whole * WIDTH < len { Some(self.new_at::<F, L>(lanes, k, last)) } else { None };
         let mut sums = [lanes.splat(0.0); 2];
-        self.update::<F, L>(lanes, k, head_len..head_len + whole * WIDTH, |w| sums = [sums[1], lanes.add(sums[0], w)]);
+        self.update::<F, L>(lanes, k, head_len..head_len + whole * WIDTH, |w| {
+            // A second moment leaves few registers, and more time than an addition takes.
+            if N < 2 { sums = [sums[1], lanes.add(sums[0], w)] } else { sums[0] = lanes.add(sums[0], w) }
+        });
         if let Some(head) = head {
             self.store_at(lanes, 0, head);
             sums[0] = lanes.add(sums[0], head.0);
@@ -206,7 +218,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 
     /// Updates at most a tile, and returns the sum of squares of the new weights.
     #[inline(always)]
-    fn update_and_sum<F: Formula<N>, L: Lanes>(&mut self, lanes: L, k: &F::Scalars<L::Vector>) -> f64 {
+    fn update_and_sum<F: Formula<N>, L: Lanes>(&mut self, lanes: L, k: &Splat<F, L, N>) -> f64 {
         const WHOLE: usize = LEAF / WIDTH - 1;
         let len = self.weights.len();
         let square = |w| lanes.mul(w, w);
@@ -274,7 +286,7 @@ pub(crate) fn rescale(backend: Backend, prescale: f32, k: Affine<Apart>, gradien
 
 /// A formula over arrays. With `SUM` they are at most a tile, and the output has the sum of squares of the new weights.
 struct Stream<'a, 'b, F: Formula<N>, S, G, const N: usize, const SUM: bool> {
-    k: &'a F::Scalars<Apart>,
+    k: &'a F::Scalars,
     memory: &'a mut Memory<'b, S, G, N>,
 }
 
@@ -285,7 +297,7 @@ impl<F: Formula<N>, S: Element, G: Element, const N: usize, const SUM: bool> Ker
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Written {
-        let k = &F::splat(lanes, self.k);
+        let k = &self.k.splat(lanes);
         let memory = &mut self.memory.reborrow();
         let len = memory.weights.len();
         if memory.gradients.len() != len || memory.states.iter().any(|state| state.len() != len) {
@@ -308,8 +320,8 @@ impl<F: Formula<N>, S: Element, G: Element, const N: usize, const SUM: bool> Ker
         let Stream { k, memory } = self;
         let (len, mut sum) = (memory.weights.len(), 0.0);
         // A product of two is not finite if one of them is not, and takes one instruction for both.
-        memory.update::<F, Two>(Two, &F::splat(Two, k), 0..len & !1, |[a, b]| sum += a * b);
-        memory.update::<F, One>(One, &F::splat(One, k), len & !1..len, |w| sum += w);
+        memory.update::<F, Two>(Two, &k.splat(Two), 0..len & !1, |[a, b]| sum += a * b);
+        memory.update::<F, One>(One, &k.splat(One), len & !1..len, |w| sum += w);
         Written { sum_of_squares: 0.0, finite: sum.is_finite() || all_finite(memory.weights) }
     }
 }

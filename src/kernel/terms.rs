@@ -1,6 +1,6 @@
 //! What a norm squares and sums.
 
-use super::formulas::{Affine, Apart};
+use super::formulas::{Adaptive, Affine, Apart, Formula, Numbers, Scalars, Step, TwoMoments};
 use super::scalar;
 use super::shape::LANES;
 use crate::lanes::{Arithmetic, One};
@@ -58,10 +58,53 @@ pub(crate) struct NewMomentum<'a> {
 impl Term<3> for NewMomentum<'_> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g, m]: [A::Vector; 3]) -> A::Vector {
-        let k = self.k;
-        let g = a.mul(a.splat(self.prescale), g);
-        let h = a.add(a.mul(a.splat(k.gradient.0), g), a.mul(a.splat(k.decay.0), w));
-        a.add(a.mul(a.splat(k.momentum.0), m), h)
+        let (k, g) = (self.k.splat(a), a.mul(a.splat(self.prescale), g));
+        let [m] = Step::<true, true>::states(a, &k, Numbers { w, states: [m], g });
+        m
+    }
+}
+
+/// The step that an update would subtract from the weights, of weights, gradients and states, for rules that look at
+/// its norm first.
+#[derive(Clone, Copy)]
+pub(crate) struct StepOf<'a, K> {
+    pub(crate) prescale: f32,
+    pub(crate) k: &'a K,
+}
+
+impl<K: Scalars> StepOf<'_, K> {
+    #[inline(always)]
+    fn step<F, A, const N: usize>(self, a: A, old: Numbers<A::Vector, N>) -> A::Vector
+    where
+        F: Formula<N, Scalars = K>,
+        A: Arithmetic,
+    {
+        let (k, old) = (&self.k.splat(a), Numbers { g: a.mul(a.splat(self.prescale), old.g), ..old });
+        F::step(a, k, Numbers { states: F::states(a, k, old), ..old })
+    }
+}
+
+/// Without momentum: the step is `h`.
+impl Term<2> for StepOf<'_, Affine<Apart>> {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, [w, g]: [A::Vector; 2]) -> A::Vector {
+        self.step::<Step<true, false>, A, 0>(a, Numbers { w, states: [], g })
+    }
+}
+
+/// With momentum.
+impl Term<3> for StepOf<'_, Affine<Apart>> {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, [w, g, m]: [A::Vector; 3]) -> A::Vector {
+        self.step::<Step<true, true>, A, 1>(a, Numbers { w, states: [m], g })
+    }
+}
+
+/// With momentum and second moment.
+impl Term<4> for StepOf<'_, TwoMoments<Apart>> {
+    #[inline(always)]
+    fn of<A: Arithmetic>(self, a: A, [w, g, m, v]: [A::Vector; 4]) -> A::Vector {
+        self.step::<Adaptive<true, true>, A, 2>(a, Numbers { w, states: [m, v], g })
     }
 }
 

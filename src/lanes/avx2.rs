@@ -90,6 +90,22 @@ impl Arithmetic for Avx2 {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
+
+    #[inline(always)]
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let some = [_mm256_cmp_ps::<_CMP_NEQ_UQ>(b[0], zero), _mm256_cmp_ps::<_CMP_NEQ_UQ>(b[1], zero)];
+            [_mm256_and_ps(_mm256_div_ps(a[0], b[0]), some[0]), _mm256_and_ps(_mm256_div_ps(a[1], b[1]), some[1])]
+        }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])] }
+    }
 }
 
 impl Lanes for Avx2 {

@@ -74,6 +74,18 @@ impl Arithmetic for Avx512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { _mm512_mul_ps(a, b) }
     }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_maskz_div_ps(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(b, _mm512_setzero_ps()), a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
 }
 
 impl Lanes for Avx512 {

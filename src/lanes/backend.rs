@@ -1,19 +1,9 @@
 //! Which lanes a kernel runs on.
 
 use super::ops::{Arithmetic, Kernel};
-use super::portable::Portable;
+use super::portable::{ONE_BY_ONE, Portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
-
-/// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
-pub(crate) const ONE_BY_ONE: bool = cfg!(any(
-    layerwise_backend = "scalar",
-    not(any(
-        target_feature = "sse2",
-        all(target_arch = "aarch64", target_feature = "neon"),
-        target_feature = "simd128",
-    ))
-));
 
 /// The instructions that kernels use. A value proves that the processor has them.
 ///

@@ -1,9 +1,9 @@
 //! Lanes: sixteen `f32` at a time.
 //!
-//! This floor knows loads, stores, sums, differences, products and one fold, and nothing of what they are used for.
-//! Each is exact, or rounded in one written order by IEEE 754, so it gives the same bits on every instruction set. What
-//! cannot be expressed here (a fused multiply-add, a reduction in the machine's own order, an approximate reciprocal)
-//! cannot make two machines differ.
+//! This floor knows loads, stores, sums, differences, products, quotients, square roots and one fold, and nothing of
+//! what they are used for. Each is exact, or rounded in one written order by IEEE 754, so it gives the same bits on
+//! every instruction set. What cannot be expressed here (a fused multiply-add, a reduction in the machine's own order,
+//! an approximate reciprocal) cannot make two machines differ.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -31,8 +31,11 @@ mod element;
 mod one;
 mod ops;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 pub use backend::Backend;
-pub(crate) use backend::{ONE_BY_ONE, dispatch};
+pub(crate) use backend::dispatch;
 pub(crate) use one::{One, Two};
 pub(crate) use ops::{Arithmetic, Element, Kernel, Lanes, Loop, WIDTH};
+pub(crate) use portable::ONE_BY_ONE;

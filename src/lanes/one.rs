@@ -54,6 +54,16 @@ impl Arithmetic for One {
     fn mul(self, a: f32, b: f32) -> f32 {
         a * b
     }
+
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        if b == 0.0 { 0.0 } else { a / b }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: f32) -> f32 {
+        libm::sqrtf(a)
+    }
 }
 
 /// Two numbers, one after the other: what a loop without vectors does in a turn.
@@ -107,5 +117,15 @@ impl Arithmetic for Two {
     #[inline(always)]
     fn mul(self, a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
         [a[0] * b[0], a[1] * b[1]]
+    }
+
+    #[inline(always)]
+    fn div(self, a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+        [One.div(a[0], b[0]), One.div(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: [f32; 2]) -> [f32; 2] {
+        a.map(libm::sqrtf)
     }
 }

@@ -33,6 +33,10 @@ pub(crate) trait Arithmetic: Copy {
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b` in each lane, rounded once.
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a / b` in each lane, rounded once; 0 where `b` is 0.
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The square root in each lane, rounded once.
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
 }
 
 /// Vectors of sixteen numbers, which loops are written over.

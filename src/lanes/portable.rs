@@ -4,6 +4,16 @@
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
 use wide::f32x16;
 
+/// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
+pub(crate) const ONE_BY_ONE: bool = cfg!(any(
+    layerwise_backend = "scalar",
+    not(any(
+        target_feature = "sse2",
+        all(target_arch = "aarch64", target_feature = "neon"),
+        target_feature = "simd128",
+    ))
+));
+
 /// The token of the portable lanes; every machine has them.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -56,6 +66,17 @@ impl Arithmetic for Portable {
     #[inline(always)]
     fn mul(self, a: f32x16, b: f32x16) -> f32x16 {
         a * b
+    }
+
+    #[inline(always)]
+    fn div(self, a: f32x16, b: f32x16) -> f32x16 {
+        (a / b) & b.simd_ne(f32x16::ZERO)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::disallowed_methods, reason = "machines with vectors have an instruction for it")]
+    fn sqrt(self, a: f32x16) -> f32x16 {
+        if ONE_BY_ONE { f32x16::new(a.to_array().map(libm::sqrtf)) } else { a.sqrt() }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct FlatModel<'a, S> {
     weights: FloatsMut<'a>,
     gradients: Floats<'a>,
     momentum: Option<FloatsMut<'a>>,
+    second_moment: Option<FloatsMut<'a>>,
     states: &'a mut [S],
     norms: Option<&'a mut [CarriedNorms]>,
 }
@@ -52,6 +53,7 @@ impl<'a, S> FlatModel<'a, S> {
             weights: weights.into(),
             gradients: gradients.into(),
             momentum: None,
+            second_moment: None,
             states,
             norms: None,
         }
@@ -61,6 +63,12 @@ impl<'a, S> FlatModel<'a, S> {
     #[inline]
     pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same model with a moment of the squares, laid out as the weights are, for rules that keep one.
+    #[inline]
+    pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
+        FlatModel { second_moment: Some(second_moment.into()), ..self }
     }
 
     /// The same model with carried norms, as many as there are layers.
@@ -79,7 +87,8 @@ impl<'a, S> FlatModel<'a, S> {
             config: span.config,
             weights: self.weights.get(range.clone())?,
             gradients: self.gradients.get(range.clone())?,
-            momentum: self.momentum.as_mut().and_then(|momentum| momentum.get(range)),
+            momentum: self.momentum.as_mut().and_then(|momentum| momentum.get(range.clone())),
+            second_moment: self.second_moment.as_mut().and_then(|second| second.get(range)),
             state: self.states.get_mut(layer)?,
             norms: self.norms.as_deref_mut().and_then(|norms| norms.get_mut(layer)),
         })
@@ -106,6 +115,7 @@ impl<'a, S> FlatModel<'a, S> {
             weights: self.weights.reborrow(),
             gradients: self.gradients,
             momentum: self.momentum.as_mut().map(FloatsMut::reborrow),
+            second_moment: self.second_moment.as_mut().map(FloatsMut::reborrow),
             states: self.states,
             norms: self.norms.as_deref_mut(),
         }
@@ -118,12 +128,7 @@ impl<'a, S> FlatModel<'a, S> {
         let middle = right.spans().first().map_or(self.start + self.weights.len(), |span| span.start);
         let cut = middle - self.start;
         let (w1, w2) = self.weights.split_at(cut)?;
-        let (m1, m2) = match self.momentum {
-            Some(momentum) if !momentum.is_empty() => {
-                momentum.split_at(cut).map(|(left, right)| (Some(left), Some(right)))?
-            }
-            _ => (None, None),
-        };
+        let [(m1, m2), (v1, v2)] = [split_moment(self.momentum, cut)?, split_moment(self.second_moment, cut)?];
         let (t1, t2) = self.states.split_at_mut_checked(layer)?;
         let (n1, n2) = match self.norms {
             Some(norms) => norms.split_at_mut_checked(layer).map(|(left, right)| (Some(left), Some(right)))?,
@@ -137,11 +142,30 @@ impl<'a, S> FlatModel<'a, S> {
                 weights: w1,
                 gradients: g1,
                 momentum: m1,
+                second_moment: v1,
                 states: t1,
                 norms: n1,
             },
-            FlatModel { layers: right, start: middle, weights: w2, gradients: g2, momentum: m2, states: t2, norms: n2 },
+            FlatModel {
+                layers: right,
+                start: middle,
+                weights: w2,
+                gradients: g2,
+                momentum: m2,
+                second_moment: v2,
+                states: t2,
+                norms: n2,
+            },
         ))
+    }
+}
+
+/// Both parts of a moment, if there is one.
+#[cfg(feature = "rayon")]
+fn split_moment(moment: Option<FloatsMut<'_>>, at: usize) -> Option<(Option<FloatsMut<'_>>, Option<FloatsMut<'_>>)> {
+    match moment {
+        Some(moment) if !moment.is_empty() => moment.split_at(at).map(|(left, right)| (Some(left), Some(right))),
+        _ => Some((None, None)),
     }
 }
 
@@ -155,10 +179,10 @@ impl<S> Model<S> for FlatModel<'_, S> {
         let (elements, count) = (self.layers.elements(), self.layers.count());
         check_length(Argument::Weights, elements, self.weights.len())?;
         check_length(Argument::Gradients, elements, self.gradients.len())?;
-        if let Some(momentum) = &self.momentum
-            && !momentum.is_empty()
-        {
-            check_length(Argument::Momentum, elements, momentum.len())?;
+        let moments = [(Argument::Momentum, &self.momentum), (Argument::SecondMoment, &self.second_moment)];
+        for (what, moment) in moments {
+            let moment = moment.as_ref().filter(|moment| !moment.is_empty());
+            moment.map_or(Ok(()), |moment| check_length(what, elements, moment.len()))?;
         }
         check_length(Argument::States, count, self.states.len())?;
         self.norms.as_ref().map_or(Ok(()), |norms| check_length(Argument::Norms, count, norms.len()))

@@ -25,6 +25,7 @@ pub struct LayerMemory<'a, S> {
     pub(crate) weights: FloatsMut<'a>,
     pub(crate) gradients: Floats<'a>,
     pub(crate) momentum: Option<FloatsMut<'a>>,
+    pub(crate) second_moment: Option<FloatsMut<'a>>,
     pub(crate) state: &'a mut S,
     pub(crate) norms: Option<&'a mut CarriedNorms>,
 }
@@ -38,6 +39,7 @@ impl<'a, S> LayerMemory<'a, S> {
             weights: weights.into(),
             gradients: gradients.into(),
             momentum: None,
+            second_moment: None,
             state,
             norms: None,
         }
@@ -47,6 +49,12 @@ impl<'a, S> LayerMemory<'a, S> {
     #[inline]
     pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same layer with a moment of the squares, for rules that keep one.
+    #[inline]
+    pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
+        LayerMemory { second_moment: Some(second_moment.into()), ..self }
     }
 
     /// The same layer with another configuration.
@@ -69,6 +77,7 @@ impl<'a, S> LayerMemory<'a, S> {
             weights: self.weights.reborrow(),
             gradients: self.gradients,
             momentum: self.momentum.as_mut().map(FloatsMut::reborrow),
+            second_moment: self.second_moment.as_mut().map(FloatsMut::reborrow),
             state: self.state,
             norms: self.norms.as_deref_mut(),
         }
@@ -82,6 +91,7 @@ impl<'a, S> LayerMemory<'a, S> {
             weights: self.weights.as_floats(),
             gradients: self.gradients,
             momentum: self.momentum.as_ref().map(FloatsMut::as_floats),
+            second_moment: self.second_moment.as_ref().map(FloatsMut::as_floats),
             norms: self.norms.as_deref().copied().unwrap_or_default(),
         }
     }
@@ -94,6 +104,7 @@ pub struct LayerView<'a> {
     pub(crate) weights: Floats<'a>,
     pub(crate) gradients: Floats<'a>,
     pub(crate) momentum: Option<Floats<'a>>,
+    pub(crate) second_moment: Option<Floats<'a>>,
     pub(crate) norms: CarriedNorms,
 }
 
@@ -106,6 +117,7 @@ impl<'a> LayerView<'a> {
             weights: weights.into(),
             gradients: gradients.into(),
             momentum: None,
+            second_moment: None,
             norms: CarriedNorms::new(),
         }
     }
@@ -115,6 +127,13 @@ impl<'a> LayerView<'a> {
     #[must_use]
     pub fn momentum(self, momentum: impl Into<Floats<'a>>) -> Self {
         LayerView { momentum: Some(momentum.into()), ..self }
+    }
+
+    /// The same layer with a moment of the squares.
+    #[inline]
+    #[must_use]
+    pub fn second_moment(self, second_moment: impl Into<Floats<'a>>) -> Self {
+        LayerView { second_moment: Some(second_moment.into()), ..self }
     }
 
     /// The same layer with another configuration.

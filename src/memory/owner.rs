@@ -48,6 +48,7 @@ pub(crate) struct Owned<S> {
     len: usize,
     config: LayerConfig,
     momentum: Vec<f32>,
+    second_moment: Vec<f32>,
     state: S,
     norms: CarriedNorms,
 }
@@ -59,6 +60,7 @@ impl<S: RuleState> Memory<S> {
             len,
             config: LayerConfig::DEFAULT,
             momentum: vec![0.0; if moments >= Moments::First { len } else { 0 }],
+            second_moment: vec![0.0; if moments >= Moments::FirstAndSecond { len } else { 0 }],
             state: S::default(),
             norms: CarriedNorms::new(),
         };
@@ -92,7 +94,8 @@ impl<S: RuleState> Memory<S> {
 
     /// How many bytes are remembered from step to step.
     pub fn bytes(&self) -> usize {
-        self.layers.iter().map(|layer| size_of_val(layer.momentum.as_slice()) + size_of::<S>()).sum()
+        let of_moments = |layer: &Owned<S>| layer.moments().map(size_of_val).into_iter().sum::<usize>();
+        self.layers.iter().map(|layer| of_moments(layer) + size_of::<S>()).sum()
     }
 
     /// What happened to each layer in the last [`step`](Memory::step).
@@ -113,6 +116,11 @@ impl<S: RuleState> Memory<S> {
     /// The momentum of a layer; empty if there is none.
     pub fn momentum(&self, layer: usize) -> Option<Floats<'_>> {
         Some(Floats::from(&self.layers.get(layer)?.momentum))
+    }
+
+    /// The moment of the squares of a layer; empty if there is none.
+    pub fn second_moment(&self, layer: usize) -> Option<Floats<'_>> {
+        Some(Floats::from(&self.layers.get(layer)?.second_moment))
     }
 
     /// One layer with its weights and gradients, for hosts that lend one tensor at a time.
@@ -145,7 +153,8 @@ impl<S: RuleState> Memory<S> {
         let (weights, expected) = (weights.into(), self.layers.len());
         let owned = self.layers.get(layer).ok_or(Error::Layers { expected, found: layer.saturating_add(1) })?;
         check_length(Argument::Weights, owned.len, weights.len()).map_err(|error| error.in_layer(layer))?;
-        let view = LayerView::new(weights, gradients).config(owned.config).momentum(&owned.momentum);
+        let view = LayerView::new(weights, gradients).config(owned.config);
+        let view = view.momentum(&owned.momentum).second_moment(&owned.second_moment);
         Ok(if self.carries_norms { view.norms(&owned.norms) } else { view })
     }
 
@@ -170,17 +179,19 @@ impl<S: RuleState> Memory<S> {
     }
 
     /// Moments and states as bytes, in the same form on every machine: `layerwise`, the version of the form, the number
-    /// of layers, and for each its length, the length of its momentum, the three numbers of its state, and the
-    /// momentum; all numbers little-endian, counts in 64 bits.
+    /// of layers, and for each its length, the lengths of its momentum and second moment, the three numbers of its
+    /// state, and the moments; all numbers little-endian, counts in 64 bits.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut to = Vec::with_capacity(MAGIC.len() + 8 + self.layers.len() * 40 + self.bytes());
+        let mut to = Vec::with_capacity(MAGIC.len() + 8 + self.layers.len() * 48 + self.bytes());
         to.extend(MAGIC);
         to.extend((self.layers.len() as u64).to_le_bytes());
         for layer in &self.layers {
             to.extend((layer.len as u64).to_le_bytes());
-            to.extend((layer.momentum.len() as u64).to_le_bytes());
+            for moment in layer.moments() {
+                to.extend((moment.len() as u64).to_le_bytes());
+            }
             to.extend(layer.state.to_numbers().into_iter().flat_map(f64::to_le_bytes));
-            to.extend(layer.momentum.iter().flat_map(|x| x.to_le_bytes()));
+            to.extend(layer.moments().into_iter().flatten().flat_map(|x| x.to_le_bytes()));
         }
         to
     }
@@ -206,7 +217,8 @@ impl<S: RuleState> Memory<S> {
         if expected != found {
             return Err(LoadError::Layers { expected, found });
         }
-        let same = |(a, b): (&Owned<S>, &Owned<S>)| a.len == b.len && a.momentum.len() == b.momentum.len();
+        let lengths = |layer: &Owned<S>| (layer.len, layer.moments().map(<[f32]>::len));
+        let same = |(a, b): (&Owned<S>, &Owned<S>)| lengths(a) == lengths(b);
         if let Some(layer) = self.layers.iter().zip(&from.layers).position(|pair| !same(pair)) {
             return Err(LoadError::Layer { layer });
         }
@@ -227,8 +239,8 @@ impl<S: RuleState> Memory<S> {
         let count = number(&mut rest)?;
         let mut layers = Vec::new();
         for layer in 0..count {
-            let (len, momentum_len) = (number(&mut rest)?, number(&mut rest)?);
-            if momentum_len != 0 && momentum_len != len {
+            let [len, momentum_len, second_len] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
+            if [momentum_len, second_len].iter().any(|&moment| moment != 0 && moment != len) {
                 return Err(LoadError::Layer { layer });
             }
             let mut numbers = [0.0; 3];
@@ -236,11 +248,9 @@ impl<S: RuleState> Memory<S> {
                 *number = f64::from_le_bytes(take(&mut rest)?);
             }
             let state = S::from_numbers(numbers).ok_or(LoadError::State { layer })?;
-            let size = momentum_len.checked_mul(size_of::<f32>()).ok_or(LoadError::Length)?;
-            let (momentum, after) = rest.split_at_checked(size).ok_or(LoadError::Length)?;
-            let momentum = momentum.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect();
-            rest = after;
-            layers.push(Owned { len, config: LayerConfig::DEFAULT, momentum, state, norms: CarriedNorms::new() });
+            let (momentum, second_moment) = (floats(&mut rest, momentum_len)?, floats(&mut rest, second_len)?);
+            let (config, norms) = (LayerConfig::DEFAULT, CarriedNorms::new());
+            layers.push(Owned { len, config, momentum, second_moment, state, norms });
         }
         if !rest.is_empty() {
             return Err(LoadError::Length);
@@ -262,6 +272,19 @@ fn number(from: &mut &[u8]) -> Result<usize, LoadError> {
     usize::try_from(u64::from_le_bytes(take(from)?)).map_err(|_| LoadError::Length)
 }
 
+fn floats(from: &mut &[u8], len: usize) -> Result<Vec<f32>, LoadError> {
+    let size = len.checked_mul(size_of::<f32>()).ok_or(LoadError::Length)?;
+    let (numbers, rest) = from.split_at_checked(size).ok_or(LoadError::Length)?;
+    *from = rest;
+    Ok(numbers.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+}
+
+impl<S> Owned<S> {
+    fn moments(&self) -> [&[f32]; 2] {
+        [&self.momentum, &self.second_moment]
+    }
+}
+
 impl<S: RuleState> Owned<S> {
     fn lend<'a>(
         &'a mut self,
@@ -272,7 +295,7 @@ impl<S: RuleState> Owned<S> {
     ) -> Result<LayerMemory<'a, S>, Error> {
         check_length(Argument::Weights, self.len, weights.len()).map_err(|error| error.in_layer(layer))?;
         let memory = LayerMemory::new(weights, gradients, &mut self.state).config(self.config);
-        let memory = memory.momentum(&mut self.momentum);
+        let memory = memory.momentum(&mut self.momentum).second_moment(&mut self.second_moment);
         Ok(if carries_norms { memory.norms(&mut self.norms) } else { memory })
     }
 }

@@ -166,6 +166,19 @@ fn soft_sqrt(x: f64) -> f64 {
     f64::from_bits(((((exponent + 1021) >> 1) as u64) << 52) + y)
 }
 
+/// `base` to the power of `exponent`, by squaring: the same bits everywhere, and no logarithm on a microcontroller.
+pub(crate) fn power(mut base: f64, mut exponent: u32) -> f64 {
+    let mut product = 1.0;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            product *= base;
+        }
+        base *= base;
+        exponent >>= 1;
+    }
+    product
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

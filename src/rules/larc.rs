@@ -37,6 +37,10 @@ pub struct LarcConfig {
     /// The smallest factor. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_update: f64,
+    /// The largest factor in [`Scale`](LarcMode::Scale) mode, greater than 0; none by default. mxnet's is 100,
+    /// composer's 1.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
+    pub max_update: Option<f64>,
     /// Norms smaller than this count as this. At least 0; 0 in every peer but optax's `scale_by_trust_ratio`.
     ///
     /// At 0, a layer of *tiny* weights hardly ever learns, though a layer of zeros does: from 10⁻³⁰ the first thousands
@@ -125,6 +129,7 @@ impl LarcConfig {
     ///     eta: 0.002,
     ///     eps: 1e-8,
     ///     min_update: 0.0,
+    ///     max_update: None,
     ///     min_norm: 0.0,
     ///     zero_norm: ZeroNorm::PlainStep,
     ///     decay_in_ratio: DecayInRatio::SumOfNorms,
@@ -137,6 +142,7 @@ impl LarcConfig {
         eta: 0.002,
         eps: 1e-8,
         min_update: 0.0,
+        max_update: None,
         min_norm: 0.0,
         zero_norm: ZeroNorm::PlainStep,
         decay_in_ratio: DecayInRatio::SumOfNorms,
@@ -150,6 +156,9 @@ impl LarcConfig {
             check!(ConfigError::unless_positive("larc.eps", self.eps));
         }
         check!(ConfigError::unless_non_negative("larc.min_update", self.min_update));
+        if let Some(max) = self.max_update {
+            check!(ConfigError::unless_positive("larc.max_update", max));
+        }
         ConfigError::unless_non_negative("larc.min_norm", self.min_norm)
     }
 }
@@ -227,6 +236,11 @@ impl Larc {
     }
 }
 
+impl LarcFactor {
+    /// What a layer without LARC and decay has.
+    pub(super) const NONE: LarcFactor = LarcFactor { factor: 1.0, decay: 0.0, clipped: false };
+}
+
 impl LarcConfig {
     /// The norms that [`factor`](LarcConfig::factor) looks at.
     #[inline]
@@ -262,7 +276,11 @@ impl LarcConfig {
         }
         let local = self.eta * weights / (denominator + self.eps);
         match self.mode {
-            LarcMode::Scale => LarcFactor { factor: at_least(local, self.min_update), ..plain },
+            LarcMode::Scale => {
+                let factor = at_least(local, self.min_update);
+                let factor = self.max_update.filter(|max| *max < factor).unwrap_or(factor);
+                LarcFactor { factor, ..plain }
+            }
             LarcMode::Clip if is_zero(lr) => plain,
             LarcMode::Clip => {
                 let factor = at_least(local / lr, self.min_update);

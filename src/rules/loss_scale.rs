@@ -170,8 +170,8 @@ pub struct LogMax {
     pub overflow_std_dev: f64,
     /// Whether to compute what OpenSeq2Seq's code computes, in `f64` instead of `f32`. There, a gradient that is not
     /// finite counts as `x = 2^log_max`, not `log_max`, which pins the scale to `scale_min` for thousands of steps; a
-    /// gradient of zeros makes the scale NaN for ever; the scale is computed with 16 whatever `log_max` is; and the first
-    /// scale is 1 whatever the limits are.
+    /// gradient of zeros makes the scale NaN for ever; the scale is computed with 16 whatever `log_max` is; and the
+    /// first scale is 1 whatever the limits are.
     pub as_executed: bool,
 }
 

@@ -6,12 +6,17 @@
 //! |---|---|
 //! | `rule` | the interface: norms in, a plan out; the state of a layer |
 //! | `update` | what a rule can do to memory |
-//! | `larc`, `sgd`, `novograd` | the rules |
+//! | `larc`, `sgd`, `novograd`, `adam` | the rules |
+//! | `any` | a rule that is chosen at run time |
+//! | `limit` | a limit of the step, for every rule |
 //! | `presets` | settings that reproduce other systems |
 //! | `schedule`, `rates`, `loss_scale` | learning rates that change from step to step; loss scalers |
+//! | `recipe` | a whole training, as OpenSeq2Seq configures it |
 //! | `layer`, `step`, `policy` | what differs from layer to layer, from step to step; what is decided for whole steps |
 //! | `double` | `f64` arithmetic for machines without it |
 
+pub(crate) mod adam;
+pub(crate) mod any;
 pub(crate) mod double;
 #[cfg(feature = "serde")]
 mod exact;
@@ -19,11 +24,14 @@ mod exact;
 mod exact_list;
 pub(crate) mod larc;
 pub(crate) mod layer;
+pub(crate) mod limit;
 pub(crate) mod loss_scale;
 pub(crate) mod novograd;
 pub(crate) mod policy;
 mod presets;
 pub(crate) mod rates;
+#[cfg(all(feature = "serde", feature = "alloc"))]
+pub(crate) mod recipe;
 pub(crate) mod rule;
 pub(crate) mod schedule;
 pub(crate) mod sgd;

@@ -1,7 +1,9 @@
 //! NovoGrad: momentum of gradients that are normalised layer by layer. [`NovoGradConfig`] has the formula.
 
-use super::double::{self, add, div, is_zero, less, mul};
+use super::double::{self, add, div, is_zero, less, mul, power};
+use super::larc::{LarcConfig, LarcFactor};
 use super::layer::LayerConfig;
+use super::limit::Luc;
 use super::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
 use super::update::Update;
 use crate::error::{ConfigError, check, is_non_negative};
@@ -46,11 +48,18 @@ pub struct NovoGradConfig {
     /// How the second moment begins.
     pub v_init: VInit,
     /// Whether new gradients enter the momentum with the weight `1 − beta1`.
+    #[cfg_attr(feature = "serde", serde(alias = "grad_averaging"))]
     pub gradient_averaging: GradientAveraging,
     /// Whether the largest second moment so far is used.
     pub amsgrad: bool,
-    /// Layer-wise update clipping, NeMo's limit of a step by the norm of the weights.
+    /// LARC in front of the rule: its factor multiplies the gradient that NovoGrad sees, so the second moment is of
+    /// `factor·|g|`. The decay is NovoGrad's own, and not in LARC's ratio. Not with [`MomentNorm::Max`].
+    pub larc: Option<LarcConfig>,
+    /// A limit of the step by the norm of the weights, after the momentum.
     pub luc: Option<Luc>,
+    /// Whether the momentum begins at the first normalised gradient instead of 0, so that the first step is
+    /// `(1 + beta1)` times as long (without gradient averaging), as in pytorch_optimizer 3.
+    pub starts_at_gradient: bool,
     /// Which correction of the moments' start from zero is made.
     pub bias_correction: BiasCorrection,
     /// Which norm of the gradient is averaged.
@@ -94,9 +103,10 @@ pub enum VInit {
     Zero,
 }
 
-/// Whether new gradients enter the momentum with the weight `1 − beta1`.
+/// Whether new gradients enter the momentum with the weight `1 − beta1`. In text, `true` is `On` and `false` is `Off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", remote = "Self"))]
 pub enum GradientAveraging {
     /// They enter whole.
     Off,
@@ -117,6 +127,8 @@ pub enum BiasCorrection {
     Moments,
     /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ)`, as in pytorch_optimizer.
     StepSize,
+    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ) / (1 − beta1ᵗ)`, as in pytorch_optimizer 3.
+    Rate,
 }
 
 /// Which norm of the gradient NovoGrad averages.
@@ -127,35 +139,6 @@ pub enum MomentNorm {
     L2,
     /// The maximum norm itself, as in apex with `norm_type` 0; no root is taken.
     Max,
-}
-
-/// Layer-wise update clipping: the momentum moves no layer by more than `trust` times the norm of its weights in one
-/// step.
-///
-/// The rate is at most `trust·|w| / (|m| + eps)`, with the new momentum as it is stored. By default `trust` is 0.001
-/// and `eps` 1e-8.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
-pub struct Luc {
-    /// How much of a layer's weight norm one step may move. Greater than 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
-    pub trust: f64,
-    /// A term of the denominator that keeps it from zero. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
-    pub eps: f64,
-    /// Whether a layer of zeros always stays zero, as it does in NeMo. If not, it takes the plain step.
-    pub freezes_zeros: bool,
-}
-
-impl Luc {
-    /// NeMo's trust of 0.001, and the plain step for layers of zeros.
-    pub const DEFAULT: Luc = Luc { trust: 0.001, eps: 1e-8, freezes_zeros: false };
-}
-
-impl Default for Luc {
-    fn default() -> Self {
-        Luc::DEFAULT
-    }
 }
 
 impl NovoGradConfig {
@@ -174,7 +157,9 @@ impl NovoGradConfig {
     ///     v_init: VInit::WhileZero,
     ///     gradient_averaging: GradientAveraging::Off,
     ///     amsgrad: false,
+    ///     larc: None,
     ///     luc: None,
+    ///     starts_at_gradient: false,
     ///     bias_correction: BiasCorrection::Off,
     ///     norm: MomentNorm::L2,
     ///     raw_momentum: false,
@@ -193,7 +178,9 @@ impl NovoGradConfig {
         v_init: VInit::WhileZero,
         gradient_averaging: GradientAveraging::Off,
         amsgrad: false,
+        larc: None,
         luc: None,
+        starts_at_gradient: false,
         bias_correction: BiasCorrection::Off,
         norm: MomentNorm::L2,
         raw_momentum: false,
@@ -210,9 +197,15 @@ impl NovoGradConfig {
         if let DecayMode::Corrected { max_rate } = self.decay_mode {
             check!(ConfigError::unless_positive("decay_mode.max_rate", max_rate));
         }
+        if let Some(larc) = &self.larc {
+            check!(larc.check());
+            if matches!(self.norm, MomentNorm::Max) {
+                // LARC's ratio is of the L2 norm, and only one norm of the gradient is measured.
+                return Err(ConfigError { setting: "larc", value: larc.eta, allowed: "unset: `norm` is the maximum" });
+            }
+        }
         if let Some(luc) = &self.luc {
-            check!(ConfigError::unless_positive("luc.trust", luc.trust));
-            check!(ConfigError::unless_non_negative("luc.eps", luc.eps));
+            check!(luc.check());
         }
         Ok(())
     }
@@ -293,6 +286,11 @@ impl NovoGradRule {
     }
 
     #[inline]
+    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
+        self.config.larc.as_ref().filter(|_| layer.adapt)
+    }
+
+    #[inline]
     fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
         self.config.luc.as_ref().filter(|_| layer.adapt)
     }
@@ -315,6 +313,10 @@ impl NovoGradRule {
         };
         state.second_moment =
             if begins { new } else { self.config.beta2 * state.second_moment + self.one_minus_beta2 * new };
+        // A square beyond `f64`, of a gradient that was scaled without measure, would stay in the state for ever.
+        if !is_non_negative(state.second_moment) {
+            return f64::NAN;
+        }
         if !self.config.amsgrad {
             return state.second_moment;
         }
@@ -364,7 +366,7 @@ impl Rule for NovoGradRule {
     }
 
     fn allows_clipping(&self) -> bool {
-        self.config.norm == MomentNorm::L2
+        self.config.norm == MomentNorm::L2 && self.config.larc.is_none()
     }
 
     #[inline]
@@ -374,6 +376,7 @@ impl Rule for NovoGradRule {
             MomentNorm::Max => GradientNorm::Max,
         };
         let needs = Needs::GRADIENT.gradient(gradient);
+        let needs = if self.larc(layer).is_some() { needs.weights() } else { needs };
         if self.luc(layer).is_some() { needs.weights().step(StepNorm::Momentum) } else { needs }
     }
 
@@ -381,7 +384,11 @@ impl Rule for NovoGradRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, mut state: NovoGradState) -> (Plan, NovoGradState) {
         let config = &self.config;
         let first = state.steps == 0;
-        let second_moment = self.second_moment(norms.gradient, &mut state);
+        let LarcFactor { factor: front, clipped, .. } = match self.larc(layer) {
+            Some(larc) => larc.factor(lr, 0.0, norms),
+            None => LarcFactor::NONE,
+        };
+        let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
         state.steps = state.steps.saturating_add(1);
 
         // What apex divides momentum and second moment by; and pytorch_optimizer's rate.
@@ -390,6 +397,9 @@ impl Rule for NovoGradRule {
             BiasCorrection::Off => (1.0, None, lr),
             BiasCorrection::Moments => (1.0 - power(config.beta1), Some(double::sqrt(1.0 - power(config.beta2))), lr),
             BiasCorrection::StepSize => (1.0, None, mul(lr, double::sqrt(1.0 - power(config.beta2)))),
+            BiasCorrection::Rate => {
+                (1.0, None, lr * double::sqrt(1.0 - power(config.beta2)) / (1.0 - power(config.beta1)))
+            }
         };
         let factor = self.factor(second_moment, correction2);
         let averages = match config.gradient_averaging {
@@ -402,8 +412,10 @@ impl Rule for NovoGradRule {
         let (rate_in, rate_out) =
             if config.rate_in_momentum { (lr, div(1.0, correction1)) } else { (1.0, div(lr, correction1)) };
         let (factor_in, factor_out) = if config.raw_momentum { (1.0, factor) } else { (factor, 1.0) };
-        let share = mul(if averages { self.one_minus_beta1 } else { 1.0 }, rate_in);
-        let gradient = mul(factor_in, share);
+        let share = if averages { self.one_minus_beta1 } else { 1.0 };
+        let share = if first && config.starts_at_gradient { share + config.beta1 } else { share };
+        let share = mul(share, rate_in);
+        let gradient = mul(mul(factor_in, share), front);
         let update = Update {
             gradient: if config.maximize { -gradient } else { gradient },
             decay: if is_zero(coupled) { 0.0 } else { mul(coupled, share) },
@@ -411,18 +423,14 @@ impl Rule for NovoGradRule {
             rate: mul(rate_out, factor_out),
             direct: 0.0,
             shrink,
+            second: None,
         };
-        (Plan::new(update, lr).factor(factor), state)
+        (Plan::new(update, mul(lr, front)).factor(mul(factor, front)).clipped(clipped), state)
     }
 
     fn limit(&self, _: f64, layer: &LayerConfig, norms: &Norms, mut plan: Plan, step: f64) -> Plan {
-        let Some(luc) = self.luc(layer) else { return plan };
-        let momentum = step + luc.eps;
-        if is_zero(momentum) || (is_zero(norms.weights) && !luc.freezes_zeros) {
-            return plan;
-        }
-        let limit = luc.trust * norms.weights / momentum;
-        if limit < plan.update.rate {
+        let limit = self.luc(layer).and_then(|luc| luc.limit(plan.update.rate, norms.weights, step));
+        if let Some(limit) = limit {
             plan.effective_rate *= limit / plan.update.rate;
             plan.update.rate = limit;
             plan.clipped = true;
@@ -431,20 +439,51 @@ impl Rule for NovoGradRule {
     }
 }
 
-/// `base` to the power of `exponent`, by squaring: the same bits everywhere, and no logarithm on a microcontroller.
-fn power(mut base: f64, mut exponent: u32) -> f64 {
-    let mut product = 1.0;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            product *= base;
-        }
-        base *= base;
-        exponent >>= 1;
-    }
-    product
-}
-
 #[cfg(feature = "serde")]
 crate::error::serde_checked!(NovoGradConfig);
 #[cfg(feature = "serde")]
 crate::error::serde_checked!(NovoGradState);
+
+#[cfg(feature = "serde")]
+mod averaging {
+    use super::GradientAveraging;
+    use core::fmt;
+    use serde::de::value::StrDeserializer;
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    impl Serialize for GradientAveraging {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            GradientAveraging::serialize(self, serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for GradientAveraging {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            if deserializer.is_human_readable() {
+                deserializer.deserialize_any(NameOrFlag)
+            } else {
+                GradientAveraging::deserialize(deserializer)
+            }
+        }
+    }
+
+    /// The name of a variant, or OpenSeq2Seq's `true` and `false`.
+    struct NameOrFlag;
+
+    impl Visitor<'_> for NameOrFlag {
+        type Value = GradientAveraging;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true, false, \"off\", \"on\" or \"after_first_step\"")
+        }
+
+        fn visit_bool<E: Error>(self, averages: bool) -> Result<GradientAveraging, E> {
+            Ok(if averages { GradientAveraging::On } else { GradientAveraging::Off })
+        }
+
+        fn visit_str<E: Error>(self, name: &str) -> Result<GradientAveraging, E> {
+            GradientAveraging::deserialize(StrDeserializer::new(name))
+        }
+    }
+}

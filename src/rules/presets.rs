@@ -1,7 +1,10 @@
-//! Settings that reproduce other systems. Each is replayed against a recorded run of that system by `tests/golden.rs`.
+//! Settings that reproduce other systems. `tests/golden` replays each against a recorded run of that system, or where
+//! there is none against a transcription of its source.
 
+use super::adam::{AdamConfig, AdamCorrection, AdamDecay, TrustRatio};
 use super::larc::{DecayInRatio, LarcConfig, LarcMode, ZeroNorm};
-use super::novograd::{BiasCorrection, GradientAveraging, Luc, NovoGradConfig, VInit};
+use super::limit::Luc;
+use super::novograd::{BiasCorrection, GradientAveraging, NovoGradConfig, VInit};
 use super::sgd::SgdConfig;
 
 impl LarcConfig {
@@ -38,6 +41,15 @@ impl LarcConfig {
         ..LarcConfig::DEFAULT
     };
 
+    /// pytorch_optimizer 3, `LARS`, for parameters of two and more dimensions.
+    pub const PYTORCH_OPTIMIZER_3: LarcConfig = LarcConfig {
+        mode: LarcMode::Scale,
+        eta: 0.001,
+        eps: 0.0,
+        decay_in_ratio: DecayInRatio::No,
+        ..LarcConfig::DEFAULT
+    };
+
     /// optax, `lars` and `scale_by_trust_ratio` (whose trust coefficient is 1 by default).
     pub const OPTAX: LarcConfig = LarcConfig {
         mode: LarcMode::Scale,
@@ -69,6 +81,14 @@ impl SgdConfig {
         ..SgdConfig::DEFAULT
     };
 
+    /// pytorch_optimizer 3, `LARS`: momentum 0.9 that starts at the first gradient, with
+    /// [`LarcConfig::PYTORCH_OPTIMIZER_3`].
+    pub const PYTORCH_OPTIMIZER_3_LARS: SgdConfig = SgdConfig {
+        larc: Some(LarcConfig::PYTORCH_OPTIMIZER_3),
+        starts_at_gradient: true,
+        ..SgdConfig::PYTORCH_OPTIMIZER_LARS
+    };
+
     /// optax, `lars`: momentum 0.9 with the learning rate inside, and [`LarcConfig::OPTAX`].
     pub const OPTAX_LARS: SgdConfig =
         SgdConfig { momentum: 0.9, rate_in_momentum: true, larc: Some(LarcConfig::OPTAX), ..SgdConfig::DEFAULT };
@@ -92,6 +112,11 @@ impl NovoGradConfig {
     /// NVIDIA OpenSeq2Seq, `NovoGrad` as its code means it: epsilon under the root. (As executed, it never stores the
     /// second moment: set [`beta2`](NovoGradConfig::beta2) to 0 for that.)
     pub const OPENSEQ2SEQ: NovoGradConfig = NovoGradConfig { eps: 0.0, eps_root: 1e-8, ..NovoGradConfig::DEFAULT };
+
+    /// The same with `larc_params`: [`LarcConfig::OPENSEQ2SEQ`] in front. Its configurations of Jasper set
+    /// [`eta`](LarcConfig::eta) to 0.001.
+    pub const OPENSEQ2SEQ_LARC: NovoGradConfig =
+        NovoGradConfig { larc: Some(LarcConfig::OPENSEQ2SEQ), ..NovoGradConfig::OPENSEQ2SEQ };
 
     /// NVIDIA NeMo, `Novograd`, and DeepLearningExamples; with `luc` set [`luc`](NovoGradConfig::luc) to
     /// [`Luc::NEMO`].
@@ -122,6 +147,16 @@ impl NovoGradConfig {
     pub const PYTORCH_OPTIMIZER: NovoGradConfig =
         NovoGradConfig { v_init: VInit::FirstStep, ..NovoGradConfig::DEFAULT };
 
+    /// pytorch_optimizer 3, `NovoGrad`: the first step is longer, and the rate is corrected at every step. With
+    /// `grad_averaging` set [`gradient_averaging`](NovoGradConfig::gradient_averaging) to [`GradientAveraging::On`],
+    /// with `adam_debias` [`bias_correction`](NovoGradConfig::bias_correction) to [`BiasCorrection::StepSize`].
+    pub const PYTORCH_OPTIMIZER_3: NovoGradConfig = NovoGradConfig {
+        v_init: VInit::FirstStep,
+        starts_at_gradient: true,
+        bias_correction: BiasCorrection::Rate,
+        ..NovoGradConfig::DEFAULT
+    };
+
     /// NVIDIA apex, `FusedNovoGrad`. With `reg_inside_moment` set [`raw_momentum`](NovoGradConfig::raw_momentum) to
     /// `false`, with `init_zero` [`v_init`](NovoGradConfig::v_init) to [`VInit::Zero`], with `norm_type` 0
     /// [`norm`](NovoGradConfig::norm) to [`MomentNorm::Max`](crate::MomentNorm::Max). Its second moment is stored as a
@@ -134,5 +169,57 @@ impl NovoGradConfig {
         bias_correction: BiasCorrection::Moments,
         raw_momentum: true,
         ..NovoGradConfig::DEFAULT
+    };
+}
+
+impl AdamConfig {
+    /// torch, `Adam`: its weight decay is L2.
+    pub const TORCH_ADAM: AdamConfig = AdamConfig { decay_mode: AdamDecay::L2, ..AdamConfig::DEFAULT };
+
+    /// torch, `AdamW`: decoupled decay of 0.01.
+    pub const TORCH_ADAMW: AdamConfig = AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT };
+
+    /// TensorFlow, `tf.train.AdamOptimizer`, which adds eps before the correction. (Keras' eps is 1e-7.)
+    pub const TENSORFLOW: AdamConfig =
+        AdamConfig { bias_correction: AdamCorrection::TensorFlow, ..AdamConfig::DEFAULT };
+
+    /// optax, `adam`.
+    pub const OPTAX_ADAM: AdamConfig = AdamConfig::DEFAULT;
+
+    /// optax, `adamw`: a decay of 0.0001 that is part of the step.
+    pub const OPTAX_ADAMW: AdamConfig =
+        AdamConfig { weight_decay: 1e-4, decay_mode: AdamDecay::InUpdate, ..AdamConfig::DEFAULT };
+
+    /// optax, `lamb`.
+    pub const OPTAX_LAMB: AdamConfig = AdamConfig {
+        eps: 1e-6,
+        decay_mode: AdamDecay::InUpdate,
+        trust_ratio: Some(TrustRatio::DEFAULT),
+        ..AdamConfig::DEFAULT
+    };
+
+    /// timm, `Lamb`. Its `max_grad_norm` of 1 is [`clip_norm`](crate::Policy::clip_norm). With `trust_clip` set
+    /// [`max_ratio`](TrustRatio::max_ratio) to 1, with `always_adapt` [`only_with_decay`](TrustRatio::only_with_decay)
+    /// to `false`, with `decoupled_decay` [`decay_mode`](AdamConfig::decay_mode) to [`AdamDecay::Decoupled`].
+    pub const TIMM_LAMB: AdamConfig = AdamConfig {
+        weight_decay: 0.01,
+        trust_ratio: Some(TrustRatio { only_with_decay: true, ..TrustRatio::DEFAULT }),
+        ..AdamConfig::OPTAX_LAMB
+    };
+
+    /// NVIDIA apex, `FusedLAMB`. Its `max_grad_norm` of 1 is [`clip_norm`](crate::Policy::clip_norm). With `use_nvlamb`
+    /// set [`only_with_decay`](TrustRatio::only_with_decay) to `false`, without `adam_w_mode`
+    /// [`decay_mode`](AdamConfig::decay_mode) to [`AdamDecay::L2`].
+    pub const APEX_LAMB: AdamConfig = AdamConfig::TIMM_LAMB;
+
+    /// pytorch_optimizer 4, `Lamb`. With `adam` set [`trust_ratio`](AdamConfig::trust_ratio) to `None`, with
+    /// `adam_debias` [`bias_correction`](AdamConfig::bias_correction) to [`AdamCorrection::Off`], without
+    /// `weight_decouple` [`decay_mode`](AdamConfig::decay_mode) to [`AdamDecay::InUpdate`], with `fixed_decay` to
+    /// [`AdamDecay::Fixed`].
+    pub const PYTORCH_OPTIMIZER_LAMB: AdamConfig = AdamConfig {
+        eps: 1e-6,
+        bias_correction: AdamCorrection::Rate,
+        trust_ratio: Some(TrustRatio { eps: 1e-6, max_weights: Some(10.0), ..TrustRatio::DEFAULT }),
+        ..AdamConfig::DEFAULT
     };
 }

@@ -71,6 +71,12 @@ pub trait Rule {
         plan
     }
 
+    /// Whether this is a state that a step of the rule can have left; a step refuses others.
+    fn accepts(&self, state: Self::State) -> bool {
+        let _ = state;
+        true
+    }
+
     /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. A rule says
     /// no if its gradient norm is not the plain L2 norm, or if it bounds the step of each layer itself.
     fn allows_clipping(&self) -> bool {
@@ -129,6 +135,8 @@ pub enum Moments {
     None,
     /// The momentum.
     First,
+    /// The momentum, and a moment of the squares.
+    FirstAndSecond,
 }
 
 /// The norms that a rule looks at.
@@ -194,6 +202,9 @@ pub enum StepNorm {
     None,
     /// The L2 norm of the new momentum (of `h`, in the words of [`Update`], without momentum), as NeMo's LUC does.
     Momentum,
+    /// The L2 norm of all that the plan would subtract from the weights (`u`, in the words of [`Update`]), as LAMB
+    /// does.
+    Step,
 }
 
 /// The norms of a layer before a step.

@@ -1,9 +1,10 @@
 //! Stochastic gradient descent, plain or with momentum, with or without LARC. [`SgdConfig`] has the formula.
 
-use super::double::{div, is_zero, mul};
+use super::double::{add, div, is_zero, mul};
 use super::larc::{LarcConfig, LarcFactor};
 use super::layer::LayerConfig;
-use super::rule::{Moments, Needs, Norms, Plan, Rule, RuleState};
+use super::limit::Luc;
+use super::rule::{Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
 use super::update::Update;
 use crate::error::{ConfigError, check};
 
@@ -32,6 +33,7 @@ pub struct SgdConfig {
     /// Whether the very first gradient is dampened too. It is not in torch, where the momentum starts as the gradient.
     pub dampen_first_step: bool,
     /// Whether the step looks ahead along the momentum.
+    #[cfg_attr(feature = "serde", serde(alias = "use_nesterov"))]
     pub nesterov: bool,
     /// L2 regularisation: this times the weights is added to the gradient. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
@@ -42,6 +44,11 @@ pub struct SgdConfig {
     pub maximize: bool,
     /// Layer-wise adaptation of the rate: LARC or LARS.
     pub larc: Option<LarcConfig>,
+    /// A limit of the step by the norm of the weights, after the momentum.
+    pub luc: Option<Luc>,
+    /// Whether the momentum begins at the first gradient, as it comes, instead of 0: pytorch_optimizer's LARS before
+    /// version 4.
+    pub starts_at_gradient: bool,
 }
 
 impl SgdConfig {
@@ -59,6 +66,8 @@ impl SgdConfig {
     ///     rate_in_momentum: false,
     ///     maximize: false,
     ///     larc: None,
+    ///     luc: None,
+    ///     starts_at_gradient: false,
     /// };
     /// assert_eq!(SgdConfig::DEFAULT, default);
     /// ```
@@ -71,11 +80,16 @@ impl SgdConfig {
         rate_in_momentum: false,
         maximize: false,
         larc: None,
+        luc: None,
+        starts_at_gradient: false,
     };
 
     pub(crate) const fn check(&self) -> Result<(), ConfigError> {
         if let Some(larc) = &self.larc {
             check!(larc.check());
+        }
+        if let Some(luc) = &self.luc {
+            check!(luc.check());
         }
         check!(ConfigError::unless_fraction("momentum", self.momentum));
         check!(ConfigError::unless_fraction("dampening", self.dampening));
@@ -142,6 +156,11 @@ impl SgdRule {
         self.config.larc.as_ref().filter(|_| layer.adapt)
     }
 
+    #[inline]
+    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
+        self.config.luc.as_ref().filter(|_| layer.adapt)
+    }
+
     /// `x`, or its negative to ascend the gradient.
     #[inline]
     fn signed(&self, x: f64) -> f64 {
@@ -164,10 +183,11 @@ impl Rule for SgdRule {
 
     #[inline]
     fn needs(&self, layer: &LayerConfig) -> Needs {
-        match self.larc(layer) {
+        let needs = match self.larc(layer) {
             Some(larc) => larc.needs(self.signed(self.decay(layer))),
             None => Needs::GRADIENT,
-        }
+        };
+        if self.luc(layer).is_some() { needs.weights().step(StepNorm::Step) } else { needs }
     }
 
     #[inline(always)]
@@ -182,10 +202,12 @@ impl Rule for SgdRule {
         let kept = if undampened { 1.0 } else { self.one_minus_dampening };
         // The learning rate belongs either to the momentum or to the step, and Nesterov's step takes the undampened h.
         let (rate_in, rate_out) = if config.rate_in_momentum { (lr, 1.0) } else { (1.0, lr) };
+        // A step that waits for its own norm is planned at rate 1.
+        let rate_out = if self.luc(layer).is_some() { 1.0 } else { rate_out };
         let (rate, direct) =
             if config.nesterov { (mul(config.momentum, rate_out), div(rate_out, kept)) } else { (rate_out, 0.0) };
         let share = mul(factor, mul(rate_in, kept));
-        let update = Update {
+        let mut update = Update {
             gradient: self.signed(share),
             // No product of a decay that is 0, so that it stays a constant if it is one.
             decay: if is_zero(decay) { 0.0 } else { mul(share, decay) },
@@ -193,9 +215,30 @@ impl Rule for SgdRule {
             rate,
             direct,
             shrink: 0.0,
+            second: None,
         };
+        if config.starts_at_gradient && state.steps == 0 {
+            // The old momentum is the gradient, and Nesterov's step takes h without it.
+            let whole = add(share, mul(config.momentum, rate_in));
+            update.gradient = self.signed(whole);
+            if config.nesterov && !is_zero(whole) {
+                update.direct = direct * (share / whole);
+                update.shrink = (direct - update.direct) * update.decay;
+            }
+        }
         let plan = Plan::new(update, mul(lr, factor)).factor(factor).clipped(clipped);
         (plan, SgdState { steps: state.steps.saturating_add(1) })
+    }
+
+    fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
+        let full = if self.config.rate_in_momentum { 1.0 } else { lr };
+        let limit = self.luc(layer).and_then(|luc| luc.limit(full, norms.weights, step));
+        let rate = limit.unwrap_or(full);
+        let Update { rate: of_momentum, direct, .. } = plan.update;
+        let shrink = mul(plan.update.shrink, rate);
+        let update = Update { rate: mul(of_momentum, rate), direct: mul(direct, rate), shrink, ..plan.update };
+        let left = if limit.is_some() { plan.effective_rate * (rate / full) } else { plan.effective_rate };
+        Plan { update, effective_rate: left, clipped: plan.clipped || limit.is_some(), ..plan }
     }
 }
 

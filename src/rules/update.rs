@@ -29,9 +29,38 @@ pub struct Update {
     pub direct: f64,
     /// How much of the weights is subtracted from themselves (decoupled decay).
     pub shrink: f64,
+    /// The second moment, for rules that keep one.
+    pub second: Option<SecondMoment>,
+}
+
+/// The part of an [`Update`] that is about a moment of the squares, as Adam and LAMB have it.
+///
+/// With it, element by element:
+///
+/// ```text
+/// m = momentum·m + share·h
+/// v = keep·v + (1 − keep)·h·h
+/// u = rate·m / (√(v·unbias + eps_root) + eps) + direct·h + shrink·w        (a quotient of 0/0 is 0)
+/// w = w − u
+/// ```
+///
+/// Fields may be added.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SecondMoment {
+    /// How much of `h` goes into the momentum.
+    pub share: f64,
+    /// How much of the old second moment is kept.
+    pub keep: f64,
+    /// What the second moment is multiplied by in the denominator, to correct its start from zero.
+    pub unbias: f64,
+    /// A term added under the root.
+    pub eps_root: f64,
+    /// A term added to the root.
+    pub eps: f64,
 }
 
 impl Update {
     /// All scalars 0: this changes no weight and clears the momentum. A base for `..Update::ZERO`.
-    pub const ZERO: Update = Update { gradient: 0.0, decay: 0.0, momentum: 0.0, rate: 0.0, direct: 0.0, shrink: 0.0 };
+    pub const ZERO: Update =
+        Update { gradient: 0.0, decay: 0.0, momentum: 0.0, rate: 0.0, direct: 0.0, shrink: 0.0, second: None };
 }

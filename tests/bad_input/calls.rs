@@ -1,15 +1,15 @@
 //! What a caller gets wrong is an error, and nothing is written.
 
-use crate::harness::optimizers::{Fixed, larc, luc, novograd, plain, skipping};
+use crate::harness::optimizers::{Fixed, adam, lamb, larc, larc_adam, larc_novograd, luc, novograd, plain, skipping};
 use crate::harness::{Host, Net, Walk, backends, on, walks};
 use crate::{OUT_OF_RANGE, host, host_without_momentum, length, net};
 use layerwise::pieces::{LEAF, LayerView, SUMS, leaf_sums};
-use layerwise::rule::{Rule, Update};
+use layerwise::rule::{Moments, Rule, Update};
 use layerwise::{
-    Argument, BytesError, CarriedNorms, ConfigError, DecayMode, Error, GradientSum, Larc, LarcConfig, LayerConfig,
-    LayerMemory, LayerSpan, Layers, LayersError, Luc, MomentNorm, NovoGrad, NovoGradConfig, NovoGradState, Optimizer,
-    Policy, Report, Sgd, SgdConfig, SgdState, Step, ZeroNorm, accumulate, accumulate_finite, accumulate_model, floats,
-    floats_mut,
+    Adam, AdamConfig, AdamDecay, AdamState, AnyOptimizer, Argument, BytesError, CarriedNorms, ConfigError, DecayMode,
+    Error, GradientSum, Larc, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Layers, LayersError, Luc, MomentNorm,
+    NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step,
+    TrustRatio, ZeroNorm, accumulate, accumulate_finite, accumulate_model, floats, floats_mut,
 };
 
 /// The error of a step of one layer, which the host of the test expects too.
@@ -117,8 +117,34 @@ fn momentum_that_is_missing() {
 }
 
 #[test]
+fn a_second_moment_that_is_missing() {
+    let missing = |layer| Error::Missing { layer, what: Argument::SecondMoment };
+    for optimizer in [adam(), lamb(), skipping(lamb())] {
+        assert_eq!(refused(&optimizer, 0.1, host(20)), missing(None));
+        let longer = host(20).second_moment(&[0.0; 21], 0);
+        assert_eq!(refused(&optimizer, 0.1, longer), length(Argument::SecondMoment, 20, 21));
+    }
+    assert_eq!(
+        missing(None).to_string(),
+        "the rule keeps second_moment: give it by `.second_moment(..)`, as long as the weights"
+    );
+    for walk in walks() {
+        let mut net: Net<AdamState> = net();
+        assert_eq!(net.try_step(&adam(), 0.1, walk).unwrap_err(), missing(Some(0)), "{walk:?}");
+    }
+    // A policy that skips whole steps looks at the moments of a rule that limits its step before it decides.
+    let (x, optimizer) = ([1.0; 20], skipping(lamb()));
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let view = LayerView::new(&x, &x).momentum(&x);
+    assert_eq!(pass.measure(view).unwrap_err(), missing(None));
+    assert_eq!(pass.leaf_sums(view, 0, &mut [[0.0; SUMS]]), Err(missing(None)));
+}
+
+#[test]
 fn momentum_for_a_rule_that_keeps_none() {
     assert_eq!(refused(&plain(), 0.1, host(20)), length(Argument::Momentum, 0, 20));
+    let second = host(20).second_moment(&[0.0; 20], 0);
+    assert_eq!(refused(&novograd(), 0.1, second), length(Argument::SecondMoment, 0, 20));
 }
 
 #[test]
@@ -243,6 +269,38 @@ fn decay_out_of_range() {
 }
 
 #[test]
+fn a_state_that_no_rule_has_left() {
+    let any = |optimizer: AnyOptimizer, state: [f64; 3]| {
+        let second_moment = vec![0.0; if optimizer.moments() == Moments::FirstAndSecond { 20 } else { 0 }];
+        Host { state, ..host(20) }.second_moment(&second_moment, 0).step(&optimizer, 0.1).map(|r| r.outcome)
+    };
+    let refused = Error::State { layer: None };
+    for bad in [-1.0, 0.5, 5e9, f64::NAN, f64::INFINITY] {
+        for optimizer in [larc().any(), lamb().any()] {
+            assert_eq!(any(optimizer, [bad, 0.0, 0.0]), Err(refused), "{bad}");
+            assert_eq!(any(optimizer, [3.0, 0.0, bad]), Err(refused), "a second number, {bad}");
+        }
+        assert_eq!(any(novograd().any(), [0.25, 0.0, bad]), Err(refused), "{bad}");
+    }
+    for bad in OUT_OF_RANGE {
+        assert_eq!(any(novograd().any(), [bad, 0.0, 3.0]), Err(refused), "{bad}");
+    }
+    for (optimizer, state) in
+        [(larc().any(), [3.0, 0.0, 0.0]), (lamb().any(), [3.0, 0.0, 0.0]), (novograd().any(), [0.25, 0.0, 3.0])]
+    {
+        assert_eq!(any(optimizer, state), Ok(Outcome::Applied));
+    }
+    for walk in walks() {
+        let mut net: Net<[f64; 3]> = net();
+        net.states[1] = [0.0, 0.0, 0.5];
+        let before = net.clone();
+        assert_eq!(net.try_step(&novograd().any(), 0.1, walk), Err(Error::State { layer: Some(1) }), "{walk:?}");
+        net.assert_same(&format!("{walk:?}"), &before);
+    }
+    assert_eq!(refused.to_string(), "the state is none that a step of this rule can have left");
+}
+
+#[test]
 fn settings_out_of_range() {
     let error = Sgd::new(SgdConfig { momentum: 1.0, ..SgdConfig::DEFAULT }).unwrap_err();
     assert_eq!((error.setting, error.value, error.allowed), ("momentum", 1.0, ">= 0 and < 1"));
@@ -287,9 +345,47 @@ fn settings_out_of_range() {
 }
 
 #[test]
+fn settings_of_adam_and_of_limits_out_of_range() {
+    let name = |result: Result<(), ConfigError>| result.map_err(|error| error.setting);
+    let adam = |config: AdamConfig| name(Adam::new(config).map(|_| ()));
+    let base = AdamConfig::DEFAULT;
+    for bad in [-0.1, 1.0, f64::NAN] {
+        assert_eq!(adam(AdamConfig { beta1: bad, ..base }), Err("beta1"));
+        assert_eq!(adam(AdamConfig { beta2: bad, ..base }), Err("beta2"));
+    }
+    for bad in [-1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(adam(AdamConfig { eps: bad, ..base }), Err("eps"));
+        assert_eq!(adam(AdamConfig { eps_root: bad, ..base }), Err("eps_root"));
+        assert_eq!(adam(AdamConfig { weight_decay: bad, ..base }), Err("weight_decay"));
+        let ratio = |ratio| adam(AdamConfig { trust_ratio: Some(ratio), ..base });
+        assert_eq!(ratio(TrustRatio { eps: bad, ..TrustRatio::DEFAULT }), Err("trust_ratio.eps"));
+        assert_eq!(ratio(TrustRatio { max_weights: Some(bad), ..TrustRatio::DEFAULT }), Err("trust_ratio.max_weights"));
+        assert_eq!(ratio(TrustRatio { max_ratio: Some(bad), ..TrustRatio::DEFAULT }), Err("trust_ratio.max_ratio"));
+    }
+    assert_eq!(
+        adam(AdamConfig { decay_mode: AdamDecay::Corrected { max_rate: 0.0 }, ..base }),
+        Err("decay_mode.max_rate")
+    );
+
+    let luc = Some(Luc { trust: 0.0, ..Luc::DEFAULT });
+    assert_eq!(adam(AdamConfig { luc, ..base }), Err("luc.trust"));
+    assert_eq!(name(Sgd::new(SgdConfig { luc, ..SgdConfig::DEFAULT }).map(|_| ())), Err("luc.trust"));
+    let larc = Some(LarcConfig { max_update: Some(0.0), ..LarcConfig::DEFAULT });
+    assert_eq!(adam(AdamConfig { larc, ..base }), Err("larc.max_update"));
+    let novograd = |config: NovoGradConfig| name(NovoGrad::new(config).map(|_| ()));
+    assert_eq!(novograd(NovoGradConfig { larc, ..NovoGradConfig::DEFAULT }), Err("larc.max_update"));
+    // LARC's ratio is of the L2 norm.
+    let (larc, norm) = (Some(LarcConfig::DEFAULT), MomentNorm::Max);
+    assert_eq!(novograd(NovoGradConfig { larc, norm, ..NovoGradConfig::DEFAULT }), Err("larc"));
+}
+
+#[test]
 fn a_clip_that_a_rule_does_not_allow() {
     let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
     assert!(plain().with_policy(clip).is_ok() && larc().with_policy(clip).is_err());
+    // LARC in front of other rules excludes it too; LAMB's ratio does not.
+    assert!(larc_novograd().with_policy(clip).is_err() && larc_adam().with_policy(clip).is_err());
+    assert!(larc_adam().any().with_policy(clip).is_err() && lamb().with_policy(clip).is_ok());
     let maximum = NovoGrad::new(NovoGradConfig { norm: MomentNorm::Max, ..NovoGradConfig::DEFAULT }).unwrap();
     assert_eq!(maximum.with_policy(clip).unwrap_err().setting, "clip_norm");
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {

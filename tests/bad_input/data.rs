@@ -1,15 +1,22 @@
 //! What the data have wrong is an outcome: the layer is left as it was, and its report says why.
 
-use crate::harness::optimizers::{Fixed, larc, luc, novograd, plain, skipping};
+use crate::harness::optimizers::{
+    Fixed, SECOND_UPDATES, adam, adam_luc, lamb, larc, larc_adam, luc, novograd, plain, sgd_luc, skipping,
+};
 use crate::harness::{Host, Net, Walk, bits, walks, wide};
 use crate::reference::{self, Memory};
 use crate::{NON_FINITE, OUT_OF_RANGE, host, host_without_momentum, net};
-use layerwise::rule::{Moments, Needs, Rule, RuleState, StepNorm, Update};
+use layerwise::rule::{Moments, Needs, Rule, RuleState, SecondMoment, StepNorm, Update};
 use layerwise::{
-    BiasCorrection, CarriedNorms, FlatModel, Larc, LarcConfig, LarcMode, LayerConfig, LayerMemory, LayerSpan, Layers,
-    Luc, Model, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
-    Sgd, SgdConfig, SgdState, Step, l2_norm,
+    Adam, AdamConfig, AdamState, BiasCorrection, CarriedNorms, FlatModel, Larc, LarcConfig, LarcMode, LayerConfig,
+    LayerMemory, LayerSpan, Layers, Luc, Model, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, NovoGradState,
+    Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step, l2_norm,
 };
+
+/// A layer with both moments.
+fn of_adam(len: usize) -> Host<AdamState> {
+    host(len).second_moment(&vec![0.01; len], 3)
+}
 
 /// The outcome of a step that is not taken.
 fn skipped<R: Rule>(optimizer: &Optimizer<R>, mut host: Host<R::State>) -> Outcome {
@@ -60,6 +67,22 @@ fn non_finite_momentum_of_a_rule_that_limits_its_step() {
         let mut host = host(37);
         host.momentum.get_mut()[0] = bad;
         assert_eq!(skipped(&luc(), host), Outcome::NonFinite);
+    }
+    for bad in NON_FINITE {
+        let mut of_sgd = host(37);
+        of_sgd.momentum.get_mut()[0] = bad;
+        assert_eq!(skipped(&sgd_luc(), of_sgd), Outcome::NonFinite);
+        for optimizer in [lamb(), adam_luc()] {
+            let mut momentum = of_adam(37);
+            momentum.momentum.get_mut()[36] = bad;
+            assert_eq!(skipped(&optimizer, momentum), Outcome::NonFinite);
+        }
+    }
+    // Of a second moment that is infinite, the step is 0: only one that is no number, or negative, has no step.
+    for (bad, outcome) in [(f32::NAN, Outcome::NonFinite), (-1.0, Outcome::NonFinite)] {
+        let mut second = of_adam(37);
+        second.second_moment.get_mut()[20] = bad;
+        assert_eq!(skipped(&lamb(), second), outcome);
     }
     // A finite one of which the new momentum is beyond `f32`.
     let config = NovoGradConfig { weight_decay: 1.0, ..*luc().config() };
@@ -231,6 +254,31 @@ fn numbers_of_any_size() {
 }
 
 #[test]
+fn gradients_whose_squares_overflow() {
+    // In every peer the second moment of such a weight is infinite from then on, and the weight never moves again.
+    for optimizer in [adam(), lamb(), skipping(lamb()), adam_luc()] {
+        for large in [1.9e19, 1e30, f32::MAX] {
+            let mut host = of_adam(37);
+            host.gradients.get_mut()[36] = large;
+            assert_eq!(skipped(&optimizer, host), Outcome::OutOfRange, "{large}");
+        }
+        let mut host = of_adam(37);
+        host.gradients.get_mut()[36] = 1.8e19;
+        assert!(host.step(&optimizer, 0.1).unwrap().applied());
+        assert!(host.second_moment.get()[36].is_finite());
+        // What counts is the gradient that the rule sees.
+        let mut host = of_adam(37);
+        host.gradients.get_mut()[36] = f32::MAX;
+        assert!(host.step(&optimizer, Step::new(0.1).gradient_scale(1e-20)).unwrap().applied());
+        let scaled = Step::new(0.1).gradient_scale(1e20);
+        assert_eq!(of_adam(37).step(&optimizer, scaled).unwrap().outcome, Outcome::OutOfRange);
+    }
+    let mut host = of_adam(37);
+    host.gradients.get_mut()[36] = f32::MAX;
+    assert!(host.step(&larc_adam(), 0.1).unwrap().applied(), "LARC tames the gradient");
+}
+
+#[test]
 fn steps_beyond_f32() {
     assert_eq!(host_without_momentum(37).step(&plain(), 1e300).unwrap().outcome, Outcome::OutOfRange);
     let sgd = Sgd::new(SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT }).unwrap();
@@ -272,6 +320,38 @@ fn plans_beyond_f32() {
 }
 
 #[test]
+fn plans_for_moments_that_the_rule_does_not_keep() {
+    for update in SECOND_UPDATES {
+        for needs in [Needs::GRADIENT, Needs::GRADIENT.step(StepNorm::Step), Needs::GRADIENT.step(StepNorm::Momentum)] {
+            let optimizer = |moments| Optimizer::from_rule(Fixed { update, moments, needs });
+            assert_eq!(skipped(&optimizer(Moments::First), host(37)), Outcome::OutOfRange, "{needs:?}");
+            assert_eq!(skipped(&optimizer(Moments::None), host_without_momentum(37)), Outcome::OutOfRange, "{needs:?}");
+            let kept: Host<u32> = host(37).second_moment(&[0.5; 37], 0);
+            let report = { kept }.step(&optimizer(Moments::FirstAndSecond), 0.1).unwrap();
+            assert!(report.applied(), "{update:?}: {report:?}");
+        }
+    }
+    // A scalar of the second moment that is no finite `f32`.
+    let second = SECOND_UPDATES[0].second.unwrap();
+    for bad in [f64::NAN, f64::INFINITY, -1e300] {
+        for second in [
+            SecondMoment { share: bad, ..second },
+            SecondMoment { keep: bad, ..second },
+            SecondMoment { unbias: bad, ..second },
+            SecondMoment { eps_root: bad, ..second },
+            SecondMoment { eps: bad, ..second },
+        ] {
+            let update = Update { second: Some(second), ..SECOND_UPDATES[0] };
+            for needs in [Needs::GRADIENT, Needs::GRADIENT.step(StepNorm::Step)] {
+                let rule = Fixed { update, moments: Moments::FirstAndSecond, needs };
+                let host = host(37).second_moment(&[0.5; 37], 0);
+                assert_eq!(skipped(&Optimizer::from_rule(rule), host), Outcome::OutOfRange, "{second:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_state_no_step_has_left() {
     for second_moment in OUT_OF_RANGE {
         for norm in [MomentNorm::L2, MomentNorm::Max] {
@@ -308,6 +388,9 @@ fn carried_norms_that_are_not_finite() {
 fn layers_of_no_elements() {
     let report = host(0).step(&larc(), 0.1).unwrap();
     assert_eq!((report.outcome, report.gradient_norm, report.weight_norm), (Outcome::Applied, 0.0, 0.0));
+    for optimizer in [adam(), lamb(), skipping(lamb())] {
+        assert!(host(0).step(&optimizer, 0.1).unwrap().applied());
+    }
     for optimizer in [novograd(), luc(), skipping(luc())] {
         assert!(host(0).step(&optimizer, 0.1).unwrap().applied());
         for walk in walks() {
@@ -378,6 +461,17 @@ fn zeros() {
             }
         }
     }
+    for (weight, gradient, lr) in [(0.0, 1.0, 0.1), (1.0, 0.0, 0.1), (0.0, 0.0, 0.1), (1.0, 1.0, 0.0)] {
+        for optimizer in [adam(), lamb(), adam_luc(), larc_adam()] {
+            let mut host = layer(weight, gradient).second_moment(&[0.0; 37], 0);
+            assert!(host.step(&optimizer, lr).unwrap().applied());
+            assert!(host.weights.get().iter().all(|w| w.is_finite()));
+        }
+        let adam = Adam::new(AdamConfig { eps: 0.0, ..AdamConfig::DEFAULT }).unwrap();
+        let mut host = layer(weight, gradient).second_moment(&[0.0; 37], 0);
+        assert!(host.step(&adam, lr).unwrap().applied());
+        assert!(host.weights.get().iter().all(|w| (w - (weight - lr as f32 * gradient)).abs() < 1e-6));
+    }
     // Without any epsilon, a layer that has never had a gradient would divide zero by zero.
     let novograd = NovoGrad::new(NovoGradConfig { eps: 0.0, ..NovoGradConfig::DEFAULT }).unwrap();
     let mut host = Host::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], [0; 3]);
@@ -398,4 +492,7 @@ fn more_steps_than_can_be_counted() {
     let mut of_novograd = Host { state, ..host(37) };
     assert!(of_novograd.step(&NovoGrad::new(config).unwrap(), 0.1).unwrap().applied());
     assert_eq!(of_novograd.state.steps, u32::MAX);
+    let mut of_adam = Host { state: AdamState { steps: u32::MAX }, ..of_adam(37) };
+    assert!(of_adam.step(&lamb(), 0.1).unwrap().applied());
+    assert_eq!(of_adam.state.steps, u32::MAX);
 }

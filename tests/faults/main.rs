@@ -6,6 +6,8 @@ mod numbers;
 mod overflow;
 #[path = "../reference/mod.rs"]
 mod reference;
+mod rising_rates;
 #[cfg(feature = "serde")]
 mod saving;
 mod skip_step;
+mod tiny_weights;

@@ -3,8 +3,8 @@
 
 use crate::harness::bits;
 use layerwise::{
-    DecayMode, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Luc, NonFinite, NovoGrad, NovoGradConfig,
-    NovoGradState, Policy, SgdConfig, SgdState, lecun_rate,
+    AdamConfig, AdamDecay, AdamState, DecayMode, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Luc, NonFinite,
+    NovoGrad, NovoGradConfig, NovoGradState, Policy, SgdConfig, SgdState, TrustRatio, lecun_rate,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -50,6 +50,7 @@ fn states_have_the_same_bits() {
         let bits = |state: NovoGradState| [state.second_moment, state.max_second_moment].map(f64::to_bits);
         assert_eq!((bits(read), read.steps), (bits(state), state.steps), "{state:?}");
         survives(&SgdState { steps: x.to_bits() as u32 });
+        survives(&AdamState { steps: x.to_bits() as u32 });
     }
 }
 
@@ -59,15 +60,28 @@ fn settings_have_the_same_bits() {
         survives(&LayerConfig { rate: lecun_rate(fan_in), decay: 1.0 / fan_in as f64, ..LayerConfig::DEFAULT });
     }
     for x in numbers(500).into_iter().filter(|x| *x > 0.0) {
-        let larc = LarcConfig { eta: x, eps: x, min_update: x, min_norm: x, ..LarcConfig::DEFAULT };
+        let larc =
+            LarcConfig { eta: x, eps: x, min_update: x, max_update: Some(x), min_norm: x, ..LarcConfig::DEFAULT };
+        let luc = Some(Luc { trust: x, eps: x, freezes_zeros: true });
+        survives(&AdamConfig {
+            eps: x,
+            eps_root: x,
+            weight_decay: x,
+            decay_mode: AdamDecay::Corrected { max_rate: x },
+            trust_ratio: Some(TrustRatio { eps: x, max_weights: Some(x), max_ratio: Some(x), only_with_decay: true }),
+            larc: Some(larc),
+            luc,
+            ..AdamConfig::DEFAULT
+        });
         survives(&larc);
-        survives(&SgdConfig { weight_decay: x, larc: Some(larc), ..SgdConfig::DEFAULT });
+        survives(&SgdConfig { weight_decay: x, larc: Some(larc), luc, ..SgdConfig::DEFAULT });
         survives(&NovoGradConfig {
             eps: x,
             eps_root: x,
             weight_decay: x,
             decay_mode: DecayMode::Corrected { max_rate: x },
-            luc: Some(Luc { trust: x, eps: x, freezes_zeros: true }),
+            larc: Some(larc),
+            luc,
             ..NovoGradConfig::DEFAULT
         });
         survives(&LayerSpan::new(1, 2).config(LayerConfig { rate: x, ..LayerConfig::DEFAULT }));
@@ -76,6 +90,7 @@ fn settings_have_the_same_bits() {
     for x in numbers(500).into_iter().filter(|x| *x < 1.0) {
         survives(&SgdConfig { momentum: x, dampening: x, ..SgdConfig::DEFAULT });
         survives(&NovoGradConfig { beta1: x, beta2: x, ..NovoGradConfig::DEFAULT });
+        survives(&AdamConfig { beta1: x, beta2: x, ..AdamConfig::DEFAULT });
     }
 }
 

@@ -1,7 +1,9 @@
 //! A policy that skips whole steps writes all layers or none. The norm of the gradient and the clip are decided before
 //! the updates.
 
-use crate::harness::optimizers::{clipping, luc, novograd, plain, skipping};
+use crate::harness::optimizers::{
+    adam_luc, clipping, keeps_second_moment, lamb, larc_adam, luc, novograd, plain, sgd_luc, skipping,
+};
 use crate::harness::{Net, Totals, Walk, walks};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{LayerConfig, Luc, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, SgdState};
@@ -41,6 +43,9 @@ fn is_all_or_nothing<R: Rule + Sync>(
 ) {
     for (bad, way) in (0..LENGTHS.len()).flat_map(|bad| ways().into_iter().map(move |way| (bad, way))) {
         let mut net = net(momentum);
+        if keeps_second_moment(optimizer) {
+            net = net.with_second_moment(9);
+        }
         spoil(&mut net, bad);
         let before = net.clone();
         let totals = step(way, &mut net, optimizer);
@@ -66,6 +71,21 @@ fn momentum_that_is_not_finite_skips_the_step_of_a_rule_that_limits_it() {
             let last = start(net, layer) + LENGTHS[layer] - 1;
             net.momentum[last] = bad;
         });
+        is_all_or_nothing(&skipping(sgd_luc()), true, Outcome::NonFinite, |net, layer| {
+            let first = start(net, layer);
+            net.momentum[first] = bad;
+        });
+        for optimizer in [skipping(lamb()), skipping(adam_luc())] {
+            is_all_or_nothing(&optimizer, true, Outcome::NonFinite, |net, layer| {
+                let first = start(net, layer);
+                net.momentum[first] = bad;
+            });
+            // (Only what has no step at all: of an infinite second moment the step is 0.)
+            is_all_or_nothing(&optimizer, true, Outcome::NonFinite, |net, layer| {
+                let last = start(net, layer) + LENGTHS[layer] - 1;
+                net.second_moment[last] = f32::NAN;
+            });
+        }
     }
 }
 
@@ -102,6 +122,20 @@ fn a_planned_step_beyond_f32_skips_the_step() {
         let decaying = LayerConfig { decay: 1e300, ..LayerConfig::DEFAULT };
         is_all_or_nothing(&optimizer, true, Outcome::OutOfRange, |net, layer| net.spans[layer].config = decaying);
     }
+}
+
+#[test]
+fn a_gradient_whose_square_overflows_skips_the_step() {
+    for optimizer in [skipping(lamb()), skipping(adam_luc()), skipping(clipping(lamb(), 1e30))] {
+        is_all_or_nothing(&optimizer, true, Outcome::OutOfRange, |net, layer| {
+            let at = start(net, layer);
+            net.gradients[at] = 1e25;
+        });
+    }
+    // LARC tames it before Adam sees it.
+    let mut net = net(true).with_second_moment(9);
+    net.gradients[0] = 1e25;
+    assert_eq!(net.step(&skipping(larc_adam()), 0.1, Walk::Flat).applied, LENGTHS.len());
 }
 
 #[test]

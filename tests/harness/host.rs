@@ -1,6 +1,6 @@
 //! One layer in guarded arrays, and all that a host keeps of it.
 
-use super::optimizers::keeps_momentum;
+use super::optimizers::{keeps_momentum, keeps_second_moment};
 use layerwise::pieces::LayerView;
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{CarriedNorms, LayerConfig, LayerMemory, Optimizer};
@@ -48,6 +48,7 @@ pub struct Host<S> {
     pub weights: Array,
     pub gradients: Array,
     pub momentum: Array,
+    pub second_moment: Array,
     pub state: S,
     /// Carried norms, if the host carries them.
     pub norms: Option<CarriedNorms>,
@@ -61,21 +62,35 @@ impl<S: RuleState> Host<S> {
             weights: Array::new(weights, offsets[0]),
             gradients: Array::new(gradients, offsets[1]),
             momentum: Array::new(momentum, offsets[2]),
+            second_moment: Array::new(&[], 0),
             state: S::default(),
             norms: None,
         }
     }
 
-    /// A layer with gradients of 0 before its first step, with momentum if the optimizer keeps it.
+    /// The same layer with a second moment at an offset.
+    pub fn second_moment(self, second_moment: &[f32], offset: usize) -> Self {
+        Host { second_moment: Array::new(second_moment, offset), ..self }
+    }
+
+    /// A layer with gradients of 0 before its first step, with the moments that the optimizer keeps.
     pub fn for_optimizer<R: Rule<State = S>>(optimizer: &Optimizer<R>, weights: &[f32]) -> Self {
-        let momentum = vec![0.0; if keeps_momentum(optimizer) { weights.len() } else { 0 }];
-        Host::new(weights, &vec![0.0; weights.len()], &momentum, [0; 3])
+        Host::at(optimizer, weights, [0; 4])
+    }
+
+    /// The same with its arrays at these offsets.
+    pub fn at<R: Rule<State = S>>(optimizer: &Optimizer<R>, weights: &[f32], offsets: [usize; 4]) -> Self {
+        let zeros = |keep: bool| vec![0.0; if keep { weights.len() } else { 0 }];
+        let [of_weights, of_gradients, of_momentum, of_second] = offsets;
+        Host::new(weights, &zeros(true), &zeros(keeps_momentum(optimizer)), [of_weights, of_gradients, of_momentum])
+            .second_moment(&zeros(keeps_second_moment(optimizer)), of_second)
     }
 
     /// The layer as a step takes it.
     pub fn memory(&mut self) -> LayerMemory<'_, S> {
         let layer = LayerMemory::new(self.weights.get_mut(), self.gradients.get(), &mut self.state)
             .momentum(self.momentum.get_mut())
+            .second_moment(self.second_moment.get_mut())
             .config(self.config);
         match &mut self.norms {
             Some(norms) => layer.norms(norms),
@@ -87,6 +102,7 @@ impl<S: RuleState> Host<S> {
     pub fn view(&self) -> LayerView<'_> {
         LayerView::new(self.weights.get(), self.gradients.get())
             .momentum(self.momentum.get())
+            .second_moment(self.second_moment.get())
             .config(self.config)
             .norms(&self.norms.unwrap_or_default())
     }

@@ -32,6 +32,13 @@ impl Inputs {
         parse(&data().join("inputs_layers.json"))
     }
 
+    /// The layer of a trace.
+    pub fn layer(&self, name: &str, n: usize) -> &InputLayer {
+        let layer = self.layers.iter().find(|layer| layer.name == name).expect("a layer of the inputs");
+        assert_eq!(layer.n, n);
+        layer
+    }
+
     /// The names of all layers, and their gradients at a step from 1.
     pub fn gradients(&self, step: u64) -> Vec<(String, Vec<f32>)> {
         self.layers.iter().map(|layer| (layer.name.clone(), layer.gradients(step))).collect()

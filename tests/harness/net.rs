@@ -21,6 +21,7 @@ pub struct Net<S> {
     pub weights: Vec<f32>,
     pub gradients: Vec<f32>,
     pub momentum: Vec<f32>,
+    pub second_moment: Vec<f32>,
     pub states: Vec<S>,
     /// Carried norms, or none at all.
     pub norms: Vec<CarriedNorms>,
@@ -85,7 +86,14 @@ impl<S: RuleState> Net<S> {
             weights: uniform(end, 0.1, seed),
             gradients: uniform(end, 3.0, seed ^ 1),
             momentum: if momentum { uniform(end, 0.5, seed ^ 2) } else { vec![] },
+            second_moment: vec![],
         }
+    }
+
+    /// The same model with a second moment.
+    pub fn with_second_moment(self, seed: u64) -> Self {
+        let second_moment = uniform(self.len, 1.0, seed ^ 3).into_iter().map(f32::abs).collect();
+        Net { second_moment, ..self }
     }
 
     /// One layer.
@@ -94,6 +102,7 @@ impl<S: RuleState> Net<S> {
         let layer =
             LayerMemory::new(&mut self.weights[range(&span)], &self.gradients[range(&span)], &mut self.states[index])
                 .momentum(self.momentum.get_mut(range(&span)).unwrap_or_default())
+                .second_moment(self.second_moment.get_mut(range(&span)).unwrap_or_default())
                 .config(span.config);
         match self.norms.get_mut(index) {
             Some(norms) => layer.norms(norms),
@@ -103,17 +112,20 @@ impl<S: RuleState> Net<S> {
 
     /// The layers as a host has them that allocates each, and the reports.
     pub fn layers(&mut self) -> (Vec<LayerMemory<'_, S>>, &mut [Report]) {
-        let Net { spans, weights, gradients, momentum, states, norms, reports, .. } = self;
+        let Net { spans, weights, gradients, momentum, second_moment, states, norms, reports, .. } = self;
         let (mut weights, mut momentum, mut norms) = (&mut weights[..], &mut momentum[..], norms.iter_mut());
+        let mut second_moment = &mut second_moment[..];
         let mut start = 0;
         let mut layers = vec![];
         for (span, state) in spans.iter().zip(states) {
             let (skip, end) = (span.start - start, span.start - start + span.len);
             let (w, w_rest) = weights.split_at_mut(end);
             let (m, m_rest) = momentum.split_at_mut(if momentum.is_empty() { 0 } else { end });
-            (weights, momentum, start) = (w_rest, m_rest, span.start + span.len);
+            let (v, v_rest) = second_moment.split_at_mut(if second_moment.is_empty() { 0 } else { end });
+            (weights, momentum, second_moment, start) = (w_rest, m_rest, v_rest, span.start + span.len);
             let layer = LayerMemory::new(&mut w[skip..], &gradients[range(span)], state)
                 .momentum(m.get_mut(skip..).unwrap_or_default())
+                .second_moment(v.get_mut(skip..).unwrap_or_default())
                 .config(span.config);
             layers.push(match norms.next() {
                 Some(norms) => layer.norms(norms),
@@ -168,8 +180,9 @@ impl<S: RuleState> Net<S> {
     /// Runs something on the model as a [`FlatModel`].
     fn flat<T>(&mut self, run: impl FnOnce(&mut FlatModel<'_, S>, &mut [Report]) -> T) -> T {
         let layers = Layers::with_gaps(&self.spans, self.len).unwrap();
-        let model =
-            FlatModel::new(&layers, &mut self.weights, &self.gradients, &mut self.states).momentum(&mut self.momentum);
+        let model = FlatModel::new(&layers, &mut self.weights, &self.gradients, &mut self.states)
+            .momentum(&mut self.momentum)
+            .second_moment(&mut self.second_moment);
         let mut model = if self.norms.is_empty() { model } else { model.norms(&mut self.norms) };
         run(&mut model, &mut self.reports)
     }
@@ -231,7 +244,7 @@ impl<S: RuleState> Net<S> {
 
     /// The report of each layer, for the contract; of one that is absent it is clear.
     fn each(&mut self, mut run: impl FnMut(usize, contract::Layer<'_, S>) -> Report) -> Vec<Report> {
-        let Net { spans, absent, weights, gradients, momentum, states, .. } = self;
+        let Net { spans, absent, weights, gradients, momentum, second_moment, states, .. } = self;
         let report = |(index, span): (usize, &LayerSpan)| {
             if absent[index] {
                 return Report::ABSENT;
@@ -241,6 +254,7 @@ impl<S: RuleState> Net<S> {
                 weights: &mut weights[range(span)],
                 gradients: &gradients[range(span)],
                 momentum: momentum.get_mut(range(span)).unwrap_or_default(),
+                second_moment: second_moment.get_mut(range(span)).unwrap_or_default(),
                 state: &mut states[index],
             };
             run(index, layer)
@@ -253,6 +267,7 @@ impl<S: RuleState> Net<S> {
         assert_same(&format!("weight, {what},"), &self.weights, &other.weights);
         assert_same(&format!("gradient, {what},"), &self.gradients, &other.gradients);
         assert_same(&format!("momentum, {what},"), &self.momentum, &other.momentum);
+        assert_same(&format!("second moment, {what},"), &self.second_moment, &other.second_moment);
         for (ours, theirs) in self.reports.iter().zip(&other.reports) {
             assert_same_report(ours, theirs);
         }

@@ -2,12 +2,12 @@
 
 use super::compare::{assert_same, assert_same_report, non_negative, same, wide};
 use super::host::Host;
-use super::optimizers::keeps_momentum;
+use super::optimizers::{keeps_momentum, keeps_second_moment};
 use crate::reference::{self, Memory, contract, l2_norm, max_norm};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    Argument, CarriedNorms, DecayInRatio, Error, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
-    SgdConfig, SgdState, Step,
+    AdamConfig, AdamState, Argument, CarriedNorms, DecayInRatio, Error, LarcConfig, Luc, NovoGradConfig, NovoGradState,
+    Optimizer, Outcome, Policy, Report, SgdConfig, SgdState, Step,
 };
 
 impl<S: RuleState> Host<S> {
@@ -21,7 +21,8 @@ impl<S: RuleState> Host<S> {
         let step = step.into();
         let refused = self.refusal(optimizer, &step);
         let (mut weights, gradients) = (self.weights.get().to_vec(), self.gradients.get().to_vec());
-        let (mut momentum, mut state, norms) = (self.momentum.get().to_vec(), self.state, self.norms);
+        let (mut momentum, mut second_moment) = (self.momentum.get().to_vec(), self.second_moment.get().to_vec());
+        let (mut state, norms) = (self.state, self.norms);
 
         let result = optimizer.step_layer(step, self.memory());
         if let Some(error) = refused {
@@ -35,6 +36,7 @@ impl<S: RuleState> Host<S> {
                 weights: &mut weights,
                 gradients: &gradients,
                 momentum: &mut momentum,
+                second_moment: &mut second_moment,
                 state: &mut state,
             };
             let expected = contract::step(optimizer.rule(), optimizer.policy(), &step, layer);
@@ -47,9 +49,10 @@ impl<S: RuleState> Host<S> {
         assert_same("weight", self.weights.get(), &weights);
         assert_same("gradient", self.gradients.get(), &gradients);
         assert_same("momentum", self.momentum.get(), &momentum);
+        assert_same("second moment", self.second_moment.get(), &second_moment);
         // As text, for a state may have a NaN.
         assert_eq!(format!("{:?}", self.state), format!("{state:?}"));
-        for array in [&self.weights, &self.gradients, &self.momentum] {
+        for array in [&self.weights, &self.gradients, &self.momentum, &self.second_moment] {
             array.assert_guards();
         }
         result
@@ -73,16 +76,24 @@ impl<S: RuleState> Host<S> {
         if self.config.frozen {
             return None;
         }
-        let [len, gradients, momentum] = [&self.weights, &self.gradients, &self.momentum].map(|x| x.get().len());
+        let [len, gradients] = [&self.weights, &self.gradients].map(|x| x.get().len());
         if gradients != len {
             return Some(Error::Length { layer, what: Argument::Gradients, expected: len, found: gradients });
         }
-        let (what, expected) = (Argument::Momentum, if keeps_momentum(optimizer) { len } else { 0 });
-        if momentum == 0 && expected > 0 {
-            return Some(Error::Missing { layer, what });
+        for (what, keeps, moment) in [
+            (Argument::Momentum, keeps_momentum(optimizer), &self.momentum),
+            (Argument::SecondMoment, keeps_second_moment(optimizer), &self.second_moment),
+        ] {
+            let (expected, found) = (if keeps { len } else { 0 }, moment.get().len());
+            if found == 0 && expected > 0 {
+                return Some(Error::Missing { layer, what });
+            }
+            if found != expected {
+                return Some(Error::Length { layer, what, expected, found });
+            }
         }
-        if momentum != expected {
-            return Some(Error::Length { layer, what, expected, found: momentum });
+        if !optimizer.rule().accepts(self.state) {
+            return Some(Error::State { layer });
         }
         let looks = cfg!(debug_assertions) && optimizer.rule().needs(&self.config).weights;
         let carried = self.norms.and_then(|norms| norms.weights()).filter(|_| looks);
@@ -92,7 +103,11 @@ impl<S: RuleState> Host<S> {
 
     /// This layer in `f64`.
     fn in_f64(&self) -> Memory {
-        Memory { momentum: wide(self.momentum.get()), ..Memory::new(self.weights.get()) }
+        Memory {
+            momentum: wide(self.momentum.get()),
+            second_moments: wide(self.second_moment.get()),
+            ..Memory::new(self.weights.get())
+        }
     }
 }
 
@@ -119,9 +134,9 @@ impl Host<SgdState> {
         let gradients = wide(self.gradients.get());
         let report = self.step(&optimizer, step)?;
 
-        let larc = config.larc.map_or([0.0; 4], |larc| [larc.eta, larc.eps, larc.min_update, larc.min_norm]);
         let settings = [config.momentum, config.dampening, config.weight_decay];
-        let ordinary = self.is_ordinary(&step) && settings.into_iter().chain(larc).all(is_ordinary);
+        let adaptation = adaptation(config.larc, config.luc);
+        let ordinary = self.is_ordinary(&step) && settings.into_iter().chain(adaptation).all(is_ordinary);
         if !report.applied() || policy.clip_norm.is_some() || !ordinary {
             return Ok(report);
         }
@@ -133,6 +148,9 @@ impl Host<SgdState> {
         }
         let factor = reference::sgd(config, &self.config, step, &gradients, &mut memory);
         assert!((report.factor - factor).abs() <= 3e-6 * factor, "factor {} instead of {factor}", report.factor);
+        if config.luc.is_some() && has_no_norm(&memory) {
+            return Ok(report);
+        }
         self.assert_close(&memory, &gradients);
         Ok(report)
     }
@@ -154,25 +172,70 @@ impl Host<NovoGradState> {
         let gradients = wide(self.gradients.get());
         let report = self.step(&optimizer, step)?;
 
-        let luc = config.luc.map_or([0.0; 2], |luc| [luc.trust, luc.eps]);
+        let adaptation = adaptation(config.larc, config.luc);
         let moments = [second_moment, max_second_moment];
         let settings = [config.beta1, config.beta2, config.weight_decay, config.eps, config.eps_root];
         let ordinary = self.is_ordinary(&step)
-            && settings.into_iter().chain(luc).chain(moments).all(is_ordinary)
+            && settings.into_iter().chain(adaptation).chain(moments).all(is_ordinary)
             && [config.beta1, config.beta2].iter().all(|beta| *beta < 0.9999)
             && steps < 1000;
         if !report.applied() || policy.clip_norm.is_some() || !ordinary {
             return Ok(report);
         }
         reference::novograd(config, &self.config, step, &gradients, &mut memory);
-        let [momentum, sizes, weights] =
-            [&memory.momentum, &memory.momentum_sizes, &memory.weight_sizes].map(|x| l2_norm(x));
-        if config.luc.is_some() && (momentum < 0.1 * sizes || sizes < 1e-30 * (1.0 + weights)) {
-            return Ok(report); // Terms that cancel or underflow leave a norm of rounding errors.
+        if config.luc.is_some() && has_no_norm(&memory) {
+            return Ok(report);
         }
         self.assert_close(&memory, &gradients);
         Ok(report)
     }
+}
+
+impl Host<AdamState> {
+    /// [`step`](Host::step), and fails unless the result is that of the plain `f64` statement, as far as `f32` goes.
+    pub fn step_adam(&mut self, config: &AdamConfig, policy: Policy, step: impl Into<Step>) -> Result<Report, Error> {
+        let optimizer = layerwise::Adam::new(*config).and_then(|adam| adam.with_policy(policy)).unwrap();
+        let step = step.into();
+        let mut memory = Memory { steps: self.state.steps.min(10_000).try_into().unwrap(), ..self.in_f64() };
+        let gradients = wide(self.gradients.get());
+        let report = self.step(&optimizer, step)?;
+
+        let settings = [config.beta1, config.beta2, config.weight_decay, config.eps, config.eps_root];
+        let ratio = config
+            .trust_ratio
+            .map_or([0.0; 3], |ratio| [ratio.eps, ratio.max_weights.unwrap_or(0.0), ratio.max_ratio.unwrap_or(0.0)]);
+        let settings = settings.into_iter().chain(adaptation(config.larc, config.luc)).chain(ratio);
+        let betas = [config.beta1, config.beta2].iter().all(|beta| *beta < 0.9999);
+        let ordinary = self.is_ordinary(&step) && settings.into_iter().all(is_ordinary) && betas;
+        if !report.applied() || policy.clip_norm.is_some() || !ordinary || self.state.steps > 1000 {
+            return Ok(report);
+        }
+        reference::adam(config, &self.config, step, &gradients, &mut memory);
+        // A second moment that is subnormal in `f32` has lost its digits.
+        let least = memory.second_moments.iter().filter(|v| **v > 0.0).fold(1.0_f64, |least, v| least.min(*v));
+        let divides_by_it = config.eps + config.eps_root.sqrt() < 1e-12;
+        let limits = config.luc.is_some() || config.trust_ratio.is_some();
+        if (least < 1e-34 && divides_by_it) || (limits && has_no_norm(&memory)) {
+            return Ok(report);
+        }
+        self.assert_close(&memory, &gradients);
+        Ok(report)
+    }
+}
+
+/// The numbers of the settings that adapt a rate.
+fn adaptation(larc: Option<LarcConfig>, luc: Option<Luc>) -> [f64; 7] {
+    let of_larc =
+        |larc: LarcConfig| [larc.eta, larc.eps, larc.min_update, larc.min_norm, larc.max_update.unwrap_or(0.0)];
+    let [a, b, c, d, e] = larc.map_or([0.0; 5], of_larc);
+    let [trust, eps] = luc.map_or([0.0; 2], |luc| [luc.trust, luc.eps]);
+    [a, b, c, d, e, trust, eps]
+}
+
+/// Whether the terms of a planned step cancel or underflow, so that its norm is one of rounding errors.
+fn has_no_norm(memory: &Memory) -> bool {
+    let [step, sizes, weights] = [&memory.planned_step, &memory.step_sizes, &memory.weight_sizes].map(|x| l2_norm(x));
+    step < 0.1 * sizes || sizes < 1e-30 * (1.0 + weights)
 }
 
 impl<S> Host<S> {
@@ -187,7 +250,7 @@ impl<S> Host<S> {
     /// weights.)
     fn assert_close(&self, memory: &Memory, gradients: &[f64]) {
         let finite = f64::from(f32::MAX) / 8.0;
-        let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes);
+        let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes).chain(&memory.second_moment_sizes);
         if !sizes.all(|size| *size <= finite) || memory.rate > 1e30 {
             return;
         }
@@ -202,6 +265,7 @@ impl<S> Host<S> {
         };
         check("weight", self.weights.get(), &memory.weights, &memory.weight_sizes);
         check("momentum", self.momentum.get(), &memory.momentum, &memory.momentum_sizes);
+        check("second moment", self.second_moment.get(), &memory.second_moments, &memory.second_moment_sizes);
     }
 }
 

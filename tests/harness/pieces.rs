@@ -130,7 +130,8 @@ impl<S: RuleState> Net<S> {
         let span = &self.spans[index];
         let chunk = range(span).start + chunk.start..range(span).start + chunk.end;
         LayerView::new(&self.weights[chunk.clone()], &self.gradients[chunk.clone()])
-            .momentum(self.momentum.get(chunk).unwrap_or_default())
+            .momentum(self.momentum.get(chunk.clone()).unwrap_or_default())
+            .second_moment(self.second_moment.get(chunk).unwrap_or_default())
             .config(span.config)
     }
 
@@ -139,7 +140,8 @@ impl<S: RuleState> Net<S> {
         let span = &self.spans[index];
         let chunk = range(span).start + chunk.start..range(span).start + chunk.end;
         LayerMemory::new(&mut self.weights[chunk.clone()], &self.gradients[chunk.clone()], &mut self.states[index])
-            .momentum(self.momentum.get_mut(chunk).unwrap_or_default())
+            .momentum(self.momentum.get_mut(chunk.clone()).unwrap_or_default())
+            .second_moment(self.second_moment.get_mut(chunk).unwrap_or_default())
             .config(span.config)
     }
 }

@@ -2,8 +2,8 @@
 //! that firmware can run them.
 
 use layerwise::{
-    BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NovoGradConfig,
-    SgdConfig, VInit,
+    AdamConfig, AdamCorrection, AdamDecay, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig,
+    LarcMode, Luc, MomentNorm, NovoGradConfig, SgdConfig, TrustRatio, VInit,
 };
 
 const LARC: SgdConfig = SgdConfig {
@@ -62,6 +62,87 @@ pub const NOVOGRAD: [(&str, NovoGradConfig); 13] = [
             gradient_averaging: GradientAveraging::AfterFirstStep,
             luc: Some(Luc::NEMO),
             ..NOVO
+        },
+    ),
+];
+
+const LUC: Luc = Luc { trust: 0.01, ..Luc::DEFAULT };
+const EAGER: LarcConfig = LarcConfig { eta: 0.02, ..LarcConfig::DEFAULT };
+
+/// More of gradient descent: the limit of the step, the momentum that starts at the gradient, the largest factor.
+pub const SGD_LIMITED: [(&str, SgdConfig); 6] = [
+    ("sgd luc", SgdConfig { luc: Some(LUC), ..SgdConfig::DEFAULT }),
+    ("sgd momentum luc", SgdConfig { momentum: 0.9, weight_decay: 0.01, luc: Some(LUC), ..SgdConfig::DEFAULT }),
+    (
+        "sgd nesterov luc",
+        SgdConfig { momentum: 0.9, nesterov: true, dampening: 0.1, luc: Some(LUC), ..SgdConfig::DEFAULT },
+    ),
+    ("larc luc", SgdConfig { luc: Some(Luc::NEMO), rate_in_momentum: true, ..LARC }),
+    ("larc starts at gradient", SgdConfig { starts_at_gradient: true, dampen_first_step: true, ..LARC }),
+    (
+        "lars at most",
+        SgdConfig {
+            starts_at_gradient: true,
+            nesterov: true,
+            larc: Some(LarcConfig { mode: LarcMode::Scale, max_update: Some(0.0015), ..EAGER }),
+            ..LARC
+        },
+    ),
+];
+
+/// More of NovoGrad: LARC in front, and the corrections of pytorch_optimizer 3.
+pub const NOVOGRAD_IN_FRONT: [(&str, NovoGradConfig); 4] = [
+    ("novograd larc", NovoGradConfig { larc: Some(EAGER), ..NOVO }),
+    ("novograd larc luc", NovoGradConfig { larc: Some(EAGER), luc: Some(LUC), ..NOVO }),
+    ("novograd lars", NovoGradConfig { larc: Some(LarcConfig::OPTAX), beta1: 0.0, ..NOVO }),
+    (
+        "novograd rate",
+        NovoGradConfig {
+            bias_correction: BiasCorrection::Rate,
+            starts_at_gradient: true,
+            gradient_averaging: GradientAveraging::On,
+            ..NOVO
+        },
+    ),
+];
+
+const ADAM: AdamConfig = AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT };
+const LAMB: AdamConfig =
+    AdamConfig { decay_mode: AdamDecay::InUpdate, trust_ratio: Some(TrustRatio::DEFAULT), eps: 1e-6, ..ADAM };
+
+pub const ADAM_AND_LAMB: [(&str, AdamConfig); 15] = [
+    ("adam", AdamConfig::DEFAULT),
+    ("adam l2", AdamConfig { decay_mode: AdamDecay::L2, ..ADAM }),
+    ("adamw", ADAM),
+    ("adam in update", AdamConfig { decay_mode: AdamDecay::InUpdate, eps_root: 0.01, ..ADAM }),
+    ("adam corrected", AdamConfig { decay_mode: AdamDecay::Corrected { max_rate: 0.1 }, maximize: true, ..ADAM }),
+    ("adam fixed", AdamConfig { decay_mode: AdamDecay::Fixed, bias_correction: AdamCorrection::Off, ..ADAM }),
+    ("adam rate", AdamConfig { bias_correction: AdamCorrection::Rate, ..ADAM }),
+    ("adam tensorflow", AdamConfig { bias_correction: AdamCorrection::TensorFlow, grad_averaging: false, ..ADAM }),
+    ("adam without momentum", AdamConfig { beta1: 0.0, beta2: 0.0, eps: 0.0, ..ADAM }),
+    ("adam luc", AdamConfig { luc: Some(LUC), ..ADAM }),
+    ("adam larc", AdamConfig { larc: Some(EAGER), decay_mode: AdamDecay::L2, ..ADAM }),
+    (
+        "adam larc norm of sum",
+        AdamConfig { larc: Some(LarcConfig::OPTAX), decay_mode: AdamDecay::L2, maximize: true, ..ADAM },
+    ),
+    ("lamb", LAMB),
+    (
+        "lamb decoupled",
+        AdamConfig {
+            decay_mode: AdamDecay::Decoupled,
+            bias_correction: AdamCorrection::Rate,
+            trust_ratio: Some(TrustRatio { eps: 1e-6, max_weights: Some(3.0), only_with_decay: true, max_ratio: None }),
+            ..LAMB
+        },
+    ),
+    (
+        "lamb at most",
+        AdamConfig {
+            trust_ratio: Some(TrustRatio { max_ratio: Some(0.05), ..TrustRatio::DEFAULT }),
+            luc: Some(LUC),
+            larc: Some(EAGER),
+            ..LAMB
         },
     ),
 ];

@@ -2,17 +2,18 @@
 
 use layerwise::rule::Norms;
 use layerwise::{
-    Larc, LarcConfig, LayerConfig, LayerMemory, Luc, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState,
-    ZeroNorm,
+    Adam, AdamConfig, Larc, LarcConfig, LayerConfig, LayerMemory, Luc, NovoGrad, NovoGradConfig, NovoGradState, Sgd,
+    SgdConfig, SgdState, ZeroNorm,
 };
 
-const ALL_LARCS: [LarcConfig; 8] = [
+const ALL_LARCS: [LarcConfig; 9] = [
     LarcConfig::DEFAULT,
     LarcConfig::OPENSEQ2SEQ,
     LarcConfig::APEX,
     LarcConfig::TIMM,
     LarcConfig::BOLTS,
     LarcConfig::PYTORCH_OPTIMIZER,
+    LarcConfig::PYTORCH_OPTIMIZER_3,
     LarcConfig::OPTAX,
     LarcConfig::LARS_PAPER,
 ];
@@ -103,6 +104,7 @@ fn settings_of_the_peers_are_valid() {
         SgdConfig::TIMM_LARS,
         SgdConfig::BOLTS_LARS,
         SgdConfig::PYTORCH_OPTIMIZER_LARS,
+        SgdConfig::PYTORCH_OPTIMIZER_3_LARS,
         SgdConfig::OPTAX_LARS,
         SgdConfig::LARS_PAPER,
     ];
@@ -112,14 +114,30 @@ fn settings_of_the_peers_are_valid() {
     }
     let novograds = [
         NovoGradConfig::OPENSEQ2SEQ,
+        NovoGradConfig::OPENSEQ2SEQ_LARC,
         NovoGradConfig::NEMO,
         NovoGradConfig::TIMM,
         NovoGradConfig::OPTAX,
         NovoGradConfig::TFA,
         NovoGradConfig::PYTORCH_OPTIMIZER,
+        NovoGradConfig::PYTORCH_OPTIMIZER_3,
         NovoGradConfig::APEX,
     ];
     for config in novograds {
         NovoGrad::new(config).unwrap();
+    }
+    let adams = [
+        AdamConfig::TORCH_ADAM,
+        AdamConfig::TORCH_ADAMW,
+        AdamConfig::TENSORFLOW,
+        AdamConfig::OPTAX_ADAM,
+        AdamConfig::OPTAX_ADAMW,
+        AdamConfig::OPTAX_LAMB,
+        AdamConfig::TIMM_LAMB,
+        AdamConfig::APEX_LAMB,
+        AdamConfig::PYTORCH_OPTIMIZER_LAMB,
+    ];
+    for config in adams {
+        Adam::new(config).unwrap();
     }
 }

@@ -7,22 +7,27 @@ mod larc;
 mod reference;
 mod strategies;
 
-use harness::optimizers::keeps_momentum;
+use harness::optimizers::{keeps_momentum, keeps_second_moment};
 use harness::{Host, bits, wide};
 use layerwise::pieces::{LEAF, LayerView};
 use layerwise::rule::Rule;
 use layerwise::{
-    CarriedNorms, DecayMode, Error, GradientAveraging, Larc, LarcConfig, LarcMode, LayerConfig, LayerMemory, NovoGrad,
-    NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step, l2_norm,
+    Adam, AdamConfig, AdamDecay, AdamState, CarriedNorms, DecayMode, Error, GradientAveraging, Larc, LarcConfig,
+    LarcMode, LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report,
+    Sgd, SgdConfig, SgdState, Step, l2_norm,
 };
 use proptest::prelude::*;
-use strategies::{larc_configs, layer_configs, layers, novograd_configs, sgd_configs, steps};
+use strategies::{adam_configs, larc_configs, layer_configs, layers, novograd_configs, sgd_configs, steps};
 
 fn momentum_for<R: Rule>(optimizer: &Optimizer<R>, len: usize, fill: f32) -> Vec<f32> {
     vec![fill; if keeps_momentum(optimizer) { len } else { 0 }]
 }
 
-/// Runs some steps; returns weights, momentum and reports.
+fn second_moment_for<R: Rule>(optimizer: &Optimizer<R>, len: usize, fill: f32) -> Vec<f32> {
+    vec![fill; if keeps_second_moment(optimizer) { len } else { 0 }]
+}
+
+/// Runs some steps; returns weights, moments (one after the other) and reports.
 fn run<R: Rule>(
     optimizer: &Optimizer<R>,
     config: LayerConfig,
@@ -33,16 +38,18 @@ fn run<R: Rule>(
     let step = step.into();
     let mut weights = weights.to_vec();
     let mut momentum = momentum_for(optimizer, weights.len(), 0.0);
+    let mut second_moment = second_moment_for(optimizer, weights.len(), 0.0);
     let mut state = R::State::default();
     let mut reports = vec![];
     for gradients in gradients {
-        let layer = LayerMemory::new(&mut weights, gradients, &mut state).momentum(&mut momentum).config(config);
+        let layer = LayerMemory::new(&mut weights, gradients, &mut state).momentum(&mut momentum);
+        let layer = layer.second_moment(&mut second_moment).config(config);
         reports.push(optimizer.step_layer(step, layer).unwrap());
     }
-    (weights, momentum, reports)
+    (weights, [momentum, second_moment].concat(), reports)
 }
 
-/// The same, of which only the bits of weights and momentum count.
+/// The same, of which only the bits of weights and moments count.
 fn bits_of_run<R: Rule>(
     optimizer: &Optimizer<R>,
     config: LayerConfig,
@@ -50,8 +57,8 @@ fn bits_of_run<R: Rule>(
     weights: &[f32],
     gradients: &[Vec<f32>],
 ) -> [Vec<u32>; 2] {
-    let (weights, momentum, _) = run(optimizer, config, step, weights, gradients);
-    [bits(&weights), bits(&momentum)]
+    let (weights, moments, _) = run(optimizer, config, step, weights, gradients);
+    [bits(&weights), bits(&moments)]
 }
 
 /// All gradients multiplied by a power of two, without losing a bit.
@@ -69,21 +76,28 @@ fn carries_the_same<R: Rule>(
     start: &[f32],
     gradients: &[Vec<f32>],
 ) -> Result<(), TestCaseError> {
-    let (expected, expected_momentum, reports) = run(optimizer, config, 0.1, start, gradients);
+    let (expected, expected_moments, reports) = run(optimizer, config, 0.1, start, gradients);
     let (mut weights, mut state, mut norm) = (start.to_vec(), R::State::default(), CarriedNorms::default());
     let mut momentum = momentum_for(optimizer, start.len(), 0.0);
+    let mut second_moment = second_moment_for(optimizer, start.len(), 0.0);
     for (gradients, expected) in gradients.iter().zip(reports) {
         let layer = LayerMemory::new(&mut weights, gradients, &mut state).momentum(&mut momentum);
+        let layer = layer.second_moment(&mut second_moment);
+        let before = norm.weights();
         let report = optimizer.step_layer(0.1, layer.config(config).norms(&mut norm)).unwrap();
         prop_assert_eq!(report.weight_norm.to_bits(), expected.weight_norm.to_bits());
         prop_assert_eq!(report.factor.to_bits(), expected.factor.to_bits());
         // A norm of 0 counts as unknown, and that of weights that have overflowed is forgotten.
         let looks = optimizer.rule().needs(&config).weights;
-        let carried = Some(l2_norm(&weights)).filter(|norm| looks && report.applied() && *norm > 0.0);
+        let carried = match report.outcome {
+            Outcome::Applied => Some(l2_norm(&weights)).filter(|norm| looks && *norm > 0.0),
+            Outcome::Overflowed => None,
+            _ => before,
+        };
         prop_assert_eq!(norm.weights().map(f64::to_bits), carried.map(f64::to_bits));
     }
     prop_assert_eq!(bits(&weights), bits(&expected));
-    prop_assert_eq!(bits(&momentum), bits(&expected_momentum));
+    prop_assert_eq!(bits(&[momentum, second_moment].concat()), bits(&expected_moments));
     Ok(())
 }
 
@@ -95,25 +109,29 @@ fn two_chunks_give_the_whole<R: Rule>(
     cut: usize,
 ) -> Result<(), TestCaseError> {
     let config = LayerConfig::DEFAULT;
-    let (whole, whole_momentum, reports) = run(optimizer, config, 0.1, start, &[gradients.to_vec()]);
+    let (whole, whole_moments, reports) = run(optimizer, config, 0.1, start, &[gradients.to_vec()]);
     let (mut weights, mut momentum) = (start.to_vec(), momentum_for(optimizer, start.len(), 0.0));
+    let mut second_moment = second_moment_for(optimizer, start.len(), 0.0);
     let mut pass = optimizer.pass(0.1).unwrap();
     let measured = pass.measure(LayerView::new(start, gradients)).unwrap();
     let decided = pass.decide();
     let mut planned = decided.plan(measured, &config, R::State::default());
     if planned.needs_step() {
         let mut sums = vec![0.0; start.len().div_ceil(LEAF)];
-        planned.step_leaf_sums(LayerView::new(start, gradients).momentum(&momentum), 0, &mut sums).unwrap();
+        let view = LayerView::new(start, gradients).momentum(&momentum).second_moment(&second_moment);
+        planned.step_leaf_sums(view, 0, &mut sums).unwrap();
         planned = decided.limit(planned, &sums).unwrap();
     }
     let (w1, w2) = weights.split_at_mut(cut);
     let momentum_cut = cut.min(momentum.len());
     let (m1, m2) = momentum.split_at_mut(momentum_cut);
-    planned.apply(LayerMemory::new(w2, &gradients[cut..], &mut ()).momentum(m2)).unwrap();
-    planned.apply(LayerMemory::new(w1, &gradients[..cut], &mut ()).momentum(m1)).unwrap();
+    let second_cut = cut.min(second_moment.len());
+    let (v1, v2) = second_moment.split_at_mut(second_cut);
+    planned.apply(LayerMemory::new(w2, &gradients[cut..], &mut ()).momentum(m2).second_moment(v2)).unwrap();
+    planned.apply(LayerMemory::new(w1, &gradients[..cut], &mut ()).momentum(m1).second_moment(v1)).unwrap();
     prop_assert_eq!(format!("{:?}", planned.report().0), format!("{:?}", reports[0]));
     prop_assert_eq!(bits(&weights), bits(&whole));
-    prop_assert_eq!(bits(&momentum), bits(&whole_momentum));
+    prop_assert_eq!(bits(&[momentum, second_moment].concat()), bits(&whole_moments));
     Ok(())
 }
 
@@ -125,11 +143,13 @@ fn leaves_alone<R: Rule>(
     state: R::State,
 ) -> Result<(), TestCaseError> {
     let (mut weights, mut momentum) = (start.to_vec(), momentum_for(optimizer, start.len(), 0.5));
+    let mut second_moment = second_moment_for(optimizer, start.len(), 0.5);
     let mut after = state;
     let layer = LayerMemory::new(&mut weights, gradients, &mut after).momentum(&mut momentum);
+    let layer = layer.second_moment(&mut second_moment);
     prop_assert_eq!(optimizer.step_layer(0.1, layer).unwrap().outcome, Outcome::NonFinite);
     prop_assert_eq!(bits(&weights), bits(start));
-    prop_assert!(momentum.iter().all(|m| *m == 0.5) && after == state);
+    prop_assert!(momentum.iter().chain(&second_moment).all(|m| *m == 0.5) && after == state);
     Ok(())
 }
 
@@ -163,6 +183,19 @@ proptest! {
     }
 
     #[test]
+    fn adam_is_the_reference(
+        config in adam_configs(), layer in layer_configs(), step in steps(prop_oneof![Just(0.0), 1e-4..0.1_f64]),
+        (start, gradients) in layers(3),
+    ) {
+        let mut host = Host::for_optimizer(&Adam::new(config).unwrap(), &start);
+        host.config = layer;
+        for gradients in gradients {
+            host.set_gradients(&gradients);
+            prop_assert!(host.step_adam(&config, Policy::DEFAULT, step).unwrap().applied());
+        }
+    }
+
+    #[test]
     fn norms_scale_by_powers_of_two((x, _) in layers(0), exponent in -40..40_i32) {
         // Small elements could lose bits of their squares to underflow, which scaling would not.
         let x: Vec<f32> = x.iter().map(|x| if x.abs() < 1e-6 { 0.0 } else { *x }).collect();
@@ -190,8 +223,8 @@ proptest! {
 
     #[test]
     fn a_gradient_scale_is_that_of_scaled_gradients(
-        sgd in sgd_configs(), novograd in novograd_configs(), layer in layer_configs(), (start, gradients) in layers(2),
-        exponent in -20..20_i32,
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), layer in layer_configs(),
+        (start, gradients) in layers(2), exponent in -20..20_i32,
     ) {
         let [gradients, scaled] = scaled(&gradients, exponent);
         let step = Step::new(0.1).gradient_scale(2f64.powi(exponent));
@@ -205,11 +238,17 @@ proptest! {
             bits_of_run(&novograd, layer, step, &start, &gradients),
             bits_of_run(&novograd, layer, 0.1, &start, &scaled)
         );
+        let adam = Adam::new(adam).unwrap();
+        prop_assert_eq!(
+            bits_of_run(&adam, layer, step, &start, &gradients),
+            bits_of_run(&adam, layer, 0.1, &start, &scaled)
+        );
     }
 
     #[test]
     fn a_multiplier_of_the_decay_is_that_of_the_setting(
-        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(2), decay in 0.0..2.0_f64,
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), (start, gradients) in layers(2),
+        decay in 0.0..2.0_f64,
     ) {
         let layer = LayerConfig { decay, ..LayerConfig::DEFAULT };
         let run = |config| bits_of_run(&Sgd::new(config).unwrap(), LayerConfig::DEFAULT, 0.1, &start, &gradients);
@@ -218,18 +257,22 @@ proptest! {
         let run = |config| bits_of_run(&NovoGrad::new(config).unwrap(), LayerConfig::DEFAULT, 0.1, &start, &gradients);
         let expected = run(NovoGradConfig { weight_decay: novograd.weight_decay * decay, ..novograd });
         prop_assert_eq!(bits_of_run(&NovoGrad::new(novograd).unwrap(), layer, 0.1, &start, &gradients), expected);
+        let run = |config| bits_of_run(&Adam::new(config).unwrap(), LayerConfig::DEFAULT, 0.1, &start, &gradients);
+        let expected = run(AdamConfig { weight_decay: adam.weight_decay * decay, ..adam });
+        prop_assert_eq!(bits_of_run(&Adam::new(adam).unwrap(), layer, 0.1, &start, &gradients), expected);
     }
 
     #[test]
     fn a_mirrored_layer_takes_mirrored_steps(
-        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(2),
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), (start, gradients) in layers(2),
     ) {
         let mirror = |x: &Vec<f32>| x.iter().map(|x| -x).collect::<Vec<f32>>();
         let mirrored: Vec<Vec<f32>> = gradients.iter().map(mirror).collect();
         let run_both = |start: &[f32], gradients: &[Vec<f32>]| {
             let sgd = run(&Sgd::new(sgd).unwrap(), LayerConfig::DEFAULT, 0.1, start, gradients);
             let novograd = run(&NovoGrad::new(novograd).unwrap(), LayerConfig::DEFAULT, 0.1, start, gradients);
-            [sgd.0, sgd.1, novograd.0, novograd.1]
+            let adam = run(&Adam::new(adam).unwrap(), LayerConfig::DEFAULT, 0.1, start, gradients);
+            [sgd.0, sgd.1, novograd.0, novograd.1, adam.0]
         };
         let there = run_both(&start, &gradients);
         let back = run_both(&mirror(&start), &mirrored);
@@ -266,8 +309,11 @@ proptest! {
 
     #[test]
     fn without_a_rate_no_weight_moves(
-        config in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(3),
+        config in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), (start, gradients) in layers(3),
     ) {
+        let free = AdamConfig { weight_decay: if adam.decay_mode == AdamDecay::Fixed { 0.0 } else { 0.1 }, ..adam };
+        let (weights, ..) = run(&Adam::new(free).unwrap(), LayerConfig::DEFAULT, 0.0, &start, &gradients);
+        prop_assert_eq!(bits(&weights), bits(&start));
         let (weights, ..) = run(&Sgd::new(config).unwrap(), LayerConfig::DEFAULT, 0.0, &start, &gradients);
         prop_assert_eq!(bits(&weights), bits(&start));
         let free = NovoGradConfig { decay_mode: DecayMode::Coupled, ..novograd };
@@ -325,34 +371,38 @@ proptest! {
 
     #[test]
     fn a_non_finite_layer_is_left_alone(
-        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(1), at: prop::sample::Index,
-        bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), (start, gradients) in layers(1),
+        at: prop::sample::Index, bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
     ) {
         let mut g = gradients[0].clone();
         *at.get_mut(&mut g) = bad;
         leaves_alone(&Sgd::new(sgd).unwrap(), &start, &g, SgdState { steps: 3 })?;
         let state = NovoGradState { second_moment: 0.25, max_second_moment: 0.5, steps: 3 };
         leaves_alone(&NovoGrad::new(novograd).unwrap(), &start, &g, state)?;
+        leaves_alone(&Adam::new(adam).unwrap(), &start, &g, AdamState { steps: 3 })?;
     }
 
     #[test]
     fn two_chunks_are_the_whole(
-        sgd in sgd_configs(), novograd in novograd_configs(), (start, gradients) in layers(1), cut: prop::sample::Index,
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), (start, gradients) in layers(1),
+        cut: prop::sample::Index,
     ) {
         let cut = cut.index(start.len());
         two_chunks_give_the_whole(&Sgd::new(sgd).unwrap(), &start, &gradients[0], cut)?;
         two_chunks_give_the_whole(&NovoGrad::new(novograd).unwrap(), &start, &gradients[0], cut)?;
+        two_chunks_give_the_whole(&Adam::new(adam).unwrap(), &start, &gradients[0], cut)?;
     }
 
     #[test]
     fn a_carried_norm_changes_nothing(
-        sgd in sgd_configs(), novograd in novograd_configs(), layer in layer_configs(), (start, gradients) in layers(3),
-        huge: bool,
+        sgd in sgd_configs(), novograd in novograd_configs(), adam in adam_configs(), layer in layer_configs(),
+        (start, gradients) in layers(3), huge: bool,
     ) {
         // Weights that are huge or tiny go through the rescue of the sums.
         let start: Vec<f32> = start.iter().map(|w| w * if huge { 1e30 } else { 1e-30 }).collect();
         carries_the_same(&Sgd::new(sgd).unwrap(), layer, &start, &gradients)?;
         carries_the_same(&NovoGrad::new(novograd).unwrap(), layer, &start, &gradients)?;
+        carries_the_same(&Adam::new(adam).unwrap(), layer, &start, &gradients)?;
     }
 
     #[test]

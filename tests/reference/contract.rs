@@ -1,7 +1,7 @@
 //! The numeric contract, one scalar at a time: what every backend and every way through the crate must give, bit for
 //! bit.
 
-use layerwise::rule::{GradientNorm, Needs, Norms, Plan, Rule, StepNorm, Update};
+use layerwise::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, SecondMoment, StepNorm, Update};
 use layerwise::{LayerConfig, Outcome, Policy, Report, Step};
 
 const LEAF: usize = 1024;
@@ -55,35 +55,77 @@ pub fn max_norm(x: &[f32]) -> f32 {
     x.iter().fold(0.0_f32, |max, x| max.max(x.abs()))
 }
 
-/// One element of an update: new weight and new momentum, in the written order.
-pub fn update(update: &Update, w: f32, g: f32, m: f32) -> (f32, f32) {
+/// Which terms of an update are added though their scalars are 0: all, where only the norm of the step is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Terms {
+    All,
+    Needed,
+}
+
+/// One element of a step: what is subtracted from the weight, and the new moments, in the written order.
+fn step_of(update: &Update, terms: Terms, w: f32, g: f32, [m, v]: [f32; 2]) -> (f32, [f32; 2]) {
     let (gradient, g) = scaled(update.gradient, g);
     let [decay, momentum, rate, direct, shrink] =
         [update.decay, update.momentum, update.rate, update.direct, update.shrink].map(|x| x as f32);
     let mut h = gradient * g;
-    if decay != 0.0 {
+    if terms == Terms::All || decay != 0.0 {
         h += decay * w;
     }
     let kept = momentum * m;
-    let m = kept + h;
-    let mut u = rate * m;
-    if direct != 0.0 || shrink != 0.0 {
+    let (mut u, m, v) = match &update.second {
+        None => {
+            let m = kept + h;
+            (rate * m, m, v)
+        }
+        Some(second) => {
+            let share = second.share as f32;
+            let m = kept + share * h;
+            let (v, denominator) = second_moment(second, h, v);
+            let step = rate * m;
+            (if denominator == 0.0 { 0.0 } else { step / denominator }, m, v)
+        }
+    };
+    if terms == Terms::All || direct != 0.0 || shrink != 0.0 {
         u += direct * h;
         u += shrink * w;
     }
-    (w - u, m)
+    (u, [m, v])
 }
 
-/// The same without momentum.
-pub fn plain_update(update: &Update, w: f32, g: f32) -> f32 {
+/// A new second moment, and what the momentum is divided by.
+fn second_moment(second: &SecondMoment, h: f32, v: f32) -> (f32, f32) {
+    let fresh = (1.0 - second.keep) as f32;
+    let [keep, unbias, eps_root, eps] = [second.keep, second.unbias, second.eps_root, second.eps].map(|x| x as f32);
+    let kept = keep * v;
+    let new = fresh * h;
+    let square = new * h;
+    let v = kept + square;
+    let unbiased = unbias * v;
+    let root = (unbiased + eps_root).sqrt();
+    (v, root + eps)
+}
+
+/// One element of a step without moments.
+fn plain_step_of(update: &Update, terms: Terms, w: f32, g: f32) -> f32 {
     let rate = update.rate + update.direct;
     let (gradient, g) = scaled(rate * update.gradient, g);
     let decay = (rate * update.decay + update.shrink) as f32;
     let mut u = gradient * g;
-    if decay != 0.0 {
+    if terms == Terms::All || decay != 0.0 {
         u += decay * w;
     }
-    w - u
+    u
+}
+
+/// One element of an update: new weight and new moments.
+pub fn update(update: &Update, w: f32, g: f32, moments: [f32; 2]) -> (f32, [f32; 2]) {
+    let (u, moments) = step_of(update, Terms::Needed, w, g, moments);
+    (w - u, moments)
+}
+
+/// The same without moments.
+pub fn plain_update(update: &Update, w: f32, g: f32) -> f32 {
+    w - plain_step_of(update, Terms::Needed, w, g)
 }
 
 /// `gradient·g + decay·w`, which replaces a gradient.
@@ -107,11 +149,16 @@ fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
     (coefficient as f32, g)
 }
 
-/// Whether all scalars of an update are numbers that `f32` has.
-pub fn in_range(update: &Update, with_momentum: bool) -> bool {
-    let Update { gradient, decay, momentum, rate, direct, shrink } = *update;
+/// Whether all scalars of an update are numbers that `f32` has, and the rule keeps the moments that it is for.
+pub fn in_range(update: &Update, moments: Moments) -> bool {
+    let Update { gradient, decay, momentum, rate, direct, shrink, second } = *update;
     let fits = |x: &f64| (*x as f32).is_finite();
-    if with_momentum {
+    if let Some(SecondMoment { share, keep, unbias, eps_root, eps, .. }) = second
+        && (moments != Moments::FirstAndSecond || ![share, keep, 1.0 - keep, unbias, eps_root, eps].iter().all(fits))
+    {
+        return false;
+    }
+    if moments != Moments::None {
         return scaled(gradient, 0.0).0.is_finite() && [decay, momentum, rate, direct, shrink].iter().all(fits);
     }
     scaled((rate + direct) * gradient, 0.0).0.is_finite() && fits(&((rate + direct) * decay + shrink))
@@ -140,25 +187,42 @@ fn decayed_norm(scale: f32, decay: f32, w: &[f32], g: &[f32]) -> f64 {
     sum_of_squares(&w.iter().zip(g).map(term).collect::<Vec<_>>()).sqrt()
 }
 
-/// The norm of the momentum that an update would write. Here the decay is always added, and absent momentum is 0.
-pub fn new_momentum_norm(update: &Update, w: &[f32], g: &[f32], m: &[f32]) -> f64 {
-    let new = |i: usize| {
-        let h = rescaled(update, w[i], g[i]);
-        let (momentum, m) = if m.is_empty() { (0.0, w[i]) } else { (update.momentum as f32, m[i]) };
-        let kept = momentum * m;
-        kept + h
+/// The norm of a planned step. Here all terms are added, and absent momentum is 0.
+fn step_norm<S>(needed: StepNorm, update: &Update, moments: Moments, layer: &Layer<'_, S>) -> f64 {
+    let (w, g) = (&*layer.weights, layer.gradients);
+    // The share of a second moment's update goes into the scalars of `h`.
+    let share = update.second.map_or(1.0, |second| second.share);
+    let shared = Update { gradient: share * update.gradient, decay: share * update.decay, ..*update };
+    let element = |i: usize| match needed {
+        StepNorm::Momentum => {
+            let h = rescaled(&shared, w[i], g[i]);
+            let (momentum, m) = layer.momentum.get(i).map_or((0.0, w[i]), |m| (update.momentum as f32, *m));
+            let kept = momentum * m;
+            kept + h
+        }
+        StepNorm::Step if moments == Moments::None => plain_step_of(update, Terms::All, w[i], g[i]),
+        StepNorm::Step => step_of(update, Terms::All, w[i], g[i], layer.moments(i)).0,
+        _ => panic!("a norm that the contract does not know"),
     };
-    sum_of_squares(&(0..w.len()).map(new).collect::<Vec<_>>()).sqrt()
+    sum_of_squares(&(0..w.len()).map(element).collect::<Vec<_>>()).sqrt()
 }
 
-/// One layer in plain slices; the momentum is empty where the rule keeps none.
+/// One layer in plain slices; moments are empty where the rule keeps none.
 #[derive(Debug)]
 pub struct Layer<'a, S> {
     pub config: LayerConfig,
     pub weights: &'a mut [f32],
     pub gradients: &'a [f32],
     pub momentum: &'a mut [f32],
+    pub second_moment: &'a mut [f32],
     pub state: &'a mut S,
+}
+
+impl<S> Layer<'_, S> {
+    /// The moments of one weight; 0 where the rule keeps none.
+    fn moments(&self, i: usize) -> [f32; 2] {
+        [&self.momentum, &self.second_moment].map(|moment| moment.get(i).copied().unwrap_or(0.0))
+    }
 }
 
 /// What is decided for all layers of a step together.
@@ -203,22 +267,24 @@ pub fn plan<R: Rule>(
     if measured.outcome != Outcome::Applied {
         return Err(measured.outcome);
     }
-    let (lr, config) = (step.lr * layer.config.rate, &layer.config);
+    let (lr, config, moments) = (step.lr * layer.config.rate, &layer.config, rule.moments());
     let norms = Norms::new(clip * measured.gradient_norm, measured.weight_norm);
     let (mut plan, next) = rule.plan(lr, config, &norms, *layer.state);
     plan.update.gradient *= clip * step.gradient_scale;
-    if rule.needs(config).step == StepNorm::Momentum {
-        if !in_range(&plan.update, true) {
+    let needed = rule.needs(config).step;
+    if needed != StepNorm::None {
+        // A norm of momentum takes its scalars as they are, whether the rule keeps momentum or not.
+        let scalars = if needed == StepNorm::Momentum { moments.max(Moments::First) } else { moments };
+        if !in_range(&plan.update, scalars) {
             return Err(Outcome::OutOfRange);
         }
-        let norm = new_momentum_norm(&plan.update, layer.weights, layer.gradients, layer.momentum);
+        let norm = step_norm(needed, &plan.update, moments, layer);
         if !norm.is_finite() {
             return Err(Outcome::NonFinite);
         }
         plan = rule.limit(lr, config, &norms, plan, norm);
     }
-    let with_momentum = rule.moments() != layerwise::rule::Moments::None;
-    if in_range(&plan.update, with_momentum) { Ok((plan, next)) } else { Err(Outcome::OutOfRange) }
+    if in_range(&plan.update, moments) { Ok((plan, next)) } else { Err(Outcome::OutOfRange) }
 }
 
 /// The third phase: updates a layer, or leaves it alone.
@@ -243,18 +309,22 @@ pub fn apply<R: Rule>(
             return report;
         }
     };
-    let Layer { weights, gradients, momentum, state, .. } = layer;
-    for (i, (w, g)) in weights.iter_mut().zip(gradients).enumerate() {
-        match momentum.get_mut(i) {
-            Some(m) => (*w, *m) = update(&plan.update, *w, *g, *m),
-            None => *w = plain_update(&plan.update, *w, *g),
+    for (i, g) in layer.gradients.iter().enumerate() {
+        if rule.moments() == Moments::None {
+            layer.weights[i] = plain_update(&plan.update, layer.weights[i], *g);
+            continue;
+        }
+        let (w, [m, v]) = update(&plan.update, layer.weights[i], *g, layer.moments(i));
+        (layer.weights[i], layer.momentum[i]) = (w, m);
+        if let Some(second_moment) = layer.second_moment.get_mut(i) {
+            *second_moment = v;
         }
     }
-    *state = next;
+    *layer.state = next;
     report.factor = plan.factor;
     report.effective_rate = plan.effective_rate;
     report.clipped = plan.clipped;
-    if !weights.iter().all(|w| w.is_finite()) {
+    if !layer.weights.iter().all(|w| w.is_finite()) {
         report.outcome = Outcome::Overflowed;
     }
     report

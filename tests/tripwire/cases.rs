@@ -4,8 +4,8 @@
 use crate::settings;
 use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    Backend, CarriedNorms, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd, SgdConfig, SgdState,
-    Step, accumulate,
+    Adam, Backend, CarriedNorms, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd, SgdConfig,
+    SgdState, Step, accumulate,
 };
 
 /// The longest array: four leaves and a part, so that there is a tree.
@@ -16,10 +16,12 @@ pub struct Arrays {
     pub weights: [f32; LEN],
     pub gradients: [f32; LEN],
     pub momentum: [f32; LEN],
+    pub second_moment: [f32; LEN],
 }
 
 impl Arrays {
-    pub const ZEROS: Arrays = Arrays { weights: [0.0; LEN], gradients: [0.0; LEN], momentum: [0.0; LEN] };
+    pub const ZEROS: Arrays =
+        Arrays { weights: [0.0; LEN], gradients: [0.0; LEN], momentum: [0.0; LEN], second_moment: [0.0; LEN] };
 }
 
 /// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of a mantissa
@@ -51,14 +53,19 @@ fn hash(x: &[f32]) -> u64 {
 pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(&str, &str, u64)) {
     norms(arrays, backend, &mut found);
     subnormal(arrays, backend, &mut found);
-    let plain = Way { numbers: ["weights", "momentum", "reports"], backend, step: Step::new(0.01), decay: 1.0 };
+    let plain = Way {
+        numbers: ["weights", "momentum", "second moment", "reports"],
+        backend,
+        step: Step::new(0.01),
+        decay: 1.0,
+    };
     for (name, config) in settings::SGD {
         plain.steps(name, Sgd::new(config).ok(), arrays, &mut found);
     }
     for (name, config) in settings::NOVOGRAD {
         plain.steps(name, NovoGrad::new(config).ok(), arrays, &mut found);
     }
-    let numbers = ["weights, scaled", "momentum, scaled", "reports, scaled"];
+    let numbers = ["weights, scaled", "momentum, scaled", "second moment, scaled", "reports, scaled"];
     let scaled = Way { numbers, step: plain.step.gradient_scale(0.3), decay: 0.7, ..plain };
     for (name, config) in settings::SGD {
         scaled.steps(name, Sgd::new(config).ok(), arrays, &mut found);
@@ -68,14 +75,36 @@ pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(
     }
     // A power of two passes from the scalar to the gradient where the scalar is far from 1.
     for (numbers, scale) in [
-        (["weights, scaled up", "momentum, scaled up", "reports, scaled up"], 1e33),
-        (["weights, scaled down", "momentum, scaled down", "reports, scaled down"], 1e-33),
+        (["weights, scaled up", "momentum, scaled up", "", "reports, scaled up"], 1e33),
+        (["weights, scaled down", "momentum, scaled down", "", "reports, scaled down"], 1e-33),
     ] {
         let far = Way { numbers, step: plain.step.gradient_scale(scale), ..scaled };
         for (name, config) in [settings::SGD[0], settings::SGD[3]] {
             far.steps(name, Sgd::new(config).ok(), arrays, &mut found);
         }
     }
+    for way in [&plain, &scaled] {
+        more_rules(way, arrays, &mut found);
+    }
+}
+
+/// Limits of the step, LARC in front of NovoGrad and Adam, second moments, and rules that are chosen at run time.
+fn more_rules(way: &Way, arrays: &mut Arrays, found: &mut impl FnMut(&str, &str, u64)) {
+    for (name, config) in settings::SGD_LIMITED {
+        way.steps(name, Sgd::new(config).ok(), arrays, found);
+    }
+    for (name, config) in settings::NOVOGRAD_IN_FRONT {
+        way.steps(name, NovoGrad::new(config).ok(), arrays, found);
+    }
+    for (name, config) in settings::ADAM_AND_LAMB {
+        way.steps(name, Adam::new(config).ok(), arrays, found);
+    }
+    let any_sgd = Sgd::new(settings::SGD[4].1).ok().map(Optimizer::any);
+    way.steps("any larc", any_sgd, arrays, found);
+    let any_novograd = NovoGrad::new(settings::NOVOGRAD[11].1).ok().map(Optimizer::any);
+    way.steps("any novograd luc", any_novograd, arrays, found);
+    let any_adam = Adam::new(settings::ADAM_AND_LAMB[12].1).ok().map(Optimizer::any);
+    way.steps("any lamb", any_adam, arrays, found);
 }
 
 /// The sum of squares on a backend, or on what the crate chooses.
@@ -96,6 +125,7 @@ fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
         ("first leaf large", |i| if i < 1024 { 0 } else { -15 }),
         ("second leaf large", |i| if i / 1024 == 1 { 0 } else { -16 }),
         ("third leaf large", |i| if i / 1024 == 2 { 0 } else { -17 }),
+        ("first leaf huge", |i| if i < 1024 { 0 } else { -21 }),
     ] {
         Numbers(1).fill(weights, exponent);
         Numbers(2).fill(gradients, exponent);
@@ -146,7 +176,7 @@ fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimizer<R
 /// How a layer is stepped.
 struct Way {
     /// The names of what is found.
-    numbers: [&'static str; 3],
+    numbers: [&'static str; 4],
     backend: Option<Backend>,
     step: Step,
     /// The layer's multiplier of the decay.
@@ -163,25 +193,32 @@ impl Way {
         found: &mut impl FnMut(&str, &str, u64),
     ) {
         let Some(optimizer) = optimizer.map(|optimizer| on(optimizer, self.backend)) else { return };
-        let Arrays { weights, gradients, momentum } = arrays;
+        let Arrays { weights, gradients, momentum, second_moment } = arrays;
         Numbers(4).fill(weights, |_| -4);
         momentum.fill(0.0);
-        let momentum = if optimizer.moments() == Moments::None { &mut [] } else { &mut momentum[..] };
+        second_moment.fill(0.0);
+        let momentum = if optimizer.moments() >= Moments::First { &mut momentum[..] } else { &mut [] };
+        let second_moment =
+            if optimizer.moments() >= Moments::FirstAndSecond { &mut second_moment[..] } else { &mut [] };
         let (mut state, mut norms) = (R::State::default(), CarriedNorms::default());
         let mut reports = 0;
         for step in 0..3 {
             Numbers(5 + step).fill(gradients, |_| 1);
             let layer = LayerMemory::new(&mut *weights, &*gradients, &mut state)
                 .momentum(&mut *momentum)
+                .second_moment(&mut *second_moment)
                 .config(LayerConfig { decay: self.decay, ..LayerConfig::DEFAULT })
                 .norms(&mut norms);
             if let Ok(report) = optimizer.step_layer(self.step, layer) {
                 reports ^= report.gradient_norm.to_bits() ^ report.factor.to_bits() ^ report.effective_rate.to_bits();
             }
         }
-        let [of_weights, of_momentum, of_reports] = self.numbers;
+        let [of_weights, of_momentum, of_second_moment, of_reports] = self.numbers;
         found(name, of_weights, hash(weights));
         found(name, of_momentum, hash(momentum));
+        if !second_moment.is_empty() {
+            found(name, of_second_moment, hash(second_moment));
+        }
         found(name, of_reports, reports ^ norms.weights().map_or(0, f64::to_bits));
     }
 }

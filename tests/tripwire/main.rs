@@ -34,3 +34,17 @@ fn bits_are_those_that_are_stored() {
         assert_eq!(found.lines().count(), stored.lines().count(), "{name}");
     }
 }
+
+/// A rule that is chosen at run time has the bits of the rule by its name.
+#[test]
+fn any_rule_has_the_bits_of_its_name() {
+    let found = cases(None);
+    let of = |name: &str| -> Vec<String> {
+        let named = |line: &str| Some(line.split_once(' ')?.1.strip_prefix(name)?.starts_with(", "));
+        found.lines().filter(|line| named(line) == Some(true)).map(|line| line.replace(name, "")).collect()
+    };
+    for name in ["larc", "novograd luc", "lamb"] {
+        let any = of(&format!("any {name}"));
+        assert!(any.len() >= 6 && any.iter().all(|line| of(name).contains(line)), "{name}: {any:?}");
+    }
+}

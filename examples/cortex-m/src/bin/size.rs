@@ -1,4 +1,5 @@
-//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `norm` or unset.
+//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `norm` or
+//! unset.
 
 #![no_std]
 #![no_main]

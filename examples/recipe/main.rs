@@ -1,0 +1,82 @@
+//! Trains a small network to read handwritten digits, as a configuration of OpenSeq2Seq says.
+//!
+//! ```text
+//! cargo run --release --features serde,alloc --example recipe -- examples/recipe/larc.json
+//! cargo run --release --features serde,alloc --example recipe -- examples/recipe/novograd.json --short
+//! ```
+//!
+//! With `--short` it is three epochs, whatever length the recipe has.
+
+#[path = "../digits/data.rs"]
+mod data;
+#[path = "../digits/network.rs"]
+mod network;
+mod train;
+
+use data::{Digits, FOLDS};
+use indicatif::{ProgressBar, ProgressStyle};
+use layerwise::recipe::{Recipe, Training};
+use serde_json::Value;
+use std::error::Error;
+use std::fs;
+use train::{BATCH, Epoch, Trainer};
+
+const USAGE: &str = "give the file of a recipe, such as examples/recipe/larc.json, and --short for three epochs";
+
+/// Reads a recipe.
+fn read(path: &str, is_short: bool) -> Result<Recipe, Box<dyn Error>> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let mut words: Value = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
+    if is_short && let Some(words) = words.as_object_mut() {
+        words.remove("max_steps");
+        words.insert("num_epochs".into(), 3.into());
+    }
+    Ok(serde_json::from_value(words).map_err(|error| format!("{path}: {error}"))?)
+}
+
+fn describe(path: &str, training: &Training) {
+    let Training { steps, iter_size, .. } = training;
+    println!("{path}: {steps} steps of {iter_size} × {BATCH} digits");
+    if training.is_mixed {
+        println!("The recipe is for mixed precision. Here numbers are f32; the loss is scaled all the same.");
+    }
+    println!("\nepoch   rate       loss scale   clipped layers   skipped layers");
+}
+
+fn report(number: usize, epoch: &Epoch) {
+    let percent = |count: usize| 100.0 * count as f64 / epoch.layers as f64;
+    let (clipped, skipped) = (percent(epoch.clipped), percent(epoch.skipped));
+    println!("{number:>5}   {:<8.3e}   {:>10}   {clipped:>12.1} %   {skipped:>12.1} %", epoch.rate, epoch.loss_scale);
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut path, mut is_short) = (None, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--short" => is_short = true,
+            _ if path.is_none() && !argument.starts_with('-') => path = Some(argument),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let path = path.ok_or(USAGE)?;
+    let recipe = read(&path, is_short)?;
+
+    let digits = Digits::load()?;
+    let (train, test) = digits.split(0);
+    let batches = train.len() / BATCH;
+    let training = recipe.training(batches as u64).map_err(|error| format!("{path}: {error}"))?;
+    describe(&path, &training);
+    let bar = ProgressBar::new(training.steps)
+        .with_style(ProgressStyle::with_template("steps {bar:40} {pos}/{len} [{elapsed}]").expect("a valid template"));
+    let mut trainer = Trainer::new(training, train);
+    let mut number = 0;
+    while let Some(epoch) = trainer.epoch(&bar)? {
+        number += 1;
+        bar.suspend(|| report(number, &epoch));
+    }
+    bar.finish_and_clear();
+    let right = test.iter().filter(|digit| trainer.network.read(digit) == digit.label).count();
+    let accuracy = 100.0 * right as f64 / test.len() as f64;
+    println!("\n{accuracy:.1} % of {} test digits ({} in all, one part of {FOLDS})", test.len(), digits.len());
+    Ok(())
+}

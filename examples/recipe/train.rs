@@ -1,0 +1,115 @@
+//! The training loop around the steps: batches, loss scale, schedule.
+
+use crate::data::Digit;
+use crate::network::Network;
+use indicatif::ProgressBar;
+use layerwise::recipe::Training;
+use layerwise::schedule::LossScaleState;
+use layerwise::{AnyOptimizer, Error, LayerConfig, Memory, Step, accumulate, max_norm};
+
+pub const BATCH: usize = 32;
+
+/// A network in training.
+pub struct Trainer<'a> {
+    pub network: Network,
+    training: Training,
+    optimizer: AnyOptimizer,
+    memory: Memory<[f64; 3]>,
+    /// The mean gradient of the batches of a step, layer by layer.
+    gradients: Vec<Vec<f32>>,
+    digits: Vec<&'a Digit>,
+    rng: fastrand::Rng,
+    loss_scale: LossScaleState,
+    /// Steps that count, and steps that were tried: a step that is skipped does not count.
+    step: u64,
+    tried: u64,
+}
+
+/// What happened in one epoch.
+#[derive(Default)]
+pub struct Epoch {
+    /// Of the last step.
+    pub rate: f64,
+    /// For the next step.
+    pub loss_scale: f64,
+    /// How many updates of layers there were to be, how many were clipped, and how many skipped.
+    pub layers: usize,
+    pub clipped: usize,
+    pub skipped: usize,
+}
+
+impl<'a> Trainer<'a> {
+    pub fn new(training: Training, digits: Vec<&'a Digit>) -> Self {
+        let mut rng = fastrand::Rng::with_seed(1998);
+        let network = Network::new(&mut rng, 1.0);
+        let optimizer = training.optimizer();
+        let mut memory = optimizer.memory(network.layers.iter().map(|layer| layer.weights.len()));
+        // Biases have neither decay nor a rate of their own: OpenSeq2Seq's LARC would leave those that are 0 at 0.
+        for bias in [1, 3] {
+            *memory.config_mut(bias).expect("four layers") = LayerConfig::PLAIN;
+        }
+        let gradients = network.layers.iter().map(|layer| vec![0.0; layer.weights.len()]).collect();
+        let loss_scale = LossScaleState::START;
+        Trainer { network, training, optimizer, memory, gradients, digits, rng, loss_scale, step: 0, tried: 0 }
+    }
+
+    /// Trains for one epoch; `None` if the training is over.
+    pub fn epoch(&mut self, progress: &ProgressBar) -> Result<Option<Epoch>, Error> {
+        if self.tried == self.training.steps {
+            return Ok(None);
+        }
+        let mut digits = std::mem::take(&mut self.digits);
+        self.rng.shuffle(&mut digits);
+        let mut epoch = Epoch::default();
+        for digits in digits.chunks_exact(BATCH * self.training.iter_size as usize) {
+            if self.tried < self.training.steps {
+                self.step(digits, &mut epoch)?;
+                progress.inc(1);
+            }
+        }
+        self.digits = digits;
+        Ok(Some(epoch))
+    }
+
+    fn loss_scale(&self) -> f64 {
+        self.training.loss_scaler.map_or(1.0, |scaler| scaler.scale(&self.loss_scale))
+    }
+
+    /// One step with the mean gradient of these digits.
+    fn step(&mut self, digits: &[&Digit], epoch: &mut Epoch) -> Result<(), Error> {
+        let scale = self.loss_scale();
+        self.gradients(digits, scale)?;
+        let rate = self.training.schedule.rate(self.step);
+        let step = Step::new(rate).gradient_scale(1.0 / scale);
+        let tensors = self.network.layers.iter_mut().map(|layer| &mut layer.weights).zip(&self.gradients);
+        let summary = self.memory.step(&self.optimizer, step, tensors)?;
+
+        let largest = self.gradients.iter().map(|g| f64::from(max_norm(g))).fold(0.0, f64::max);
+        let is_skipped = match &self.training.loss_scaler {
+            Some(scaler) => scaler.update(&mut self.loss_scale, summary.skipped == 0, largest / scale).skip,
+            None => false,
+        };
+        self.tried += 1;
+        self.step += u64::from(!is_skipped);
+
+        let layers = self.network.layers.len();
+        let clipped = self.memory.reports().iter().filter(|report| report.clipped || summary.clip < 1.0).count();
+        epoch.layers += layers;
+        epoch.clipped += clipped;
+        epoch.skipped += summary.skipped;
+        (epoch.rate, epoch.loss_scale) = (rate, self.loss_scale());
+        Ok(())
+    }
+
+    /// Makes the mean gradient of some batches, of a loss that is multiplied by `scale`.
+    fn gradients(&mut self, digits: &[&Digit], scale: f64) -> Result<(), Error> {
+        self.gradients.iter_mut().for_each(|sum| sum.fill(0.0));
+        for batch in digits.chunks(BATCH) {
+            self.network.gradients(batch);
+            for (sum, layer) in self.gradients.iter_mut().zip(&self.network.layers) {
+                accumulate(sum, &layer.gradients, scale / self.training.iter_size as f64)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Quotients and roots have the bits of single numbers on every backend.
+
+use super::{Arithmetic, Backend, Kernel, Lanes, One, Two, WIDTH, dispatch};
+
+/// Numbers at the edges, and as many of any bits.
+fn numbers() -> impl Iterator<Item = f32> {
+    let edges = [0, 1, 2, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x3f7f_ffff, 0x3f80_0000, 0x3f80_0001, 0x4040_0000];
+    let large = [0x7e80_0000, 0x7f7f_fffe, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_0000];
+    let random = (0..240_u32).map(|i| (i + 1).wrapping_mul(0x9e37_79b9) & 0x7fff_ffff);
+    let bits = edges.into_iter().chain(large).chain(random);
+    bits.flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)])
+}
+
+fn quotient(a: f32, b: f32) -> f32 {
+    if b == 0.0 { 0.0 } else { a / b }
+}
+
+/// The same bits, or both NaN.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+/// Sixteen quotients, and the roots of the divisors.
+struct Both {
+    dividend: f32,
+    divisors: [f32; WIDTH],
+}
+
+impl Kernel for Both {
+    type Output = [[f32; WIDTH]; 2];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let divisors = lanes.load(&self.divisors);
+        let mut results = [[0.0; WIDTH]; 2];
+        lanes.store(lanes.div(lanes.splat(self.dividend), divisors), &mut results[0]);
+        lanes.store(lanes.sqrt(divisors), &mut results[1]);
+        results
+    }
+
+    fn run_one(self) -> Self::Output {
+        [self.divisors.map(|b| One.div(self.dividend, b)), self.divisors.map(|b| One.sqrt(b))]
+    }
+}
+
+#[test]
+fn quotients_and_roots_have_the_bits_of_single_numbers() {
+    for backend in Backend::available() {
+        for dividend in numbers() {
+            let mut rest = numbers();
+            while let Some(first) = rest.next() {
+                let mut divisors = [first; WIDTH];
+                divisors[1..].fill_with(|| rest.next().unwrap_or(first));
+                let [quotients, roots] = dispatch(backend, Both { dividend, divisors });
+                for (i, divisor) in divisors.into_iter().enumerate() {
+                    let (name, quotient) = (backend.name(), quotient(dividend, divisor));
+                    assert!(same(quotients[i], quotient), "{name}: {dividend:e} / {divisor:e}");
+                    assert!(same(roots[i], libm::sqrtf(divisor)), "{name}: root of {divisor:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_numbers_have_the_bits_of_one() {
+    for a in numbers() {
+        for b in numbers() {
+            let ([x, y], [r, s]) = (Two.div([a, b], [b, a]), Two.sqrt([a, b]));
+            assert!(same(x, quotient(a, b)) && same(y, quotient(b, a)), "{a:e} and {b:e}");
+            assert!(same(r, libm::sqrtf(a)) && same(s, libm::sqrtf(b)), "roots of {a:e} and {b:e}");
+        }
+    }
+}

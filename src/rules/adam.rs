@@ -1,0 +1,352 @@
+//! Adam, AdamW and LAMB: a moment of the squares beside the momentum, element by element.
+
+use super::double::{add, div, is_zero, mul, power, sqrt};
+use super::larc::{LarcConfig, LarcFactor};
+use super::layer::LayerConfig;
+use super::limit::Luc;
+use super::rule::{Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
+use super::update::{SecondMoment, Update};
+use crate::error::{ConfigError, check};
+
+/// Settings of [`Adam`](crate::Adam): of Adam, AdamW, and with a [`trust_ratio`](AdamConfig::trust_ratio) of LAMB.
+///
+/// ```text
+/// h = g (+ decay·w: L2)
+/// m = beta1·m + (1 − beta1)·h
+/// v = beta2·v + (1 − beta2)·h·h
+/// u = (m / c1) / (√(v / c2 + eps_root) + eps) (+ decay·w: in the update)        c1 = 1 − beta1ᵗ, c2 = 1 − beta2ᵗ
+/// w = w − lr·r·u (− lr·decay·w: decoupled)                                       r = |w| / |u|: LAMB; otherwise 1
+/// ```
+///
+/// `t` counts the steps that the layer has taken. Fields may be added: write `..AdamConfig::DEFAULT`.
+///
+/// A *finite* gradient whose square is beyond `f32` (larger than 1.8·10¹⁹) would freeze its weight; such a layer is
+/// skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
+///
+/// Sources: Kingma and Ba, *Adam* (arXiv 1412.6980); Loshchilov and Hutter, *Decoupled Weight Decay Regularization*
+/// (arXiv 1711.05101); You et al., *Large Batch Optimization for Deep Learning: Training BERT in 76 minutes* (arXiv
+/// 1904.00962).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
+pub struct AdamConfig {
+    /// How much of the momentum is kept from step to step, at least 0 and less than 1; 0.9 by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub beta1: f64,
+    /// How much of the second moment is kept from step to step, at least 0 and less than 1; 0.999 by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub beta2: f64,
+    /// A term added to the root of the second moment. At least 0; 10⁻⁸ by default.
+    #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps", with = "super::exact"))]
+    pub eps: f64,
+    /// A term added to the second moment under the root. At least 0; 0 by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub eps_root: f64,
+    /// How strongly weights are pulled to zero. At least 0; 0 by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub weight_decay: f64,
+    /// How the decay acts; decoupled by default.
+    pub decay_mode: AdamDecay,
+    /// Which correction of the moments' start from zero is made; of both moments by default.
+    pub bias_correction: AdamCorrection,
+    /// Whether new gradients enter the momentum with the weight `1 − beta1`, as they do by default, or whole.
+    pub grad_averaging: bool,
+    /// LAMB's ratio of the norms of weights and step.
+    pub trust_ratio: Option<TrustRatio>,
+    /// LARC in front of the rule: `h = factor·(g + decay·w)`, with the decay if it is L2.
+    pub larc: Option<LarcConfig>,
+    /// A limit of the step.
+    pub luc: Option<Luc>,
+    /// Whether to ascend the gradient instead.
+    pub maximize: bool,
+}
+
+/// How weight decay acts in [`Adam`](crate::Adam).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum AdamDecay {
+    /// It is added to the gradient and so enters both moments: Adam with L2 regularisation.
+    L2,
+    /// It is added to the step `u`, before LAMB's ratio. A LAMB layer without gradient then shrinks by `lr` a step,
+    /// whatever the decay, for its step is nothing but decay, and the ratio makes it as long as the weights.
+    InUpdate,
+    /// Weights shrink by `lr·decay` beside the step: AdamW.
+    Decoupled,
+    /// Weights shrink by `lr²/max_rate·decay` beside the step, timm's "corrected" decay.
+    Corrected {
+        /// The largest learning rate of the schedule. Greater than 0.
+        #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+        max_rate: f64,
+    },
+    /// Weights shrink by `decay` beside the step, whatever the learning rate.
+    Fixed,
+}
+
+/// How the start of Adam's moments from zero is made good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum AdamCorrection {
+    /// Not at all.
+    Off,
+    /// Both moments are divided by what is missing: `m / c1` and `v / c2`.
+    Moments,
+    /// The learning rate is divided by `c1`, outside LAMB's ratio; the second moment is not corrected
+    /// (pytorch_optimizer's LAMB).
+    Rate,
+    /// The step is multiplied by `√c2 / c1`, so that eps counts before the correction (TensorFlow).
+    TensorFlow,
+}
+
+/// LAMB's ratio `r = min(|w|, max_weights) / (|u| + eps)`, at most `max_ratio`; 1 where either norm is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+pub struct TrustRatio {
+    /// A term added to the norm of the step. At least 0; 0 by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub eps: f64,
+    /// The largest norm of the weights that counts. Greater than 0; none by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
+    pub max_weights: Option<f64>,
+    /// The largest ratio. Greater than 0; none by default.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
+    pub max_ratio: Option<f64>,
+    /// Whether layers without weight decay are exempt, as in timm and apex.
+    pub only_with_decay: bool,
+}
+
+impl TrustRatio {
+    /// The ratio of the paper, for all layers.
+    pub const DEFAULT: TrustRatio = TrustRatio { eps: 0.0, max_weights: None, max_ratio: None, only_with_decay: false };
+
+    const fn check(&self) -> Result<(), ConfigError> {
+        check!(ConfigError::unless_non_negative("trust_ratio.eps", self.eps));
+        if let Some(max) = self.max_weights {
+            check!(ConfigError::unless_positive("trust_ratio.max_weights", max));
+        }
+        if let Some(max) = self.max_ratio {
+            check!(ConfigError::unless_positive("trust_ratio.max_ratio", max));
+        }
+        Ok(())
+    }
+
+    /// The ratio for these norms.
+    #[inline]
+    fn ratio(&self, weights: f64, step: f64) -> f64 {
+        let smaller = |x: f64, max: Option<f64>| max.filter(|max| x > *max).unwrap_or(x);
+        let weights = smaller(weights, self.max_weights);
+        if is_zero(weights) || is_zero(step) {
+            return 1.0;
+        }
+        smaller(weights / (step + self.eps), self.max_ratio)
+    }
+}
+
+impl Default for TrustRatio {
+    fn default() -> Self {
+        TrustRatio::DEFAULT
+    }
+}
+
+impl AdamConfig {
+    /// Adam as in its paper and torch: beta1 0.9, beta2 0.999, eps 10⁻⁸, no decay.
+    pub const DEFAULT: AdamConfig = AdamConfig {
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        eps_root: 0.0,
+        weight_decay: 0.0,
+        decay_mode: AdamDecay::Decoupled,
+        bias_correction: AdamCorrection::Moments,
+        grad_averaging: true,
+        trust_ratio: None,
+        larc: None,
+        luc: None,
+        maximize: false,
+    };
+
+    pub(crate) const fn check(&self) -> Result<(), ConfigError> {
+        check!(ConfigError::unless_fraction("beta1", self.beta1));
+        check!(ConfigError::unless_fraction("beta2", self.beta2));
+        check!(ConfigError::unless_non_negative("eps", self.eps));
+        check!(ConfigError::unless_non_negative("eps_root", self.eps_root));
+        check!(ConfigError::unless_non_negative("weight_decay", self.weight_decay));
+        if let AdamDecay::Corrected { max_rate } = self.decay_mode {
+            check!(ConfigError::unless_positive("decay_mode.max_rate", max_rate));
+        }
+        if let Some(ratio) = &self.trust_ratio {
+            check!(ratio.check());
+        }
+        if let Some(larc) = &self.larc {
+            check!(larc.check());
+        }
+        if let Some(luc) = &self.luc {
+            check!(luc.check());
+        }
+        Ok(())
+    }
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        AdamConfig::DEFAULT
+    }
+}
+
+#[cfg(feature = "serde")]
+crate::error::serde_checked!(AdamConfig);
+
+/// The square root of the largest `f32`.
+const LARGEST_ROOT: f64 = 1.844_674_352_395_373e19;
+
+/// The rule of [`Adam`](crate::Adam).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamRule {
+    config: AdamConfig,
+    /// `1 − beta1`, in `f64`.
+    one_minus_beta1: f64,
+}
+
+/// What [`Adam`](crate::Adam) remembers of a layer beside its moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct AdamState {
+    /// How many steps the layer has taken.
+    pub steps: u32,
+}
+
+impl RuleState for AdamState {
+    fn to_numbers(self) -> [f64; 3] {
+        self.steps.to_numbers()
+    }
+
+    fn from_numbers(numbers: [f64; 3]) -> Option<Self> {
+        Some(AdamState { steps: u32::from_numbers(numbers)? })
+    }
+}
+
+impl AdamRule {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is outside its range.
+    pub const fn new(config: AdamConfig) -> Result<Self, ConfigError> {
+        check!(config.check());
+        Ok(AdamRule { config, one_minus_beta1: 1.0 - config.beta1 })
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &AdamConfig {
+        &self.config
+    }
+
+    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
+        self.config.larc.as_ref().filter(|_| layer.adapt)
+    }
+
+    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
+        self.config.luc.as_ref().filter(|_| layer.adapt)
+    }
+
+    fn trust_ratio(&self, layer: &LayerConfig) -> Option<&TrustRatio> {
+        let exempt = |ratio: &&TrustRatio| ratio.only_with_decay && is_zero(self.decay(layer));
+        self.config.trust_ratio.as_ref().filter(|_| layer.adapt).filter(|ratio| !exempt(ratio))
+    }
+
+    fn decay(&self, layer: &LayerConfig) -> f64 {
+        mul(self.config.weight_decay, layer.decay)
+    }
+
+    /// The decay that is part of the gradient.
+    fn l2(&self, layer: &LayerConfig) -> f64 {
+        if self.config.decay_mode == AdamDecay::L2 { self.decay(layer) } else { 0.0 }
+    }
+
+    /// How much of the weights is subtracted from themselves beside the step.
+    fn shrink(&self, lr: f64, layer: &LayerConfig) -> f64 {
+        let decay = self.decay(layer);
+        match self.config.decay_mode {
+            AdamDecay::L2 | AdamDecay::InUpdate => 0.0,
+            AdamDecay::Decoupled => mul(lr, decay),
+            AdamDecay::Corrected { max_rate } => mul(div(mul(lr, lr), max_rate), decay),
+            AdamDecay::Fixed => decay,
+        }
+    }
+
+    fn signed(&self, x: f64) -> f64 {
+        if self.config.maximize { -x } else { x }
+    }
+
+    /// Whether the step waits for its own norm. It is then planned at rate 1.
+    fn waits(&self, layer: &LayerConfig) -> bool {
+        self.trust_ratio(layer).is_some() || self.luc(layer).is_some()
+    }
+}
+
+impl Rule for AdamRule {
+    type State = AdamState;
+    const MOMENTS: Moments = Moments::FirstAndSecond;
+
+    fn allows_clipping(&self) -> bool {
+        self.config.larc.is_none()
+    }
+
+    fn needs(&self, layer: &LayerConfig) -> Needs {
+        let needs = match self.larc(layer) {
+            Some(larc) => larc.needs(self.signed(self.l2(layer))),
+            None => Needs::GRADIENT,
+        };
+        if self.waits(layer) { needs.weights().step(StepNorm::Step) } else { needs }
+    }
+
+    fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: AdamState) -> (Plan, AdamState) {
+        let config = &self.config;
+        let steps = state.steps.saturating_add(1);
+        let LarcFactor { factor, decay: l2, clipped } = match self.larc(layer) {
+            Some(larc) => larc.factor(lr, self.l2(layer), norms),
+            None => LarcFactor { decay: self.l2(layer), ..LarcFactor::NONE },
+        };
+        let shrink = self.shrink(lr, layer);
+        let c1 = || 1.0 - power(config.beta1, steps);
+        let c2 = || 1.0 - power(config.beta2, steps);
+        let (of_step, lr, unbias) = match config.bias_correction {
+            AdamCorrection::Off => (1.0, lr, 1.0),
+            AdamCorrection::Moments => (div(1.0, c1()), lr, div(1.0, c2())),
+            AdamCorrection::Rate => (1.0, div(lr, c1()), 1.0),
+            AdamCorrection::TensorFlow => (div(sqrt(c2()), c1()), lr, 1.0),
+        };
+        let in_update = if config.decay_mode == AdamDecay::InUpdate { self.decay(layer) } else { 0.0 };
+        let waits = self.waits(layer);
+        // No plan for squares beyond f32: they would make a second moment that never shrinks again.
+        let of_step = if mul(norms.gradient, factor) > LARGEST_ROOT { f64::NAN } else { of_step };
+        let update = Update {
+            gradient: self.signed(factor),
+            decay: mul(factor, l2),
+            momentum: config.beta1,
+            rate: if waits { of_step } else { mul(of_step, lr) },
+            direct: 0.0,
+            shrink: if waits { in_update } else { add(mul(in_update, lr), shrink) },
+            second: Some(SecondMoment {
+                share: if config.grad_averaging { self.one_minus_beta1 } else { 1.0 },
+                keep: config.beta2,
+                unbias,
+                eps_root: config.eps_root,
+                eps: config.eps,
+            }),
+        };
+        (Plan::new(update, lr).factor(factor).clipped(clipped), AdamState { steps })
+    }
+
+    fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
+        let shrink = self.shrink(lr, layer);
+        // The ratio is of the weights after a decay beside the step.
+        let weights = mul(norms.weights, 1.0 - shrink);
+        let ratio = self.trust_ratio(layer).map_or(1.0, |ratio| ratio.ratio(weights, step));
+        let mut rate = mul(plan.effective_rate, ratio);
+        let limit = self.luc(layer).and_then(|luc| luc.limit(rate, norms.weights, step));
+        rate = limit.unwrap_or(rate);
+        let Update { rate: of_step, shrink: in_update, .. } = plan.update;
+        let update = Update { rate: mul(of_step, rate), shrink: add(mul(in_update, rate), shrink), ..plan.update };
+        Plan { update, factor: plan.factor, effective_rate: rate, clipped: plan.clipped || limit.is_some() }
+    }
+}

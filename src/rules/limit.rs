@@ -1,0 +1,54 @@
+//! A limit of the step by the norm of the weights, for every rule.
+
+use super::double::{is_zero, less};
+use crate::error::{ConfigError, check};
+
+/// Layer-wise update clipping: no step moves a layer by more than `trust` of its norm.
+///
+/// ```text
+/// w = w − min(lr, trust·|w| / (|u| + eps))·u             with the step u that the rule would take at rate 1
+/// ```
+///
+/// It acts after the momentum and before the weights, so that it also bounds what earlier, larger gradients left in the
+/// momentum: it is the cure for a rate that rises under [`LarcMode::Clip`](crate::LarcMode::Clip). It needs the norm of
+/// the step before it is taken, which is one more pass over the layer. NeMo calls it LUC and has it in NovoGrad,
+/// bitsandbytes in LARS.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+pub struct Luc {
+    /// How much of a layer's weight norm one step may move. Greater than 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub trust: f64,
+    /// A term of the denominator that keeps it from zero. At least 0.
+    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
+    pub eps: f64,
+    /// Whether a layer of zeros always stays zero, as it does in NeMo. If not, it takes the plain step.
+    pub freezes_zeros: bool,
+}
+
+impl Luc {
+    /// NeMo's trust of 0.001, eps 10⁻⁸, and the plain step for layers of zeros.
+    pub const DEFAULT: Luc = Luc { trust: 0.001, eps: 1e-8, freezes_zeros: false };
+
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
+        check!(ConfigError::unless_positive("luc.trust", self.trust));
+        ConfigError::unless_non_negative("luc.eps", self.eps)
+    }
+
+    /// The rate that is left of `rate` for a layer with these norms, if it is less.
+    #[inline]
+    pub(super) fn limit(&self, rate: f64, weights: f64, step: f64) -> Option<f64> {
+        let step = step + self.eps;
+        if is_zero(step) || (is_zero(weights) && !self.freezes_zeros) {
+            return None;
+        }
+        let limit = self.trust * weights / step;
+        less(limit, rate).then_some(limit)
+    }
+}
+
+impl Default for Luc {
+    fn default() -> Self {
+        Luc::DEFAULT
+    }
+}
