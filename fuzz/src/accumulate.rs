@@ -4,7 +4,7 @@ use crate::harness::{Array, assert_same, same};
 use crate::input;
 use crate::reference::contract;
 use arbitrary::{Result, Unstructured};
-use layerwise::rule::Update;
+use layerwise::rule::{Moments, Update};
 use layerwise::{
     Argument, CarriedNorms, Error, GradientSum, accumulate_finite, accumulate_model, accumulate_model_parallel,
 };
@@ -36,7 +36,7 @@ impl Layer {
         if expected != found {
             return Some(format!("{:?}", Error::Length { layer, what: Argument::Gradients, expected, found }));
         }
-        (!contract::in_range(&update(scale), false)).then(|| format!("{:?}", Error::GradientScale(scale)))
+        (!contract::in_range(&update(scale), Moments::None)).then(|| format!("{:?}", Error::GradientScale(scale)))
     }
 
     fn is_finite(&self) -> bool {
@@ -106,7 +106,7 @@ fn model(u: &mut Unstructured) -> Result<()> {
         layers.iter().map(|layer| (layer.sum.get().to_vec(), layer.gradients.get().to_vec())).collect();
     let expected: Vec<_> = layers.iter().map(|layer| layer.expected(scale)).collect();
     // The scale is looked at first, if there is no layer too.
-    let out_of_range = !contract::in_range(&update(scale), false);
+    let out_of_range = !contract::in_range(&update(scale), Moments::None);
     let refused = out_of_range || layers.iter().any(|layer| layer.refusal(None, scale).is_some());
     let adds = !refused && layers.iter().all(Layer::is_finite);
 

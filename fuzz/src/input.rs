@@ -3,10 +3,11 @@
 use crate::harness::{backends, compare::non_negative};
 use arbitrary::{Result, Unstructured};
 use layerwise::pieces::LEAF;
-use layerwise::rule::Update;
+use layerwise::rule::{SecondMoment, Update};
 use layerwise::{
-    Backend, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, Luc,
-    MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig, Step, VInit, ZeroNorm,
+    Adam, AdamConfig, AdamCorrection, AdamDecay, Backend, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging,
+    LarcConfig, LarcMode, LayerConfig, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig,
+    Step, TrustRatio, VInit, ZeroNorm,
 };
 
 /// How many elements: few, or about a number of leaves.
@@ -111,6 +112,7 @@ pub fn larc(u: &mut Unstructured) -> Result<LarcConfig> {
         eta: setting(u, &[0.002, 0.02, 0.001])?,
         eps: setting(u, &SMALL)?,
         min_update: setting(u, &SMALL)?,
+        max_update: if u.ratio(1, 4)? { Some(setting(u, &[1.0, 0.01])?) } else { None },
         min_norm: if u.ratio(3, 4)? { 0.0 } else { setting(u, &SMALL)? },
         zero_norm: *u.choose(&[
             ZeroNorm::PlainStep,
@@ -121,6 +123,13 @@ pub fn larc(u: &mut Unstructured) -> Result<LarcConfig> {
         decay_in_ratio: *u.choose(&[DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum])?,
         only_with_decay: u.arbitrary()?,
     })
+}
+
+fn luc(u: &mut Unstructured) -> Result<Option<Luc>> {
+    if u.ratio(3, 4)? {
+        return Ok(None);
+    }
+    Ok(Some(Luc { trust: setting(u, &[0.001, 0.1])?, eps: setting(u, &SMALL)?, freezes_zeros: u.arbitrary()? }))
 }
 
 pub fn sgd(u: &mut Unstructured) -> Result<SgdConfig> {
@@ -134,12 +143,14 @@ pub fn sgd(u: &mut Unstructured) -> Result<SgdConfig> {
         rate_in_momentum: u.arbitrary()?,
         maximize: u.arbitrary()?,
         larc,
+        luc: luc(u)?,
+        starts_at_gradient: u.ratio(1, 4)?,
     })
 }
 
 pub fn novograd(u: &mut Unstructured) -> Result<NovoGradConfig> {
     let max_rate = setting(u, &[1.0, 0.1])?;
-    let luc = Luc { trust: setting(u, &[0.001, 0.1])?, eps: setting(u, &SMALL)?, freezes_zeros: u.arbitrary()? };
+    let larc = if u.ratio(1, 4)? { Some(larc(u)?) } else { None };
     Ok(NovoGradConfig {
         beta1: setting(u, &FRACTIONS)?,
         beta2: setting(u, &FRACTIONS)?,
@@ -159,8 +170,15 @@ pub fn novograd(u: &mut Unstructured) -> Result<NovoGradConfig> {
             GradientAveraging::AfterFirstStep,
         ])?,
         amsgrad: u.arbitrary()?,
-        luc: u.ratio(1, 4)?.then_some(luc),
-        bias_correction: *u.choose(&[BiasCorrection::Off, BiasCorrection::Moments, BiasCorrection::StepSize])?,
+        larc,
+        luc: luc(u)?,
+        starts_at_gradient: u.ratio(1, 4)?,
+        bias_correction: *u.choose(&[
+            BiasCorrection::Off,
+            BiasCorrection::Moments,
+            BiasCorrection::StepSize,
+            BiasCorrection::Rate,
+        ])?,
         norm: if u.ratio(7, 8)? { MomentNorm::L2 } else { MomentNorm::Max },
         raw_momentum: u.ratio(1, 4)?,
         rate_in_momentum: u.ratio(1, 4)?,
@@ -168,21 +186,62 @@ pub fn novograd(u: &mut Unstructured) -> Result<NovoGradConfig> {
     })
 }
 
-/// Gradient descent and NovoGrad, with any settings and policy.
+pub fn adam(u: &mut Unstructured) -> Result<AdamConfig> {
+    let max_rate = setting(u, &[1.0, 0.1])?;
+    let decay_mode = *u.choose(&[
+        AdamDecay::L2,
+        AdamDecay::InUpdate,
+        AdamDecay::Decoupled,
+        AdamDecay::Corrected { max_rate },
+        AdamDecay::Fixed,
+    ])?;
+    let mut most = || if u.ratio(1, 4)? { Ok(Some(setting(u, &[1.0, 10.0])?)) } else { Ok(None) };
+    let (max_weights, max_ratio) = (most()?, most()?);
+    let ratio = TrustRatio { eps: setting(u, &SMALL)?, max_weights, max_ratio, only_with_decay: u.arbitrary()? };
+    Ok(AdamConfig {
+        beta1: setting(u, &FRACTIONS)?,
+        beta2: setting(u, &FRACTIONS)?,
+        eps: setting(u, &SMALL)?,
+        eps_root: if u.ratio(3, 4)? { 0.0 } else { setting(u, &SMALL)? },
+        weight_decay: setting(u, &SMALL)?,
+        decay_mode,
+        bias_correction: *u.choose(&[
+            AdamCorrection::Off,
+            AdamCorrection::Moments,
+            AdamCorrection::Rate,
+            AdamCorrection::TensorFlow,
+        ])?,
+        grad_averaging: u.arbitrary()?,
+        trust_ratio: u.ratio(1, 4)?.then_some(ratio),
+        larc: if u.ratio(1, 4)? { Some(larc(u)?) } else { None },
+        luc: luc(u)?,
+        maximize: u.ratio(1, 4)?,
+    })
+}
+
+/// Every optimizer, with any settings and policy.
 pub enum AnyOptimizer {
     Sgd(Sgd),
     NovoGrad(NovoGrad),
+    Adam(Adam),
 }
 
 /// An optimizer, if its settings are in range.
 pub fn optimizer(u: &mut Unstructured) -> Result<Option<AnyOptimizer>> {
-    if u.arbitrary()? {
-        let (config, policy) = (sgd(u)?, policy(u)?);
-        Ok(Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)).ok().map(AnyOptimizer::Sgd))
-    } else {
-        let (config, policy) = (novograd(u)?, policy(u)?);
-        Ok(NovoGrad::new(config).and_then(|it| it.with_policy(policy)).ok().map(AnyOptimizer::NovoGrad))
-    }
+    Ok(match u.int_in_range(0..=2)? {
+        0 => {
+            let (config, policy) = (sgd(u)?, policy(u)?);
+            Sgd::new(config).and_then(|sgd| sgd.with_policy(policy)).ok().map(AnyOptimizer::Sgd)
+        }
+        1 => {
+            let (config, policy) = (novograd(u)?, policy(u)?);
+            NovoGrad::new(config).and_then(|novograd| novograd.with_policy(policy)).ok().map(AnyOptimizer::NovoGrad)
+        }
+        _ => {
+            let (config, policy) = (adam(u)?, policy(u)?);
+            Adam::new(config).and_then(|adam| adam.with_policy(policy)).ok().map(AnyOptimizer::Adam)
+        }
+    })
 }
 
 /// Any scalars of an update.
@@ -195,7 +254,25 @@ pub fn update(u: &mut Unstructured) -> Result<Update> {
         rate: scalar()?,
         direct: scalar()?,
         shrink: scalar()?,
+        ..Update::ZERO
     })
+}
+
+/// The part of it that is about a second moment.
+pub fn second_moment(u: &mut Unstructured) -> Result<SecondMoment> {
+    Ok(SecondMoment {
+        share: setting(u, &[0.1, 1.0])?,
+        keep: setting(u, &FRACTIONS)?,
+        unbias: setting(u, &[1.0, 10.0])?,
+        eps_root: setting(u, &SMALL)?,
+        eps: setting(u, &SMALL)?,
+    })
+}
+
+/// A second moment of an array: numbers that are not negative, now and then any.
+pub fn second_moments(u: &mut Unstructured, len: usize) -> Result<Vec<f32>> {
+    let x = numbers(u, len)?;
+    Ok(if u.ratio(7, 8)? { x.into_iter().map(f32::abs).collect() } else { x })
 }
 
 /// Where an array is cut into pieces, ends included.

@@ -1,12 +1,13 @@
 //! Steps of one layer, with any settings and any memory.
 
-use crate::harness::{Host, compare::non_negative, optimizers::keeps_momentum};
+use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
+use crate::harness::{Host, compare::non_negative};
 use crate::input;
 use arbitrary::{Result, Unstructured};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    CarriedNorms, DecayMode, Larc, LarcConfig, MomentNorm, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Policy,
-    Sgd, SgdConfig, SgdState, ZeroNorm, sum_of_squares,
+    Adam, AdamConfig, AdamDecay, AdamState, CarriedNorms, DecayMode, Larc, LarcConfig, Luc, MomentNorm, NovoGrad,
+    NovoGradConfig, NovoGradState, Optimizer, Policy, Sgd, SgdConfig, SgdState, ZeroNorm, sum_of_squares,
 };
 
 pub fn sgd(u: &mut Unstructured) -> Result<()> {
@@ -38,8 +39,9 @@ pub fn novograd(u: &mut Unstructured) -> Result<()> {
     let novograd = NovoGrad::new(config);
     assert_eq!(novograd.is_ok(), novograd_is_valid(&config), "{config:?}");
     let Ok(novograd) = novograd else { return Ok(()) };
+    let may_clip = config.norm == MomentNorm::L2 && config.larc.is_none();
     let with_policy = novograd.with_policy(policy);
-    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.norm == MomentNorm::L2), "{policy:?}");
+    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, may_clip), "{policy:?}");
     let Ok(novograd) = with_policy else { return Ok(()) };
     let mut host = host(u, &novograd, |u| {
         let [second_moment, max_second_moment] = [u.arbitrary()?, u.arbitrary()?];
@@ -51,6 +53,27 @@ pub fn novograd(u: &mut Unstructured) -> Result<()> {
         let _ = match input::backend(u)? {
             None => host.step_novograd(&config, policy, step),
             Some(backend) => host.step(&novograd.on(backend), step),
+        };
+        next(u, &mut host)?;
+    }
+    Ok(())
+}
+
+pub fn adam(u: &mut Unstructured) -> Result<()> {
+    let (config, policy) = (input::adam(u)?, input::policy(u)?);
+    let adam = Adam::new(config);
+    assert_eq!(adam.is_ok(), adam_is_valid(&config), "{config:?}");
+    let Ok(adam) = adam else { return Ok(()) };
+    let with_policy = adam.with_policy(policy);
+    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.larc.is_none()), "{policy:?}");
+    let Ok(adam) = with_policy else { return Ok(()) };
+    let mut host = host(u, &adam, |u| Ok(AdamState { steps: u.arbitrary()? }))?;
+    for _ in 0..u.int_in_range(1..=4)? {
+        host.config = input::layer(u)?;
+        let step = input::step(u)?;
+        let _ = match input::backend(u)? {
+            None => host.step_adam(&config, policy, step),
+            Some(backend) => host.step(&adam.on(backend), step),
         };
         next(u, &mut host)?;
     }
@@ -70,6 +93,11 @@ fn host<R: Rule<State = S>, S: RuleState>(
     let (w, g) = (input::numbers(u, len)?, input::numbers(u, gradients)?);
     let m = if u.arbitrary()? { vec![0.0; momentum] } else { input::numbers(u, momentum)? };
     let mut host = Host::new(&w, &g, &m, offsets);
+    if keeps_second_moment(optimizer) || u.ratio(1, 16)? {
+        let len = input::perhaps_other_len(u, len)?;
+        let v = if u.arbitrary()? { vec![0.0; len] } else { input::second_moments(u, len)? };
+        host = host.second_moment(&v, u.int_in_range(0..=15)?);
+    }
     if u.ratio(1, 8)? {
         host.state = state(u)?;
     }
@@ -110,7 +138,8 @@ fn fraction(x: f64) -> bool {
 
 fn larc_is_valid(c: &LarcConfig) -> bool {
     let eps = if c.zero_norm == ZeroNorm::Formula { positive(c.eps) } else { non_negative(c.eps) };
-    positive(c.eta) && eps && non_negative(c.min_update) && non_negative(c.min_norm)
+    let max_update = c.max_update.is_none_or(positive);
+    positive(c.eta) && eps && non_negative(c.min_update) && max_update && non_negative(c.min_norm)
 }
 
 fn sgd_is_valid(c: &SgdConfig) -> bool {
@@ -118,16 +147,35 @@ fn sgd_is_valid(c: &SgdConfig) -> bool {
         && fraction(c.dampening)
         && non_negative(c.weight_decay)
         && c.larc.as_ref().is_none_or(larc_is_valid)
+        && c.luc.as_ref().is_none_or(luc_is_valid)
 }
 
 fn novograd_is_valid(c: &NovoGradConfig) -> bool {
     let max_rate = if let DecayMode::Corrected { max_rate } = c.decay_mode { positive(max_rate) } else { true };
-    let luc = c.luc.is_none_or(|luc| positive(luc.trust) && non_negative(luc.eps));
     fraction(c.beta1)
         && fraction(c.beta2)
         && [c.eps, c.eps_root, c.weight_decay].into_iter().all(non_negative)
         && max_rate
-        && luc
+        && c.larc.as_ref().is_none_or(larc_is_valid)
+        && c.luc.as_ref().is_none_or(luc_is_valid)
+}
+
+fn adam_is_valid(c: &AdamConfig) -> bool {
+    let max_rate = if let AdamDecay::Corrected { max_rate } = c.decay_mode { positive(max_rate) } else { true };
+    let ratio = c.trust_ratio.is_none_or(|ratio| {
+        non_negative(ratio.eps) && [ratio.max_weights, ratio.max_ratio].into_iter().flatten().all(positive)
+    });
+    fraction(c.beta1)
+        && fraction(c.beta2)
+        && [c.eps, c.eps_root, c.weight_decay].into_iter().all(non_negative)
+        && max_rate
+        && ratio
+        && c.larc.as_ref().is_none_or(larc_is_valid)
+        && c.luc.as_ref().is_none_or(luc_is_valid)
+}
+
+fn luc_is_valid(c: &Luc) -> bool {
+    positive(c.trust) && non_negative(c.eps)
 }
 
 fn policy_is_valid(policy: &Policy, may_clip: bool) -> bool {

@@ -18,7 +18,7 @@ mod settings;
 
 pub use accumulate::accumulate;
 pub use bytes::bytes;
-pub use layer::{novograd, sgd};
+pub use layer::{adam, novograd, sgd};
 pub use models::{models, parallel};
 pub use norms::norms;
 pub use owner::owner;
@@ -31,10 +31,11 @@ use arbitrary::Unstructured;
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("norms", norms),
     ("sgd", sgd),
     ("novograd", novograd),
+    ("adam", adam),
     ("models", models),
     ("parallel", parallel),
     ("pieces", pieces),

@@ -2,7 +2,7 @@
 
 use crate::harness::compare::non_negative;
 use crate::harness::net::{Net, Walk, range};
-use crate::harness::optimizers::keeps_momentum;
+use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
 use crate::harness::{on, same};
 use crate::input::{self, AnyOptimizer};
 use arbitrary::{Result, Unstructured};
@@ -26,6 +26,7 @@ fn model(u: &mut Unstructured, lens: fn(&mut Unstructured) -> Result<Vec<usize>>
     match input::optimizer(u)? {
         Some(AnyOptimizer::Sgd(sgd)) => steps(u, sgd, lens),
         Some(AnyOptimizer::NovoGrad(novograd)) => steps(u, novograd, lens),
+        Some(AnyOptimizer::Adam(adam)) => steps(u, adam, lens),
         None => Ok(()),
     }
 }
@@ -81,15 +82,24 @@ fn large_layers(u: &mut Unstructured) -> Result<Vec<usize>> {
 }
 
 /// A model of layers of these lengths, with any numbers. Now and then layers are absent.
-fn net<S: RuleState>(u: &mut Unstructured, lens: Vec<usize>, momentum: bool) -> Result<Net<S>> {
+fn net<R: Rule<State = S>, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: &Optimizer<R>,
+    lens: Vec<usize>,
+) -> Result<Net<S>> {
     let layers: Vec<(usize, LayerConfig)> =
         lens.into_iter().map(|len| Ok((len, input::layer(u)?))).collect::<Result<_>>()?;
-    let mut net = Net::new(&layers, u.int_in_range(0..=2)?, momentum, u.arbitrary()?, u.arbitrary()?);
+    let (gap, momentum, seed) = (u.int_in_range(0..=2)?, keeps_momentum(optimizer), u.arbitrary()?);
+    let mut net = Net::new(&layers, gap, momentum, u.arbitrary()?, seed);
+    if keeps_second_moment(optimizer) {
+        net = net.with_second_moment(seed);
+    }
     if u.arbitrary()? {
         net.weights = input::numbers(u, net.len)?;
     }
     if u.ratio(1, 8)? {
         net.momentum = input::numbers(u, net.momentum.len())?;
+        net.second_moment = input::second_moments(u, net.second_moment.len())?;
     }
     if u.ratio(1, 4)? {
         for absent in &mut net.absent {
@@ -106,7 +116,7 @@ fn steps<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
     lens: fn(&mut Unstructured) -> Result<Vec<usize>>,
 ) -> Result<()> {
     let lens = lens(u)?;
-    let mut net: Net<S> = net(u, lens, keeps_momentum(&optimizer))?;
+    let mut net = net(u, &optimizer, lens)?;
     let walks = walks(&net, u.int_in_range(1..=8)?);
     for _ in 0..u.int_in_range(1..=2)? {
         let (optimizer, step) = (on(optimizer, input::backend(u)?), input::step(u)?);
@@ -193,9 +203,9 @@ fn in_pieces<R: Rule<State = S>, S: RuleState>(
     start: &Net<S>,
     whole: &Net<S>,
 ) -> Result<()> {
-    // If a whole step is skipped for the momentum, pieces find that earlier, and report other layers otherwise.
+    // If a whole step is skipped for a moment, pieces find that earlier, and report other layers otherwise.
     let skips = optimizer.policy().non_finite == NonFinite::SkipStep;
-    if skips && !start.momentum.iter().all(|m| m.is_finite()) {
+    if skips && !start.momentum.iter().chain(&start.second_moment).all(|m| m.is_finite()) {
         return Ok(());
     }
     let mut by_pass = start.clone();
@@ -224,16 +234,18 @@ fn wrong_lengths<R: Rule<State = S> + Sync, S: RuleState + Sync>(
         return Ok(());
     }
     let mut wrong = net.clone();
-    match u.int_in_range(0..=5)? {
+    match u.int_in_range(0..=6)? {
         0 => wrong.weights.resize(input::perhaps_other_len(u, net.len)?, 0.0),
         1 => wrong.gradients.resize(input::perhaps_other_len(u, net.len)?, 0.0),
         2 => wrong.momentum.resize(input::perhaps_other_len(u, net.len)?, 0.0),
-        3 => drop(wrong.states.pop()),
-        4 => wrong.norms.push(CarriedNorms::default()),
+        3 => wrong.second_moment.resize(input::perhaps_other_len(u, net.len)?, 0.0),
+        4 => drop(wrong.states.pop()),
+        5 => wrong.norms.push(CarriedNorms::default()),
         _ => wrong.reports.push(Report::default()),
     }
     let lens = |net: &Net<S>| {
-        [net.weights.len(), net.gradients.len(), net.momentum.len(), net.states.len(), net.reports.len()]
+        let arrays = [&net.weights, &net.gradients, &net.momentum, &net.second_moment].map(Vec::len);
+        (arrays, net.states.len(), net.reports.len())
     };
     if lens(&wrong) == lens(net) && [0, net.spans.len()].contains(&wrong.norms.len()) {
         return Ok(());

@@ -1,17 +1,18 @@
 //! What owns all that an optimizer remembers: its steps, and what it loads.
 
 use crate::harness::net::{Net, Walk, range};
-use crate::harness::optimizers::keeps_momentum;
-use crate::harness::{assert_same_report, on};
+use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
+use crate::harness::{assert_same, assert_same_report, on};
 use crate::input::{self, AnyOptimizer};
 use arbitrary::{Result, Unstructured};
 use layerwise::rule::{Rule, RuleState};
-use layerwise::{LayerConfig, Memory, Optimizer, Report, Step, Summary};
+use layerwise::{Floats, LayerConfig, Memory, Optimizer, Report, Step, Summary};
 
 pub fn owner(u: &mut Unstructured) -> Result<()> {
     match input::optimizer(u)? {
         Some(AnyOptimizer::Sgd(sgd)) => owned(u, sgd),
         Some(AnyOptimizer::NovoGrad(novograd)) => owned(u, novograd),
+        Some(AnyOptimizer::Adam(adam)) => owned(u, adam),
         None => Ok(()),
     }
 }
@@ -25,6 +26,7 @@ fn owned<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
         (0..u.int_in_range(0..=4)?).map(|_| Ok((u.int_in_range(0..=50)?, input::layer(u)?))).collect::<Result<_>>()?;
     let mut net = Net::<S>::new(&layers, 0, keeps_momentum(&optimizer), u.arbitrary()?, u.arbitrary()?);
     net.momentum.fill(0.0);
+    net.second_moment.resize(if keeps_second_moment(&optimizer) { net.len } else { 0 }, 0.0);
     let mut memory = memory(&optimizer, &layers);
     memory.carry_norms(!net.norms.is_empty());
     for _ in 0..u.int_in_range(1..=3)? {
@@ -76,14 +78,17 @@ fn both<R: Rule<State = S> + Sync, S: RuleState + Sync>(
         return Ok(false);
     };
     assert_eq!(summary.applied, memory.reports().iter().filter(|report| report.applied()).count());
-    crate::harness::assert_same("weight", &weights, &net.weights);
+    assert_same("weight", &weights, &net.weights);
     for (index, span) in net.spans.iter().enumerate() {
-        let (report, momentum) = (&memory.reports()[index], memory.momentum(index).unwrap());
-        assert_same_report(report, &net.reports[index]);
+        assert_same_report(&memory.reports()[index], &net.reports[index]);
         assert_eq!(format!("{:?}", memory.state(index).unwrap()), format!("{:?}", net.states[index]));
-        let layerwise::Floats::F32(momentum) = momentum else { panic!("momentum is f32") };
-        let expected = net.momentum.get(range(span)).unwrap_or_default();
-        crate::harness::assert_same("momentum", momentum, expected);
+        for (ours, theirs) in [
+            (memory.momentum(index).unwrap(), &net.momentum),
+            (memory.second_moment(index).unwrap(), &net.second_moment),
+        ] {
+            let Floats::F32(ours) = ours else { panic!("moments are f32") };
+            assert_same("moment", ours, theirs.get(range(span)).unwrap_or_default());
+        }
     }
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! One layer in pieces, in any partition and with pieces that are wrong, by any rule; and LARC before an optimizer of a
 //! host's.
 
-use crate::harness::optimizers::{Fixed, keeps_momentum};
+use crate::harness::optimizers::{Fixed, keeps_momentum, keeps_second_moment};
 use crate::harness::{Array, Host, assert_same, assert_same_report, on};
 use crate::input::{self, AnyOptimizer};
 use crate::reference::contract;
@@ -19,6 +19,7 @@ pub fn pieces(u: &mut Unstructured) -> Result<()> {
         match input::optimizer(u)? {
             Some(AnyOptimizer::Sgd(sgd)) => layer(u, sgd)?,
             Some(AnyOptimizer::NovoGrad(novograd)) => layer(u, novograd)?,
+            Some(AnyOptimizer::Adam(adam)) => layer(u, adam)?,
             None => {}
         }
     }
@@ -37,10 +38,16 @@ fn fixed(u: &mut Unstructured) -> Result<Fixed> {
         needs = needs.weights();
     }
     if u.ratio(1, 4)? {
-        needs = needs.step(StepNorm::Momentum);
+        needs = needs.step(if u.arbitrary()? { StepNorm::Momentum } else { StepNorm::Step });
     }
-    let moments = if u.arbitrary()? { Moments::First } else { Moments::None };
-    Ok(Fixed { update: input::update(u)?, moments, needs })
+    let mut update = input::update(u)?;
+    let moments = *u.choose(&[Moments::None, Moments::First, Moments::FirstAndSecond])?;
+    match moments {
+        Moments::None => update.momentum = 0.0,
+        Moments::FirstAndSecond => update.second = Some(input::second_moment(u)?),
+        _ => {}
+    }
+    Ok(Fixed { update, moments, needs })
 }
 
 /// A step in pieces, which must be the whole step.
@@ -48,12 +55,14 @@ fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     let (len, offsets) = (input::len(u)?, input::offsets(u)?);
     let [w, g, m] = [input::numbers(u, len)?, input::numbers(u, len)?, input::numbers(u, len)?];
     let m = if keeps_momentum(&optimizer) { m } else { vec![] };
-    if optimizer.policy().non_finite == NonFinite::SkipStep && !m.iter().all(|m| m.is_finite()) {
+    let v = if keeps_second_moment(&optimizer) { input::second_moments(u, len)? } else { vec![] };
+    if optimizer.policy().non_finite == NonFinite::SkipStep && !m.iter().chain(&v).all(|m| m.is_finite()) {
         // Pieces look for that earlier, and find it instead of a step that is out of range.
         return Ok(());
     }
     let (optimizer, step) = (on(optimizer, input::backend(u)?), input::step(u)?);
-    let (mut whole, mut host) = (Host::new(&w, &g, &m, offsets), Host::new(&w, &g, &m, offsets));
+    let new = || Host::new(&w, &g, &m, offsets).second_moment(&v, offsets[2]);
+    let (mut whole, mut host) = (new(), new());
     whole.config = input::layer(u)?;
     host.config = whole.config;
 
@@ -71,8 +80,11 @@ fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     assert_same("weight", host.weights.get(), whole.weights.get());
     assert_same("gradient", host.gradients.get(), &g);
     assert_same("momentum", host.momentum.get(), whole.momentum.get());
+    assert_same("second moment", host.second_moment.get(), whole.second_moment.get());
     assert_eq!(format!("{:?}", host.state), format!("{:?}", whole.state));
-    [&host.weights, &host.gradients, &host.momentum].iter().for_each(|array| array.assert_guards());
+    [&host.weights, &host.gradients, &host.momentum, &host.second_moment]
+        .iter()
+        .for_each(|array| array.assert_guards());
     Ok(())
 }
 
@@ -191,15 +203,18 @@ fn leaf_range<S>(host: &Host<S>, leaves: &[usize]) -> Range<usize> {
 /// A chunk of a layer, to be read.
 fn view<S>(host: &Host<S>, range: Range<usize>) -> LayerView<'_> {
     LayerView::new(&host.weights.get()[range.clone()], &host.gradients.get()[range.clone()])
-        .momentum(host.momentum.get().get(range).unwrap_or_default())
+        .momentum(host.momentum.get().get(range.clone()).unwrap_or_default())
+        .second_moment(host.second_moment.get().get(range).unwrap_or_default())
         .config(host.config)
 }
 
 /// A chunk of a layer, to be written.
 fn chunk<S>(host: &mut Host<S>, range: Range<usize>) -> LayerMemory<'_, S> {
     let momentum = host.momentum.get_mut().get_mut(range.clone()).unwrap_or_default();
+    let second_moment = host.second_moment.get_mut().get_mut(range.clone()).unwrap_or_default();
     let (weights, gradients) = (&mut host.weights.get_mut()[range.clone()], &host.gradients.get()[range]);
-    LayerMemory::new(weights, gradients, &mut host.state).momentum(momentum).config(host.config)
+    let layer = LayerMemory::new(weights, gradients, &mut host.state).config(host.config);
+    layer.momentum(momentum).second_moment(second_moment)
 }
 
 /// Gradients that LARC scales before an optimizer of a host's sees them.
@@ -228,7 +243,7 @@ fn larc_in_front(u: &mut Unstructured) -> Result<()> {
         let decision = larc.factor(lr, decay, &norms);
         let update = Update { gradient: decision.factor, decay: decision.factor * decision.decay, ..Update::ZERO };
         expected.outcome = Outcome::OutOfRange;
-        if contract::in_range(&update, true) {
+        if contract::in_range(&update, Moments::First) {
             gradients.iter_mut().zip(&w).for_each(|(g, w)| *g = contract::rescaled(&update, *w, *g));
             let finite = gradients.iter().all(|g| g.is_finite());
             expected.outcome = if finite { Outcome::Applied } else { Outcome::Overflowed };

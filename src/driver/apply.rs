@@ -97,7 +97,7 @@ impl Coefficients {
         // Not in a loop: of settings that are constants nothing is left.
         let of_gradient = self.gradient.is_finite() && self.decay.is_finite() && self.momentum.is_finite();
         let of_step = self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite();
-        of_gradient && of_step && self.second.is_none_or(|second| second.are_finite())
+        of_gradient && of_step && self.second.as_ref().is_none_or(Second::are_finite)
     }
 
     /// The scalars as the kernels take them.

@@ -4,7 +4,6 @@ use super::norm::l2_norm;
 use super::optimizer::Optimizer;
 use crate::error::{Argument, Error, check_length, is_non_negative};
 use crate::kernel::shape::LEAF;
-use crate::memory::floats::FloatsMut;
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::model::Model;
 use crate::memory::report::Report;
@@ -23,20 +22,21 @@ fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
     if is_non_negative(config.decay) { Ok(()) } else { Err(Error::Decay { layer: None, decay: config.decay }) }
 }
 
-const MOMENTS: [Argument; 2] = [Argument::Momentum, Argument::SecondMoment];
-
 /// Checks the arrays that a rule keeps, and those that it does not keep, of a layer of `len` weights.
 #[inline]
-pub(super) fn check_moments(moments: Moments, len: usize, found: [Option<usize>; 2]) -> Result<(), Error> {
-    let kept = [moments >= Moments::First, moments >= Moments::FirstAndSecond];
-    for ((what, kept), found) in MOMENTS.into_iter().zip(kept).zip(found) {
-        let expected = if kept { len } else { 0 };
-        match found.unwrap_or(0) {
-            0 if expected > 0 => return Err(Error::Missing { layer: None, what }),
-            found => check_length(what, expected, found)?,
-        }
+pub(super) fn check_moments(moments: Moments, len: usize, [first, second]: [Option<usize>; 2]) -> Result<(), Error> {
+    // (One by one: firmware would keep a loop, and with it what constants fold away.)
+    check_moment(Argument::Momentum, moments >= Moments::First, len, first)?;
+    check_moment(Argument::SecondMoment, moments >= Moments::FirstAndSecond, len, second)
+}
+
+#[inline]
+fn check_moment(what: Argument, is_kept: bool, len: usize, found: Option<usize>) -> Result<(), Error> {
+    let expected = if is_kept { len } else { 0 };
+    match found.unwrap_or(0) {
+        0 if expected > 0 => Err(Error::Missing { layer: None, what }),
+        found => check_length(what, expected, found),
     }
-    Ok(())
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -49,8 +49,7 @@ impl<R: Rule> Optimizer<R> {
         }
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
-        let found = [&layer.momentum, &layer.second_moment].map(|moment| moment.as_ref().map(FloatsMut::len));
-        check_moments(self.moments(), len, found)?;
+        check_moments(self.moments(), len, layer.moment_lens())?;
         if !self.rule.accepts(*layer.state) {
             return Err(Error::State { layer: None });
         }
@@ -65,12 +64,12 @@ impl<R: Rule> Optimizer<R> {
         }
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
-        let found = [layer.momentum, layer.second_moment].map(|moment| moment.map(|moment| moment.len()));
+        let found = layer.moment_lens();
         if self.reads_moments(&layer.config) {
             return check_moments(self.moments(), len, found);
         }
         // A view of a layer may have more than the measurement reads, if it is as long as it should be.
-        for (what, found) in MOMENTS.into_iter().zip(found) {
+        for (what, found) in [Argument::Momentum, Argument::SecondMoment].into_iter().zip(found) {
             found.filter(|&found| found > 0).map_or(Ok(()), |found| check_length(what, len, found))?;
         }
         Ok(())

@@ -8,7 +8,6 @@ use crate::error::{Argument, Error, check_length};
 use crate::kernel::machine::{Machine, Threads};
 use crate::kernel::shape::fold_leaf_sums;
 use crate::lanes::Backend;
-use crate::memory::floats::FloatsMut;
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::report::{Outcome, Report};
 use crate::rules::double::sqrt;
@@ -185,8 +184,7 @@ impl<S: RuleState> Planned<S> {
         let len = chunk.weights.len();
         check_leaves(start, len, sums.len())?;
         check_length(Argument::Gradients, len, chunk.gradients.len())?;
-        let found = [chunk.momentum, chunk.second_moment].map(|moment| moment.map(|moment| moment.len()));
-        check_moments(self.moments, len, found)?;
+        check_moments(self.moments, len, chunk.moment_lens())?;
         step_sums(self.backend, self.needs, &self.plan.update, self.moments, &chunk, sums);
         Ok(())
     }
@@ -204,8 +202,7 @@ impl<S: RuleState> Planned<S> {
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
         let len = chunk.weights.len();
         check_length(Argument::Gradients, len, chunk.gradients.len())?;
-        let found = [&chunk.momentum, &chunk.second_moment].map(|moment| moment.as_ref().map(FloatsMut::len));
-        check_moments(self.moments, len, found)?;
+        check_moments(self.moments, len, chunk.moment_lens())?;
         if self.needs_step() {
             return Err(Error::StepNotSeen);
         }

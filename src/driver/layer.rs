@@ -13,6 +13,7 @@ use crate::rules::double::{mul, scaled};
 use crate::rules::layer::LayerConfig;
 use crate::rules::rule::{Moments, Norms, Plan, Rule, StepNorm};
 use crate::rules::step::Step;
+use crate::rules::update::Update;
 
 /// What is decided for all layers of a step together.
 #[derive(Clone, Copy, Debug)]
@@ -85,11 +86,12 @@ impl<R: Rule> Optimizer<R> {
     #[inline(always)]
     pub(super) fn coefficients(&self, plan: &Plan) -> Option<Coefficients> {
         let moments = self.rule.moments();
-        let keeps = const { matches!(R::MOMENTS, Moments::FirstAndSecond) } && moments == Moments::FirstAndSecond;
-        if plan.update.second.is_some() && !keeps {
-            return None;
+        if const { matches!(R::MOMENTS, Moments::FirstAndSecond) } {
+            return Coefficients::of(&plan.update, moments);
         }
-        Coefficients::of(&plan.update, moments)
+        // (Said as a constant, so that nothing of second moments is linked.)
+        let update = Update { second: None, ..plan.update };
+        if plan.update.second.is_some() { None } else { Coefficients::of(&update, moments) }
     }
 
     /// What is decided for a layer, or the report of one that is left alone. If the rule looks at the norm of its

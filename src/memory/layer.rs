@@ -83,6 +83,12 @@ impl<'a, S> LayerMemory<'a, S> {
         }
     }
 
+    /// The lengths of momentum and second moment.
+    #[inline]
+    pub(crate) fn moment_lens(&self) -> [Option<usize>; 2] {
+        [self.momentum.as_ref().map(FloatsMut::len), self.second_moment.as_ref().map(FloatsMut::len)]
+    }
+
     /// The same layer, to be read.
     #[inline]
     pub fn view(&self) -> LayerView<'_> {
@@ -109,6 +115,11 @@ pub struct LayerView<'a> {
 }
 
 impl<'a> LayerView<'a> {
+    /// The lengths of momentum and second moment.
+    pub(crate) fn moment_lens(&self) -> [Option<usize>; 2] {
+        [self.momentum.as_ref().map(Floats::len), self.second_moment.as_ref().map(Floats::len)]
+    }
+
     /// A layer without moments, with the default configuration.
     #[inline]
     pub fn new(weights: impl Into<Floats<'a>>, gradients: impl Into<Floats<'a>>) -> Self {
