@@ -84,7 +84,8 @@ pub(super) fn sums(
     }
     if moments {
         for moment in [chunk.momentum, chunk.second_moment].into_iter().flatten() {
-            for (sums, leaf) in sums.iter_mut().zip(moment.f32s().chunks(LEAF)) {
+            let (whole, last) = moment.f32s().as_chunks::<LEAF>();
+            for (sums, leaf) in sums.iter_mut().zip(whole.iter().map(<[f32; LEAF]>::as_slice).chain([last])) {
                 let mut sum = [[0.0]];
                 leaf_sums(backend, Plain, [leaf], &mut sum, 0);
                 sums[MOMENTS] += sum[0][0];

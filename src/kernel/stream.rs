@@ -173,14 +173,17 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
     fn prescaled(&mut self, prescale: f32, update: &dyn Fn(&mut Memory<'_, S, f32, N>) -> Written) -> Written {
         const BLOCK: usize = if ONE_BY_ONE { 1 } else { WIDTH };
         let mut written = Written { sum_of_squares: 0.0, finite: true };
-        for (i, (weights, g)) in self.weights.chunks_mut(BLOCK).zip(self.gradients.chunks(BLOCK)).enumerate() {
+        let mut rest = self.reborrow();
+        while !rest.weights.is_empty() {
+            let len = rest.weights.len().min(BLOCK);
+            let (block, after) = rest.split_at(len);
             let mut scaled = [0.0; BLOCK];
-            for (scaled, g) in scaled.iter_mut().zip(g) {
+            for (scaled, g) in scaled.iter_mut().zip(block.gradients) {
                 *scaled = prescale * g.get();
             }
-            let gradients = scaled.get(..g.len()).unwrap_or_default();
-            let states = self.states.each_mut().map(|state| state.chunks_mut(BLOCK).nth(i).unwrap_or_default());
-            written.finite &= update(&mut Memory { weights, gradients, states }).finite;
+            let gradients = scaled.get(..len).unwrap_or_default();
+            written.finite &= update(&mut Memory { weights: block.weights, gradients, states: block.states }).finite;
+            rest = after;
         }
         written
     }
