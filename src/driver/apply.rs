@@ -3,14 +3,11 @@
 use super::measure::is_finite;
 use crate::kernel::formulas::{Affine, Apart, TwoMoments};
 use crate::kernel::machine::Machine;
-use crate::kernel::squares::{leaf_sums, sum_of_squares};
 use crate::kernel::stream::{self, Memory, Written};
-use crate::kernel::terms::{NewMomentum, StepOf, Term};
-use crate::lanes::Backend;
-use crate::memory::floats::{Floats, FloatsMut};
-use crate::memory::layer::{LayerMemory, LayerView};
-use crate::rules::double::{add, mul, sqrt};
-use crate::rules::rule::{Moments, Rule, StepNorm};
+use crate::memory::floats::FloatsMut;
+use crate::memory::layer::LayerMemory;
+use crate::rules::double::{add, mul};
+use crate::rules::rule::{Moments, Rule};
 use crate::rules::update::{SecondMoment, Update};
 
 /// The scalars of an update in `f32`.
@@ -18,7 +15,7 @@ use crate::rules::update::{SecondMoment, Update};
 pub(super) struct Coefficients {
     /// A power of two that the gradient is multiplied by first, so that its coefficient neither overflows nor loses
     /// bits. It is 1 unless the gradient's norm is astronomically large or small.
-    prescale: f32,
+    pub(super) prescale: f32,
     gradient: f32,
     decay: f32,
     momentum: f32,
@@ -72,7 +69,7 @@ impl Coefficients {
     }
 
     #[inline(always)]
-    fn in_f32(update: &Update) -> Option<Self> {
+    pub(super) fn in_f32(update: &Update) -> Option<Self> {
         // As bits, which order as the numbers do, for a processor without f64.
         let size = update.gradient.abs().to_bits();
         let (mut prescale, mut gradient) = (1.0, update.gradient);
@@ -102,7 +99,7 @@ impl Coefficients {
 
     /// The scalars as the kernels take them.
     #[inline(always)]
-    fn affine(&self) -> Affine<Apart> {
+    pub(super) fn affine(&self) -> Affine<Apart> {
         Affine {
             gradient: Apart(self.gradient),
             decay: Apart(self.decay),
@@ -115,7 +112,7 @@ impl Coefficients {
 
     /// The same with a second moment, if there is one.
     #[inline(always)]
-    fn two_moments(&self) -> Option<TwoMoments<Apart>> {
+    pub(super) fn two_moments(&self) -> Option<TwoMoments<Apart>> {
         let second = self.second?;
         Some(TwoMoments {
             affine: self.affine(),
@@ -258,86 +255,6 @@ fn with_second_moment(
     sum: bool,
 ) -> Written {
     memory.apply(machine, prescale, k, sum)
-}
-
-/// The L2 norm of a planned step; infinite if a scalar of the update is not a finite `f32`.
-#[inline(never)]
-pub(super) fn step_norm(
-    machine: Machine,
-    needed: StepNorm,
-    update: &Update,
-    moments: Moments,
-    layer: &LayerView<'_>,
-) -> f64 {
-    let mut sum = f64::INFINITY;
-    planned_step(needed, update, moments, layer, Whole { machine, sum: &mut sum });
-    sqrt(sum)
-}
-
-/// The sum of squares of each leaf of the same step.
-pub(super) fn step_sums(
-    backend: Backend,
-    needed: StepNorm,
-    update: &Update,
-    moments: Moments,
-    layer: &LayerView<'_>,
-    sums: &mut [f64],
-) {
-    sums.fill(f64::INFINITY);
-    planned_step(needed, update, moments, layer, Leaves { backend, sums: sums.as_chunks_mut::<1>().0 });
-}
-
-/// The two things that are summed of a step: all of it, or each leaf.
-trait Squares {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]);
-}
-
-struct Whole<'a> {
-    machine: Machine,
-    sum: &'a mut f64,
-}
-
-impl Squares for Whole<'_> {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
-        *self.sum = sum_of_squares(self.machine, term, arrays);
-    }
-}
-
-struct Leaves<'a> {
-    backend: Backend,
-    sums: &'a mut [[f64; 1]],
-}
-
-impl Squares for Leaves<'_> {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
-        leaf_sums(self.backend, term, arrays, self.sums, 0);
-    }
-}
-
-/// Sums the squares of a planned step; nothing is summed if a scalar of the update is not a finite `f32`.
-fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
-    let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
-    let [momentum, second_moment] =
-        [layer.momentum, layer.second_moment].map(|moment| moment.map(Floats::f32s).unwrap_or_default());
-    if needed == StepNorm::Momentum {
-        // Where there is no momentum, the weights are multiplied by 0.
-        let (kept, momentum) = if moments == Moments::None { (0.0, weights) } else { (update.momentum, momentum) };
-        // The share of a second moment's update goes into the scalars of `h`.
-        let share = update.second.map_or(1.0, |second| second.share);
-        let (gradient, decay) = (mul(update.gradient, share), mul(update.decay, share));
-        if let Some(scalars) = Coefficients::in_f32(&Update { momentum: kept, gradient, decay, ..*update }) {
-            let term = NewMomentum { prescale: scalars.prescale, k: &scalars.affine() };
-            squares.sum(term, [weights, gradients, momentum]);
-        }
-        return;
-    }
-    let Some(scalars) = Coefficients::of(update, moments) else { return };
-    let prescale = scalars.prescale;
-    match (scalars.two_moments(), moments) {
-        (Some(k), _) => squares.sum(StepOf { prescale, k: &k }, [weights, gradients, momentum, second_moment]),
-        (None, Moments::None) => squares.sum(StepOf { prescale, k: &scalars.affine() }, [weights, gradients]),
-        (None, _) => squares.sum(StepOf { prescale, k: &scalars.affine() }, [weights, gradients, momentum]),
-    }
 }
 
 /// Adds `scale` times a gradient to a sum, and returns the sum of squares of what it wrote; nothing if the scale leaves

@@ -1,9 +1,10 @@
 //! The second phase of a step in pieces.
 
-use super::apply::{Coefficients, step_norm, step_sums};
+use super::apply::Coefficients;
 use super::check::{check_leaves, check_moments};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
+use super::step_norm::{step_scalars, step_sums};
 use crate::error::{Argument, Error, check_length};
 use crate::kernel::machine::{Machine, Threads};
 use crate::kernel::shape::fold_leaf_sums;
@@ -59,8 +60,7 @@ impl<R: Rule> Decided<'_, R> {
     /// `f32`: [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were
     /// made before [`skips`](Decided::skips) became true do not know of it: plan again.
     pub fn confirm(&mut self, planned: &Planned<R::State>) {
-        let bad = matches!(planned.report.outcome, Outcome::NonFinite | Outcome::OutOfRange);
-        if bad && self.optimizer.skips_steps() {
+        if planned.report.outcome.is_bad() && self.optimizer.skips_steps() {
             self.decision = Decision { clip: 1.0, skip: true };
         }
     }
@@ -120,9 +120,9 @@ impl<R: Rule> Decided<'_, R> {
         let needed = core::mem::replace(&mut planned.needs, StepNorm::None);
         let norm = sqrt(fold_leaf_sums(step_sums.as_chunks::<1>().0, 0));
         let case = self.case(&planned);
-        // Of an empty layer nobody has looked whether the plan has a norm.
-        let (machine, empty) = (self.optimizer.machine(Threads::One), LayerView::new(&[0.0_f32; 0], &[0.0_f32; 0]));
-        if norm.is_finite() && step_norm(machine, needed, &planned.plan.update, planned.moments, &empty).is_finite() {
+        // (An empty layer has a norm of 0, whatever its scalars.)
+        let scalars = step_scalars(needed, &planned.plan.update, planned.moments);
+        if norm.is_finite() && scalars.is_some() {
             planned.plan = self.optimizer.limited(case, planned.plan, norm);
             self.settle(&mut planned);
         } else {

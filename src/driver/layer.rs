@@ -3,9 +3,10 @@
 //! All of it is inlined into the caller's step, so that settings which are constants fold, and no struct travels
 //! through memory: a processor waits where it loads whole what was stored in halves.
 
-use super::apply::{Coefficients, step_norm};
+use super::apply::Coefficients;
 use super::measure::norms;
 use super::optimizer::Optimizer;
+use super::step_norm::step_norm;
 use crate::kernel::machine::{Machine, Threads};
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::report::{Outcome, Report};
@@ -13,7 +14,6 @@ use crate::rules::double::{mul, scaled};
 use crate::rules::layer::LayerConfig;
 use crate::rules::rule::{Moments, Norms, Plan, Rule, StepNorm};
 use crate::rules::step::Step;
-use crate::rules::update::Update;
 
 /// What is decided for all layers of a step together.
 #[derive(Clone, Copy, Debug)]
@@ -85,13 +85,7 @@ impl<R: Rule> Optimizer<R> {
     /// The scalars of a plan in `f32`, if it has them. A plan for moments that the rule does not keep has none.
     #[inline(always)]
     pub(super) fn coefficients(&self, plan: &Plan) -> Option<Coefficients> {
-        let moments = self.rule.moments();
-        if const { matches!(R::MOMENTS, Moments::FirstAndSecond) } {
-            return Coefficients::of(&plan.update, moments);
-        }
-        // (Said as a constant, so that nothing of second moments is linked.)
-        let update = Update { second: None, ..plan.update };
-        if plan.update.second.is_some() { None } else { Coefficients::of(&update, moments) }
+        Coefficients::of(&plan.update, self.moments())
     }
 
     /// What is decided for a layer, or the report of one that is left alone. If the rule looks at the norm of its
@@ -112,10 +106,10 @@ impl<R: Rule> Optimizer<R> {
         if needed == StepNorm::None {
             return Ok(Decided { plan, next, step_norm: f64::NAN });
         }
-        let step_norm = step_norm
-            .unwrap_or_else(|| self::step_norm(machine, needed, &plan.update, self.rule.moments(), &layer.view()));
+        let step_norm =
+            step_norm.unwrap_or_else(|| self::step_norm(machine, needed, &plan.update, self.moments(), &layer.view()));
         if !step_norm.is_finite() {
-            return Err(case.left(without_norm(&plan, needed, self.rule.moments())));
+            return Err(case.left(without_norm(&plan, needed, self.moments())));
         }
         Ok(Decided { plan: self.limited(case, plan, step_norm), next, step_norm })
     }
@@ -145,7 +139,7 @@ impl<R: Rule> Optimizer<R> {
         let Some(coefficients) = self.coefficients(&plan) else { return case.left(Outcome::OutOfRange) };
         *layer.state = next;
         let sum = norms.is_some() && self.rule.needs(&config).weights;
-        let written = coefficients.write::<R, _>(machine, self.rule.moments(), sum, layer);
+        let written = coefficients.write::<R, _>(machine, self.moments(), sum, layer);
         if let Some(norms) = norms {
             if sum && written.finite { norms.set_weights(written.sum_of_squares) } else { norms.forget_weights() }
         }

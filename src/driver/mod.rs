@@ -6,6 +6,7 @@
 //! | `layer` | the two phases of a step, for one layer |
 //! | `check` | what a caller can get wrong |
 //! | `measure`, `apply` | norms of a layer; an update of one |
+//! | `step_norm` | the norm of a step before it is taken |
 //! | `step` | steps over one layer and over many |
 //! | `parallel` | the same on the threads of rayon |
 //! | `pieces`, `decided` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
@@ -30,3 +31,4 @@ pub mod pieces;
 #[cfg(all(feature = "serde", feature = "alloc"))]
 mod recipe;
 mod step;
+mod step_norm;

@@ -207,7 +207,7 @@ impl<R: Rule> Optimizer<R> {
     /// The arrays that the rule keeps beside the weights.
     #[inline]
     pub fn moments(&self) -> Moments {
-        self.rule.moments()
+        self.rule.moments().min(R::MOMENTS)
     }
 
     /// How long the momentum of a layer of `len` weights must be: `len`, or 0 if the rule keeps none.

@@ -160,7 +160,7 @@ impl<R: Rule, M: Model<R::State> + ?Sized> Walk<R> for OneByOne<'_, M> {
 
 /// Whether a layer cannot be updated.
 fn any_bad(reports: &[Report]) -> bool {
-    reports.iter().any(|report| matches!(report.outcome, Outcome::NonFinite | Outcome::OutOfRange))
+    reports.iter().any(|report| report.outcome.is_bad())
 }
 
 /// The norm of the gradient of the whole model.

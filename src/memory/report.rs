@@ -49,6 +49,13 @@ pub enum Outcome {
     StepSkipped,
 }
 
+impl Outcome {
+    /// Whether the layer could not be updated, which skips the whole step if the policy says so.
+    pub(crate) const fn is_bad(self) -> bool {
+        matches!(self, Outcome::NonFinite | Outcome::OutOfRange)
+    }
+}
+
 impl Report {
     /// The report of a layer that took no part: norms NaN, factor 1, rate 0. The default, to fill an array with.
     pub const ABSENT: Report = Report {

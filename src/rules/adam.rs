@@ -240,17 +240,9 @@ impl AdamRule {
         &self.config
     }
 
-    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
-        self.config.larc.as_ref().filter(|_| layer.adapt)
-    }
-
-    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
-        self.config.luc.as_ref().filter(|_| layer.adapt)
-    }
-
     fn trust_ratio(&self, layer: &LayerConfig) -> Option<&TrustRatio> {
         let exempt = |ratio: &&TrustRatio| ratio.only_with_decay && is_zero(self.decay(layer));
-        self.config.trust_ratio.as_ref().filter(|_| layer.adapt).filter(|ratio| !exempt(ratio))
+        layer.adapted(&self.config.trust_ratio).filter(|ratio| !exempt(ratio))
     }
 
     fn decay(&self, layer: &LayerConfig) -> f64 {
@@ -279,7 +271,7 @@ impl AdamRule {
 
     /// Whether the step waits for its own norm. It is then planned at rate 1.
     fn waits(&self, layer: &LayerConfig) -> bool {
-        self.trust_ratio(layer).is_some() || self.luc(layer).is_some()
+        self.trust_ratio(layer).is_some() || layer.adapted(&self.config.luc).is_some()
     }
 }
 
@@ -292,20 +284,17 @@ impl Rule for AdamRule {
     }
 
     fn needs(&self, layer: &LayerConfig) -> Needs {
-        let needs = match self.larc(layer) {
-            Some(larc) => larc.needs(self.signed(self.l2(layer))),
-            None => Needs::GRADIENT,
-        };
+        let larc = layer.adapted(&self.config.larc);
+        let needs = larc.map_or(Needs::GRADIENT, |larc| larc.needs(self.signed(self.l2(layer))));
         if self.waits(layer) { needs.weights().step(StepNorm::Step) } else { needs }
     }
 
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: AdamState) -> (Plan, AdamState) {
         let config = &self.config;
         let steps = state.steps.saturating_add(1);
-        let LarcFactor { factor, decay: l2, clipped } = match self.larc(layer) {
-            Some(larc) => larc.factor(lr, self.l2(layer), norms),
-            None => LarcFactor { decay: self.l2(layer), ..LarcFactor::NONE },
-        };
+        let (larc, l2) = (layer.adapted(&config.larc), self.l2(layer));
+        let LarcFactor { factor, decay: l2, clipped } =
+            larc.map_or(LarcFactor::plain(l2), |larc| larc.factor(lr, l2, norms));
         let shrink = self.shrink(lr, layer);
         let c1 = || 1.0 - power(config.beta1, steps);
         let c2 = || 1.0 - power(config.beta2, steps);
@@ -343,7 +332,7 @@ impl Rule for AdamRule {
         let weights = mul(norms.weights, 1.0 - shrink);
         let ratio = self.trust_ratio(layer).map_or(1.0, |ratio| ratio.ratio(weights, step));
         let mut rate = mul(plan.effective_rate, ratio);
-        let limit = self.luc(layer).and_then(|luc| luc.limit(rate, norms.weights, step));
+        let limit = layer.adapted(&self.config.luc).and_then(|luc| luc.limit(rate, norms.weights, step));
         rate = limit.unwrap_or(rate);
         let Update { rate: of_step, shrink: in_update, .. } = plan.update;
         let update = Update { rate: mul(of_step, rate), shrink: add(mul(in_update, rate), shrink), ..plan.update };

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Write};
 use serde::de::{Error, Visitor};
-use serde::{Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if serializer.is_human_readable() && !is_short(*x) {
@@ -61,13 +61,15 @@ impl Visitor<'_> for NumberOrText {
     }
 }
 
+/// A number that is written so, for lists and options.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Exact(#[serde(with = "super::exact")] pub(super) f64);
+
 /// The same for a number that may be left out.
 pub(crate) mod option {
+    use super::Exact;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(transparent)]
-    struct Exact(#[serde(with = "super")] f64);
 
     pub(crate) fn serialize<S: Serializer>(x: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         x.map(Exact).serialize(serializer)

@@ -1,12 +1,10 @@
-//! Lists of `f64` numbers, and numbers that may be missing, each written as `exact` says.
+//! Lists of `f64` numbers, each written as `exact` says.
 
+use super::exact::Exact;
 use core::fmt;
 use core::marker::PhantomData;
 use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-#[derive(Serialize, Deserialize)]
-struct Exact(#[serde(with = "super::exact")] f64);
+use serde::{Deserializer, Serializer};
 
 pub(crate) fn serialize<S: Serializer>(list: &impl AsRef<[f64]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(list.as_ref().iter().map(|x| Exact(*x)))
@@ -28,18 +26,5 @@ impl<'de, L: FromIterator<f64>> Visitor<'de> for Numbers<L> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<L, A::Error> {
         core::iter::from_fn(|| list.next_element().transpose()).map(|x| x.map(|Exact(x)| x)).collect()
-    }
-}
-
-/// Numbers that may be missing.
-pub(crate) mod option {
-    use super::{Deserialize, Deserializer, Exact, Serialize, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(x: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        x.map(Exact).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-        Ok(Option::<Exact>::deserialize(deserializer)?.map(|Exact(x)| x))
     }
 }

@@ -231,14 +231,16 @@ impl Larc {
         if [lr, decay, norms.gradient, norms.weights].into_iter().all(is_non_negative) {
             self.config.factor(lr, decay, norms)
         } else {
-            LarcFactor { factor: f64::NAN, decay, clipped: false }
+            LarcFactor { factor: f64::NAN, ..LarcFactor::plain(decay) }
         }
     }
 }
 
 impl LarcFactor {
-    /// What a layer without LARC and decay has.
-    pub(super) const NONE: LarcFactor = LarcFactor { factor: 1.0, decay: 0.0, clipped: false };
+    /// That of a layer without LARC.
+    pub(super) const fn plain(decay: f64) -> LarcFactor {
+        LarcFactor { factor: 1.0, decay, clipped: false }
+    }
 }
 
 impl LarcConfig {
@@ -256,7 +258,7 @@ impl LarcConfig {
     /// The factor, of numbers that are finite and at least 0.
     #[inline]
     pub(super) fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
-        let plain = LarcFactor { factor: 1.0, decay, clipped: false };
+        let plain = LarcFactor::plain(decay);
         if self.only_with_decay && is_zero(decay) {
             return plain;
         }

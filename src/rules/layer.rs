@@ -48,6 +48,12 @@ impl LayerConfig {
         if rank < 2 { LayerConfig::PLAIN } else { LayerConfig::DEFAULT }
     }
 
+    /// LARC, or another setting that adapts rates, unless the layer is exempt.
+    #[inline]
+    pub(super) fn adapted<'a, T>(&self, setting: &'a Option<T>) -> Option<&'a T> {
+        setting.as_ref().filter(|_| self.adapt)
+    }
+
     #[cfg(feature = "serde")]
     pub(crate) const fn check(&self) -> Result<(), ConfigError> {
         crate::error::check!(ConfigError::unless_non_negative("rate", self.rate));

@@ -285,16 +285,6 @@ impl NovoGradRule {
         &self.config
     }
 
-    #[inline]
-    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
-        self.config.larc.as_ref().filter(|_| layer.adapt)
-    }
-
-    #[inline]
-    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
-        self.config.luc.as_ref().filter(|_| layer.adapt)
-    }
-
     /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that
     /// no step has left.
     #[inline]
@@ -376,18 +366,17 @@ impl Rule for NovoGradRule {
             MomentNorm::Max => GradientNorm::Max,
         };
         let needs = Needs::GRADIENT.gradient(gradient);
-        let needs = if self.larc(layer).is_some() { needs.weights() } else { needs };
-        if self.luc(layer).is_some() { needs.weights().step(StepNorm::Momentum) } else { needs }
+        let needs = if layer.adapted(&self.config.larc).is_some() { needs.weights() } else { needs };
+        if layer.adapted(&self.config.luc).is_some() { needs.weights().step(StepNorm::Momentum) } else { needs }
     }
 
     #[inline(always)]
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, mut state: NovoGradState) -> (Plan, NovoGradState) {
         let config = &self.config;
         let first = state.steps == 0;
-        let LarcFactor { factor: front, clipped, .. } = match self.larc(layer) {
-            Some(larc) => larc.factor(lr, 0.0, norms),
-            None => LarcFactor::NONE,
-        };
+        let larc = layer.adapted(&config.larc);
+        let LarcFactor { factor: front, clipped, .. } =
+            larc.map_or(LarcFactor::plain(0.0), |larc| larc.factor(lr, 0.0, norms));
         let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
         state.steps = state.steps.saturating_add(1);
 
@@ -429,7 +418,7 @@ impl Rule for NovoGradRule {
     }
 
     fn limit(&self, _: f64, layer: &LayerConfig, norms: &Norms, mut plan: Plan, step: f64) -> Plan {
-        let limit = self.luc(layer).and_then(|luc| luc.limit(plan.update.rate, norms.weights, step));
+        let limit = layer.adapted(&self.config.luc).and_then(|luc| luc.limit(plan.update.rate, norms.weights, step));
         if let Some(limit) = limit {
             plan.effective_rate *= limit / plan.update.rate;
             plan.update.rate = limit;

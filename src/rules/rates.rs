@@ -370,7 +370,7 @@ pub struct TransformerPolicy {
     /// How many steps the rate rises for.
     pub warmup_steps: u64,
     /// The largest rate, greater than 0, if there is one.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact_list::option"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_lr: Option<f64>,
     /// Another multiplier of the rate, greater than 0. OpenSeq2Seq recommends 0.002 with Adam.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]

@@ -151,16 +151,6 @@ impl SgdRule {
         mul(self.config.weight_decay, layer.decay)
     }
 
-    #[inline]
-    fn larc(&self, layer: &LayerConfig) -> Option<&LarcConfig> {
-        self.config.larc.as_ref().filter(|_| layer.adapt)
-    }
-
-    #[inline]
-    fn luc(&self, layer: &LayerConfig) -> Option<&Luc> {
-        self.config.luc.as_ref().filter(|_| layer.adapt)
-    }
-
     /// `x`, or its negative to ascend the gradient.
     #[inline]
     fn signed(&self, x: f64) -> f64 {
@@ -183,27 +173,24 @@ impl Rule for SgdRule {
 
     #[inline]
     fn needs(&self, layer: &LayerConfig) -> Needs {
-        let needs = match self.larc(layer) {
-            Some(larc) => larc.needs(self.signed(self.decay(layer))),
-            None => Needs::GRADIENT,
-        };
-        if self.luc(layer).is_some() { needs.weights().step(StepNorm::Step) } else { needs }
+        let larc = layer.adapted(&self.config.larc);
+        let needs = larc.map_or(Needs::GRADIENT, |larc| larc.needs(self.signed(self.decay(layer))));
+        if layer.adapted(&self.config.luc).is_some() { needs.weights().step(StepNorm::Step) } else { needs }
     }
 
     #[inline(always)]
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: SgdState) -> (Plan, SgdState) {
         let config = &self.config;
         let decay = self.decay(layer);
-        let LarcFactor { factor, decay, clipped } = match self.larc(layer) {
-            Some(larc) => larc.factor(lr, decay, norms),
-            None => LarcFactor { factor: 1.0, decay, clipped: false },
-        };
+        let larc = layer.adapted(&config.larc);
+        let LarcFactor { factor, decay, clipped } =
+            larc.map_or(LarcFactor::plain(decay), |larc| larc.factor(lr, decay, norms));
         let undampened = is_zero(config.momentum) || (state.steps == 0 && !config.dampen_first_step);
         let kept = if undampened { 1.0 } else { self.one_minus_dampening };
         // The learning rate belongs either to the momentum or to the step, and Nesterov's step takes the undampened h.
         let (rate_in, rate_out) = if config.rate_in_momentum { (lr, 1.0) } else { (1.0, lr) };
         // A step that waits for its own norm is planned at rate 1.
-        let rate_out = if self.luc(layer).is_some() { 1.0 } else { rate_out };
+        let rate_out = if layer.adapted(&self.config.luc).is_some() { 1.0 } else { rate_out };
         let (rate, direct) =
             if config.nesterov { (mul(config.momentum, rate_out), div(rate_out, kept)) } else { (rate_out, 0.0) };
         let share = mul(factor, mul(rate_in, kept));
@@ -232,7 +219,7 @@ impl Rule for SgdRule {
 
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let full = if self.config.rate_in_momentum { 1.0 } else { lr };
-        let limit = self.luc(layer).and_then(|luc| luc.limit(full, norms.weights, step));
+        let limit = layer.adapted(&self.config.luc).and_then(|luc| luc.limit(full, norms.weights, step));
         let rate = limit.unwrap_or(full);
         let Update { rate: of_momentum, direct, .. } = plan.update;
         let shrink = mul(plan.update.shrink, rate);

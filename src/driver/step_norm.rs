@@ -1,0 +1,97 @@
+//! The norm of a step before it is taken, for rules that look at it.
+
+use super::apply::Coefficients;
+use crate::kernel::machine::Machine;
+use crate::kernel::squares::{leaf_sums, sum_of_squares};
+use crate::kernel::terms::{NewMomentum, StepOf, Term};
+use crate::lanes::Backend;
+use crate::memory::floats::Floats;
+use crate::memory::layer::LayerView;
+use crate::rules::double::{mul, sqrt};
+use crate::rules::rule::{Moments, StepNorm};
+use crate::rules::update::Update;
+
+/// The L2 norm of a planned step; infinite if a scalar of the update is not a finite `f32`.
+#[inline(never)]
+pub(super) fn step_norm(
+    machine: Machine,
+    needed: StepNorm,
+    update: &Update,
+    moments: Moments,
+    layer: &LayerView<'_>,
+) -> f64 {
+    let mut sum = f64::INFINITY;
+    planned_step(needed, update, moments, layer, Whole { machine, sum: &mut sum });
+    sqrt(sum)
+}
+
+/// The sum of squares of each leaf of the same step.
+pub(super) fn step_sums(
+    backend: Backend,
+    needed: StepNorm,
+    update: &Update,
+    moments: Moments,
+    layer: &LayerView<'_>,
+    sums: &mut [f64],
+) {
+    sums.fill(f64::INFINITY);
+    planned_step(needed, update, moments, layer, Leaves { backend, sums: sums.as_chunks_mut::<1>().0 });
+}
+
+/// The two things that are summed of a step: all of it, or each leaf.
+trait Squares {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]);
+}
+
+struct Whole<'a> {
+    machine: Machine,
+    sum: &'a mut f64,
+}
+
+impl Squares for Whole<'_> {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
+        *self.sum = sum_of_squares(self.machine, term, arrays);
+    }
+}
+
+struct Leaves<'a> {
+    backend: Backend,
+    sums: &'a mut [[f64; 1]],
+}
+
+impl Squares for Leaves<'_> {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
+        leaf_sums(self.backend, term, arrays, self.sums, 0);
+    }
+}
+
+/// The scalars of the step that is summed; nothing if one of them is not a finite `f32`.
+pub(super) fn step_scalars(needed: StepNorm, update: &Update, moments: Moments) -> Option<Coefficients> {
+    if needed != StepNorm::Momentum {
+        return Coefficients::of(update, moments);
+    }
+    // Where there is no momentum, nothing of it is kept. The share of a second moment's update goes into `h`.
+    let kept = if moments == Moments::None { 0.0 } else { update.momentum };
+    let share = update.second.map_or(1.0, |second| second.share);
+    let (gradient, decay) = (mul(update.gradient, share), mul(update.decay, share));
+    Coefficients::in_f32(&Update { momentum: kept, gradient, decay, ..*update })
+}
+
+/// Sums the squares of a planned step; nothing is summed if a scalar of the update is not a finite `f32`.
+fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
+    let Some(scalars) = step_scalars(needed, update, moments) else { return };
+    let (prescale, affine) = (scalars.prescale, &scalars.affine());
+    let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
+    let [momentum, second_moment] =
+        [layer.momentum, layer.second_moment].map(|moment| moment.map(Floats::f32s).unwrap_or_default());
+    if needed == StepNorm::Momentum {
+        // Where there is no momentum, the weights are multiplied by 0.
+        let momentum = if moments == Moments::None { weights } else { momentum };
+        return squares.sum(NewMomentum { prescale, k: affine }, [weights, gradients, momentum]);
+    }
+    match (scalars.two_moments(), moments) {
+        (Some(k), _) => squares.sum(StepOf { prescale, k: &k }, [weights, gradients, momentum, second_moment]),
+        (None, Moments::None) => squares.sum(StepOf { prescale, k: affine }, [weights, gradients]),
+        (None, _) => squares.sum(StepOf { prescale, k: affine }, [weights, gradients, momentum]),
+    }
+}
