@@ -2,24 +2,14 @@
 
 #![cfg(feature = "serde")]
 
+#[path = "harness/text.rs"]
+mod text;
+
 use layerwise::{
     AdamConfig, AdamDecay, AdamState, DecayMode, GradientAveraging, LarcConfig, LarcMode, LayerConfig, LayerSpan, Luc,
     NonFinite, NovoGradConfig, NovoGradState, Policy, SgdConfig, SgdState, TrustRatio, VInit,
 };
-use serde::{Serialize, de::DeserializeOwned};
-
-fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
-    let text = serde_json::to_string(&value).unwrap();
-    assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
-    // A format for machines.
-    let mut bytes = vec![];
-    ciborium::into_writer(&value, &mut bytes).unwrap();
-    assert_eq!(ciborium::from_reader::<T, _>(bytes.as_slice()).unwrap(), value);
-}
-
-fn error<T: DeserializeOwned>(text: &str) -> String {
-    serde_json::from_str::<T>(text).map(|_| ()).unwrap_err().to_string()
-}
+use text::{error, there_and_back};
 
 #[test]
 fn the_fragments_of_the_openseq2seq_page_parse_as_they_stand() {

@@ -4,10 +4,12 @@ use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
 use crate::harness::{Host, compare::non_negative, on};
 use crate::input;
 use arbitrary::{Result, Unstructured};
+use core::fmt::Debug;
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    Adam, AdamConfig, AdamDecay, AdamState, CarriedNorms, DecayMode, Larc, LarcConfig, Luc, MomentNorm, NovoGrad,
-    NovoGradConfig, NovoGradState, Optimizer, Policy, Sgd, SgdConfig, SgdState, ZeroNorm, l2_norm, sum_of_squares,
+    Adam, AdamConfig, AdamDecay, AdamState, CarriedNorms, ConfigError, DecayMode, Error, Larc, LarcConfig, Luc,
+    MomentNorm, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Policy, Report, Sgd, SgdConfig, SgdState, Step,
+    ZeroNorm, l2_norm, sum_of_squares,
 };
 
 pub fn sgd(u: &mut Unstructured) -> Result<()> {
@@ -15,38 +17,21 @@ pub fn sgd(u: &mut Unstructured) -> Result<()> {
     assert_eq!(Larc::new(config).is_ok(), larc_is_valid(&config), "{config:?}");
 
     let (config, policy) = (input::sgd(u)?, input::policy(u)?);
-    let sgd = Sgd::new(config);
-    assert_eq!(sgd.is_ok(), sgd_is_valid(&config), "{config:?}");
-    let Ok(sgd) = sgd else { return Ok(()) };
-    let with_policy = sgd.with_policy(policy);
-    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.larc.is_none()), "{policy:?}");
-    let Ok(sgd) = with_policy else { return Ok(()) };
+    let valid = [sgd_is_valid(&config), policy_is_valid(&policy, config.larc.is_none())];
+    let Some(sgd) = optimizer(Sgd::new(config), policy, valid) else { return Ok(()) };
     let mut host = host(u, &sgd, |u| Ok(SgdState { steps: u.arbitrary()? }))?;
     if config.starts_at_gradient {
         // Where it is replaced in the first step, the momentum before that must be 0.
         host.momentum.get_mut().fill(0.0);
     }
-    for _ in 0..u.int_in_range(1..=4)? {
-        host.config = input::layer(u)?;
-        let step = input::step(u)?;
-        let _ = match input::backend(u)? {
-            None if !is_tiny(&host) => host.step_sgd(&config, policy, step),
-            backend => host.step(&on(sgd, backend), step),
-        };
-        next(u, &mut host)?;
-    }
-    Ok(())
+    steps(u, sgd, host, |host, step| host.step_sgd(&config, policy, step))
 }
 
 pub fn novograd(u: &mut Unstructured) -> Result<()> {
     let (config, policy) = (input::novograd(u)?, input::policy(u)?);
-    let novograd = NovoGrad::new(config);
-    assert_eq!(novograd.is_ok(), novograd_is_valid(&config), "{config:?}");
-    let Ok(novograd) = novograd else { return Ok(()) };
     let may_clip = config.norm == MomentNorm::L2 && config.larc.is_none();
-    let with_policy = novograd.with_policy(policy);
-    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, may_clip), "{policy:?}");
-    let Ok(novograd) = with_policy else { return Ok(()) };
+    let valid = [novograd_is_valid(&config), policy_is_valid(&policy, may_clip)];
+    let Some(novograd) = optimizer(NovoGrad::new(config), policy, valid) else { return Ok(()) };
     let mut host = host(u, &novograd, |u| {
         let [second_moment, max_second_moment] = [u.arbitrary()?, u.arbitrary()?];
         Ok(NovoGradState { second_moment, max_second_moment, steps: u.arbitrary()? })
@@ -54,33 +39,42 @@ pub fn novograd(u: &mut Unstructured) -> Result<()> {
     if config.starts_at_gradient {
         host.momentum.get_mut().fill(0.0);
     }
-    for _ in 0..u.int_in_range(1..=4)? {
-        host.config = input::layer(u)?;
-        let step = input::step(u)?;
-        let _ = match input::backend(u)? {
-            None if !is_tiny(&host) => host.step_novograd(&config, policy, step),
-            backend => host.step(&on(novograd, backend), step),
-        };
-        next(u, &mut host)?;
-    }
-    Ok(())
+    steps(u, novograd, host, |host, step| host.step_novograd(&config, policy, step))
 }
 
 pub fn adam(u: &mut Unstructured) -> Result<()> {
     let (config, policy) = (input::adam(u)?, input::policy(u)?);
-    let adam = Adam::new(config);
-    assert_eq!(adam.is_ok(), adam_is_valid(&config), "{config:?}");
-    let Ok(adam) = adam else { return Ok(()) };
-    let with_policy = adam.with_policy(policy);
-    assert_eq!(with_policy.is_ok(), policy_is_valid(&policy, config.larc.is_none()), "{policy:?}");
-    let Ok(adam) = with_policy else { return Ok(()) };
-    let mut host = host(u, &adam, |u| Ok(AdamState { steps: u.arbitrary()? }))?;
+    let valid = [adam_is_valid(&config), policy_is_valid(&policy, config.larc.is_none())];
+    let Some(adam) = optimizer(Adam::new(config), policy, valid) else { return Ok(()) };
+    let host = host(u, &adam, |u| Ok(AdamState { steps: u.arbitrary()? }))?;
+    steps(u, adam, host, |host, step| host.step_adam(&config, policy, step))
+}
+
+/// An optimizer, if its settings and its policy are valid; each must be refused if it is not.
+fn optimizer<R: Rule + Debug>(
+    made: core::result::Result<Optimizer<R>, ConfigError>,
+    policy: Policy,
+    [settings, allowed]: [bool; 2],
+) -> Option<Optimizer<R>> {
+    assert_eq!(made.is_ok(), settings, "{made:?}");
+    let with_policy = made.ok()?.with_policy(policy);
+    assert_eq!(with_policy.is_ok(), allowed, "{policy:?}");
+    with_policy.ok()
+}
+
+/// A few steps, on any backend; on the crate's own choice also by the reference.
+fn steps<R: Rule<State = S> + Copy, S: RuleState>(
+    u: &mut Unstructured,
+    optimizer: Optimizer<R>,
+    mut host: Host<S>,
+    step_by_reference: impl Fn(&mut Host<S>, Step) -> core::result::Result<Report, Error>,
+) -> Result<()> {
     for _ in 0..u.int_in_range(1..=4)? {
         host.config = input::layer(u)?;
         let step = input::step(u)?;
         let _ = match input::backend(u)? {
-            None if !is_tiny(&host) => host.step_adam(&config, policy, step),
-            backend => host.step(&on(adam, backend), step),
+            None if !is_tiny(&host) => step_by_reference(&mut host, step),
+            backend => host.step(&on(optimizer, backend), step),
         };
         next(u, &mut host)?;
     }

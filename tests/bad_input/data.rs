@@ -1,7 +1,7 @@
 //! What the data have wrong is an outcome: the layer is left as it was, and its report says why.
 
 use crate::harness::optimizers::{
-    Fixed, SECOND_UPDATES, adam, adam_luc, lamb, larc, larc_adam, luc, novograd, plain, sgd_luc, skipping,
+    Fixed, LARCS, SECOND_UPDATES, adam, adam_luc, lamb, larc, larc_adam, luc, novograd, plain, sgd_luc, skipping,
 };
 use crate::harness::{Host, Net, Walk, bits, walks, wide};
 use crate::reference::{self, Memory};
@@ -439,17 +439,7 @@ fn zeros() {
             assert!(host.weights.get().iter().all(|w| w.is_finite()));
         }
     }
-    let larcs = [
-        LarcConfig::DEFAULT,
-        LarcConfig::OPENSEQ2SEQ,
-        LarcConfig::APEX,
-        LarcConfig::TIMM,
-        LarcConfig::BOLTS,
-        LarcConfig::PYTORCH_OPTIMIZER,
-        LarcConfig::OPTAX,
-        LarcConfig::LARS_PAPER,
-    ];
-    for config in larcs {
+    for config in LARCS {
         for mode in [LarcMode::Clip, LarcMode::Scale] {
             let larc = Some(LarcConfig { mode, ..config });
             let sgd = Sgd::new(SgdConfig { larc, ..SgdConfig::DEFAULT }).unwrap();

@@ -199,3 +199,16 @@ impl Rule for Fixed {
         Plan::new(plan.update, step)
     }
 }
+
+/// LARC as every system has it.
+pub const LARCS: [LarcConfig; 9] = [
+    LarcConfig::DEFAULT,
+    LarcConfig::OPENSEQ2SEQ,
+    LarcConfig::APEX,
+    LarcConfig::TIMM,
+    LarcConfig::BOLTS,
+    LarcConfig::PYTORCH_OPTIMIZER,
+    LarcConfig::PYTORCH_OPTIMIZER_3,
+    LarcConfig::OPTAX,
+    LarcConfig::LARS_PAPER,
+];

@@ -1,22 +1,11 @@
 //! What LARC and LARS do to a layer, and what exempts one.
 
+use crate::harness::optimizers::LARCS;
 use layerwise::rule::Norms;
 use layerwise::{
     Adam, AdamConfig, Larc, LarcConfig, LayerConfig, LayerMemory, Luc, NovoGrad, NovoGradConfig, NovoGradState, Sgd,
     SgdConfig, SgdState, ZeroNorm,
 };
-
-const ALL_LARCS: [LarcConfig; 9] = [
-    LarcConfig::DEFAULT,
-    LarcConfig::OPENSEQ2SEQ,
-    LarcConfig::APEX,
-    LarcConfig::TIMM,
-    LarcConfig::BOLTS,
-    LarcConfig::PYTORCH_OPTIMIZER,
-    LarcConfig::PYTORCH_OPTIMIZER_3,
-    LarcConfig::OPTAX,
-    LarcConfig::LARS_PAPER,
-];
 
 /// LARC without momentum and decay.
 fn larc(config: LarcConfig) -> Sgd {
@@ -25,7 +14,7 @@ fn larc(config: LarcConfig) -> Sgd {
 
 #[test]
 fn a_zero_initialised_layer_learns() {
-    for config in ALL_LARCS {
+    for config in LARCS {
         let (mut weights, mut state) = ([0.0; 20], SgdState::default());
         for _ in 0..10 {
             larc(config).step_layer(0.1, LayerMemory::new(&mut weights, &[1.0; 20], &mut state)).unwrap();
@@ -97,7 +86,7 @@ fn its_configuration_exempts_a_layer() {
 
 #[test]
 fn settings_of_the_peers_are_valid() {
-    for config in ALL_LARCS {
+    for config in LARCS {
         Larc::new(config).unwrap();
     }
     let sgds = [

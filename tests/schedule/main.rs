@@ -6,6 +6,9 @@ mod rates;
 mod scales;
 #[cfg(feature = "serde")]
 mod stored;
+#[cfg(feature = "serde")]
+#[path = "../harness/text.rs"]
+mod text;
 #[path = "../harness/training.rs"]
 mod training;
 

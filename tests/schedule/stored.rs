@@ -1,25 +1,13 @@
 //! Settings of rate policies and loss scalers as text.
 
 use crate::rates::{TRANSFORMER, all_policies};
+use crate::text::{error, there_and_back};
 use layerwise::schedule::{
     Backoff, CosineDecay, ExpDecay, FixedLr, InvPolyDecay, LogMax, LossScaling, PiecewiseConstant, PolyDecay,
     RatePolicy, Schedule, TransformerPolicy,
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 type Lists = RatePolicy<Vec<f64>>;
-
-fn there_and_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
-    let text = serde_json::to_string(&value).unwrap();
-    assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
-    let mut bytes = vec![];
-    ciborium::into_writer(&value, &mut bytes).unwrap();
-    assert_eq!(ciborium::from_reader::<T, _>(bytes.as_slice()).unwrap(), value);
-}
-
-fn error<T: DeserializeOwned>(text: &str) -> String {
-    serde_json::from_str::<T>(text).map(|_| ()).unwrap_err().to_string()
-}
 
 #[test]
 fn parameters_of_openseq2seq_parse_as_they_stand() {
