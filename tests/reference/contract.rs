@@ -19,7 +19,6 @@ pub fn sum_of_squares(x: &[f32]) -> f64 {
 
 /// The sum of squares of one leaf.
 pub fn leaf(x: &[f32]) -> f64 {
-    let two = |exponent: i32| 2f64.powi(exponent);
     let sum = lanes(x, 1.0);
     if !sum.is_finite() {
         return f64::from(lanes(x, two(-70) as f32)) * two(140);
@@ -28,6 +27,11 @@ pub fn leaf(x: &[f32]) -> f64 {
         return f64::from(lanes(x, two(96) as f32)) * two(-192);
     }
     f64::from(sum)
+}
+
+/// A power of two. (`powi` may be inexact, and is in Miri.)
+fn two(exponent: i32) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
 fn lanes(x: &[f32], scale: f32) -> f32 {
@@ -139,7 +143,6 @@ pub fn rescaled(update: &Update, w: f32, g: f32) -> f32 {
 /// A coefficient of the gradient in `f32`, and the gradient; where the coefficient is too large or too small for
 /// products that keep all their bits, a power of two passes from one to the other.
 fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
-    let two = |exponent: i32| 2f64.powi(exponent);
     if coefficient.abs() > two(100) {
         return ((coefficient / two(90)) as f32, two(90) as f32 * g);
     }
