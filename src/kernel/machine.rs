@@ -2,6 +2,7 @@
 //!
 //! Every walk along a tree takes a [`Machine`], so that serial and parallel code is one recursion and cannot differ.
 
+use super::array::Array;
 use super::shape::{TILE, UNIT, left_len};
 use crate::lanes::Backend;
 
@@ -42,21 +43,21 @@ impl Machine {
     /// Reduces arrays of one length to one value: `unit` reduces at most a unit, `combine` joins the results of two
     /// halves.
     #[inline]
-    pub(crate) fn reduce<const N: usize, R: Send>(
+    pub(crate) fn reduce<X: Array, const N: usize, R: Send>(
         self,
-        arrays: &[&[f32]; N],
-        unit: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        arrays: &[X; N],
+        unit: &(impl Fn(&[X; N]) -> R + Sync),
         combine: fn(R, R) -> R,
     ) -> R {
         let len = arrays.first().map_or(0, |array| array.len());
         if len <= UNIT { unit(arrays) } else { self.reduce_halves(arrays, len, unit, combine) }
     }
 
-    fn reduce_halves<const N: usize, R: Send>(
+    fn reduce_halves<X: Array, const N: usize, R: Send>(
         self,
-        arrays: &[&[f32]; N],
+        arrays: &[X; N],
         len: usize,
-        unit: &(impl Fn(&[&[f32]; N]) -> R + Sync),
+        unit: &(impl Fn(&[X; N]) -> R + Sync),
         combine: fn(R, R) -> R,
     ) -> R {
         // A tile is too little work to divide between threads.
@@ -71,10 +72,10 @@ impl Machine {
 
 /// Cuts `len` elements, or what there is, off the beginning of each array and returns them.
 #[inline(always)]
-pub(crate) fn cut<'a, const N: usize>(arrays: &mut [&'a [f32]; N], len: usize) -> [&'a [f32]; N] {
+pub(crate) fn cut<X: Array, const N: usize>(arrays: &mut [X; N], len: usize) -> [X; N] {
     let mut heads = *arrays;
     for (head, array) in heads.iter_mut().zip(arrays) {
-        (*head, *array) = array.split_at_checked(len).unwrap_or((array, &[]));
+        (*head, *array) = array.split_at(len);
     }
     heads
 }

@@ -7,6 +7,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `shape` | leaf, tile, tree: the order of every sum |
+//! | `array` | arrays to be summed, of numbers of any type |
 //! | `machine` | an instruction set, and one thread or more for the halves of a tree |
 //! | `terms` | what a norm squares: an array, or a term made of several |
 //! | `squares` | the loop that sums squares, with vectors |
@@ -15,6 +16,7 @@
 //! | `stream` | the loop that writes |
 //! | `max` | the loop of the maximum norm |
 
+pub(crate) mod array;
 pub(crate) mod formulas;
 pub(crate) mod machine;
 pub(crate) mod max;

@@ -41,10 +41,10 @@ pub(crate) fn left_len(len: usize) -> usize {
 
 /// How many elements of an array there are before it comes to a cache line: 0 where it is too short for it to matter.
 #[inline(always)]
-pub(crate) fn head_len(x: &[f32]) -> usize {
+pub(crate) fn head_len<E>(x: &[E]) -> usize {
     const LINE: usize = 64;
     let offset = x.as_ptr().addr() % LINE;
-    if x.len() < 16 * WIDTH { 0 } else { (LINE - offset) % LINE / size_of::<f32>() }
+    if x.len() < 16 * WIDTH { 0 } else { (LINE - offset) % LINE / size_of::<E>() }
 }
 
 /// The sum of a tile's leaves along the tree, which takes them in their order.

@@ -1,10 +1,11 @@
 //! Sums of squares that are accurate, never overflow, and have the same bits everywhere; [`shape`](super::shape) has
 //! the order of the additions.
 
+use super::array::Array;
 use super::machine::{Machine, cut};
-use super::shape::{LANES, LEAF, TILE, Tree, VECTORS, head_len};
+use super::shape::{LEAF, TILE, Tree, VECTORS};
 use super::terms::{Plain, Term, Times, squares_of_term};
-use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
+use crate::lanes::{Arithmetic, Backend, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
 use core::array;
 
 /// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
@@ -24,9 +25,9 @@ const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 /// The sum of squares of a term of arrays of one length. (Arrays of different lengths give a wrong sum, and no panic.
 /// No caller has them.)
 #[inline]
-pub(crate) fn sum_of_squares<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [&[f32]; N]) -> f64 {
+pub(crate) fn sum_of_squares<T: Term<N>, X: Array, const N: usize>(machine: Machine, term: T, arrays: [X; N]) -> f64 {
     let in_cache = arrays.first().is_some_and(|array| array.len() <= TILE);
-    let unit = |arrays: &[&[f32]; N]| dispatch(machine.backend, Unit { term, arrays, in_cache });
+    let unit = |arrays: &[X; N]| dispatch(machine.backend, Unit { term, arrays, in_cache });
     machine.reduce(&arrays, &unit, |left, right| left + right)
 }
 
@@ -41,10 +42,10 @@ pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2]
 }
 
 /// The sum of squares of each leaf of a term, in one column of a table with a row for each leaf.
-pub(crate) fn leaf_sums<T: Term<N>, const N: usize, const M: usize>(
+pub(crate) fn leaf_sums<T: Term<N>, X: Array, const N: usize, const M: usize>(
     backend: Backend,
     term: T,
-    arrays: [&[f32]; N],
+    arrays: [X; N],
     sums: &mut [[f64; M]],
     column: usize,
 ) {
@@ -58,13 +59,13 @@ pub(crate) fn leaf_sums<T: Term<N>, const N: usize, const M: usize>(
 }
 
 /// The loop over at most a unit.
-struct Unit<'a, T, const N: usize> {
+struct Unit<'a, T, X, const N: usize> {
     term: T,
-    arrays: &'a [&'a [f32]; N],
+    arrays: &'a [X; N],
     in_cache: bool,
 }
 
-impl<T: Term<N>, const N: usize> Kernel for Unit<'_, T, N> {
+impl<T: Term<N>, X: Array, const N: usize> Kernel for Unit<'_, T, X, N> {
     type Output = f64;
 
     #[inline(always)]
@@ -83,7 +84,7 @@ impl<T: Term<N>, const N: usize> Kernel for Unit<'_, T, N> {
     }
 }
 
-fn leaf_one_by_one<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N]) -> f64 {
+fn leaf_one_by_one<T: Term<N>, X: Array, const N: usize>(term: T, leaf: &[X; N]) -> f64 {
     checked(One, term, leaf, term.squares_one_by_one(leaf))
 }
 
@@ -123,7 +124,7 @@ struct Sum<L, T, const N: usize> {
 impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
     /// The sum of at most a tile.
     #[inline(always)]
-    fn tile(self, arrays: &[&[f32]; N]) -> f64 {
+    fn tile<X: Array>(self, arrays: &[X; N]) -> f64 {
         let len = arrays.first().map_or(0, |array| array.len());
         if arrays.iter().any(|array| array.len() != len) {
             return 0.0;
@@ -132,13 +133,13 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         let mut rest = *arrays;
         if self.in_cache && N == 1 {
             match L::LEAVES {
-                4 => self.groups::<4>(&mut rest, &mut tree),
-                2 => self.groups::<2>(&mut rest, &mut tree),
+                4 => self.groups::<4, X>(&mut rest, &mut tree),
+                2 => self.groups::<2, X>(&mut rest, &mut tree),
                 _ => {}
             }
         }
-        self.groups::<1>(&mut rest, &mut tree);
-        if rest.first().is_some_and(|rest| !rest.is_empty()) {
+        self.groups::<1, X>(&mut rest, &mut tree);
+        if rest.first().is_some_and(|rest| rest.len() > 0) {
             let [sum] = self.exact(&[rest]);
             tree.push(1, sum);
         }
@@ -147,7 +148,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// Cuts off as many whole leaves as there are groups of `B`, and sums them group by group.
     #[inline(always)]
-    fn groups<const B: usize>(self, rest: &mut [&[f32]; N], tree: &mut Tree) {
+    fn groups<const B: usize, X: Array>(self, rest: &mut [X; N], tree: &mut Tree) {
         let mut sum = 1.0;
         while rest.iter().all(|rest| rest.len() >= B * LEAF) {
             let mut group = cut(rest, B * LEAF);
@@ -170,7 +171,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// The sums of leaves of one length.
     #[inline(always)]
-    fn exact<const B: usize>(self, leaves: &[[&[f32]; N]; B]) -> [f64; B] {
+    fn exact<const B: usize, X: Array>(self, leaves: &[[X; N]; B]) -> [f64; B] {
         let mut exact = [0.0; B];
         for ((exact, sum), leaf) in exact.iter_mut().zip(self.in_f32(leaves)).zip(leaves) {
             *exact = checked(self.lanes, self.term, leaf, sum);
@@ -180,23 +181,23 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// The sums of leaves of one length in `f32`, side by side.
     #[inline(always)]
-    fn in_f32<const B: usize>(self, leaves: &[[&[f32]; N]; B]) -> [f32; B] {
+    fn in_f32<const B: usize, X: Array>(self, leaves: &[[X; N]; B]) -> [f32; B] {
         let lanes = self.lanes;
         let mut sums = [[lanes.splat(0.0); VECTORS]; B];
         let mut leaves = *leaves;
         // One array is read from a cache line on; several may have different alignments.
         let head_len = match leaves.as_flattened() {
-            [first, ..] if N == 1 && self.in_cache && L::MASKS => head_len(first),
+            [first, ..] if N == 1 && self.in_cache && L::MASKS => first.head_len(),
             _ => 0,
         };
         if head_len > 0 {
             for (sums, leaf) in sums.iter_mut().zip(&mut leaves) {
-                self.add_square(self.load(cut(leaf, head_len), L::load_last), &mut sums[VECTORS - 1]);
+                self.add_square(self.load(cut(leaf, head_len), |x| x.load_last(lanes)), &mut sums[VECTORS - 1]);
             }
         }
-        let groups = leaves.map(|leaf| leaf.map(|part| part.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0));
-        let count = groups.first().and_then(|leaf| leaf.first()).map_or(0, |groups| groups.len());
-        if groups.iter().any(|leaf| leaf.iter().any(|groups| groups.len() != count)) {
+        let groups = leaves.map(|leaf| leaf.map(X::groups));
+        let count = groups.first().and_then(|leaf| leaf.first()).map_or(0, |groups| X::count(*groups));
+        if groups.iter().any(|leaf| leaf.iter().any(|groups| X::count(*groups) != count)) {
             return [0.0; B];
         }
         for i in 0..count {
@@ -204,22 +205,20 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
                 for (sums, leaf) in sums.iter_mut().zip(groups) {
                     let mut parts = [lanes.splat(0.0); N];
                     for (part, groups) in parts.iter_mut().zip(leaf) {
-                        if let Some(group) = groups.get(i) {
-                            *part = lanes.load(&group[v]);
-                        }
+                        *part = X::vector(lanes, groups, i, v);
                     }
                     self.add_square(parts, &mut sums[v]);
                 }
             }
         }
         for (sums, leaf) in sums.iter_mut().zip(leaves) {
-            let rest = leaf.map(|part| part.as_chunks::<LANES>().1);
+            let rest = leaf.map(X::rest);
             for (v, sum) in sums.iter_mut().enumerate() {
-                let rest = rest.map(|rest| rest.get(v * WIDTH..).unwrap_or_default());
-                if rest.iter().all(|rest| rest.is_empty()) {
+                let rest = rest.map(|rest| rest.split_at(v * WIDTH).1);
+                if rest.iter().all(|rest| rest.len() == 0) {
                     break;
                 }
-                self.add_square(self.load(rest, f32::load_up_to), sum);
+                self.add_square(self.load(rest, |x| x.load_first(lanes)), sum);
             }
         }
         let mut folded = [0.0; B];
@@ -231,10 +230,10 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// Loads (a part of) a vector of each array.
     #[inline(always)]
-    fn load(self, arrays: [&[f32]; N], load: impl Fn(L, &[f32]) -> L::Vector) -> [L::Vector; N] {
+    fn load<X: Array>(self, arrays: [X; N], load: impl Fn(X) -> L::Vector) -> [L::Vector; N] {
         let mut parts = [self.lanes.splat(0.0); N];
         for (part, array) in parts.iter_mut().zip(arrays) {
-            *part = load(self.lanes, array);
+            *part = load(array);
         }
         parts
     }
@@ -249,14 +248,24 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
 /// The sum of a leaf, if squares were neither too large nor too small for it.
 #[inline(always)]
-pub(super) fn checked<A: Arithmetic, T: Term<N>, const N: usize>(a: A, term: T, leaf: &[&[f32]; N], sum: f32) -> f64 {
+pub(super) fn checked<A, T, X, const N: usize>(a: A, term: T, leaf: &[X; N], sum: f32) -> f64
+where
+    A: Arithmetic,
+    T: Term<N>,
+    X: Array,
+{
     if (SMALL..=f32::MAX).contains(&sum) { f64::from(sum) } else { rescue(a, term, leaf, sum) }
 }
 
 /// The sum of a leaf whose squares are too small, or too large, by way of numbers of a better size.
 #[cold]
 #[inline(never)]
-fn rescue<A: Arithmetic, T: Term<N>, const N: usize>(a: A, term: T, leaf: &[&[f32]; N], sum: f32) -> f64 {
+fn rescue<A, T, X, const N: usize>(a: A, term: T, leaf: &[X; N], sum: f32) -> f64
+where
+    A: Arithmetic,
+    T: Term<N>,
+    X: Array,
+{
     if sum == 0.0 && are_zeros(a, leaf) {
         return 0.0;
     }
@@ -266,19 +275,17 @@ fn rescue<A: Arithmetic, T: Term<N>, const N: usize>(a: A, term: T, leaf: &[&[f3
 
 /// Whether all elements are zeros, which are common: embeddings, and layers that get no gradient.
 #[inline]
-fn are_zeros<A: Arithmetic, const N: usize>(a: A, arrays: &[&[f32]; N]) -> bool {
-    // All elements, so that the compiler may use vectors. The sign does not count.
-    let any = |array: &[f32]| array.iter().fold(0, |bits, x| bits | x.to_bits()) << 1;
-    a.run(Loop(|| arrays.iter().all(|array| any(array) == 0)))
+fn are_zeros<A: Arithmetic, X: Array, const N: usize>(a: A, arrays: &[X; N]) -> bool {
+    a.run(Loop(|| arrays.iter().all(|array| array.is_zero())))
 }
 
 /// The sum of squares of a leaf in `f32`, of terms that are scaled so that it has one.
-struct ScaledLeaf<'a, T, const N: usize> {
+struct ScaledLeaf<'a, T, X, const N: usize> {
     term: Times<T>,
-    leaf: &'a [&'a [f32]; N],
+    leaf: &'a [X; N],
 }
 
-impl<T: Term<N>, const N: usize> Kernel for ScaledLeaf<'_, T, N> {
+impl<T: Term<N>, X: Array, const N: usize> Kernel for ScaledLeaf<'_, T, X, N> {
     type Output = f32;
 
     #[inline(always)]

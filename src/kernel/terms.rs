@@ -1,7 +1,7 @@
 //! What a norm squares and sums.
 
+use super::array::Array;
 use super::formulas::{Adaptive, Affine, Apart, Formula, Numbers, Scalars, Step, TwoMoments};
-use super::scalar;
 use super::shape::LANES;
 use crate::lanes::{Arithmetic, One};
 
@@ -12,7 +12,7 @@ pub(crate) trait Term<const N: usize>: Copy + Send + Sync {
 
     /// The sum of squares of a leaf on a machine without vectors, in `f32`.
     #[inline]
-    fn squares_one_by_one(self, leaf: &[&[f32]; N]) -> f32 {
+    fn squares_one_by_one<X: Array>(self, leaf: &[X; N]) -> f32 {
         squares_of_term(self, leaf)
     }
 }
@@ -28,8 +28,8 @@ impl Term<1> for Plain {
     }
 
     #[inline]
-    fn squares_one_by_one(self, [leaf]: &[&[f32]; 1]) -> f32 {
-        scalar::squares(leaf)
+    fn squares_one_by_one<X: Array>(self, [leaf]: &[X; 1]) -> f32 {
+        leaf.squares_one_by_one()
     }
 }
 
@@ -123,12 +123,12 @@ impl<T: Term<N>, const N: usize> Term<N> for Times<T> {
 }
 
 /// The same of any term, where speed matters less than size: most often this is a leaf that is summed again.
-pub(super) fn squares_of_term<T: Term<N>, const N: usize>(term: T, leaf: &[&[f32]; N]) -> f32 {
+pub(super) fn squares_of_term<T: Term<N>, X: Array, const N: usize>(term: T, leaf: &[X; N]) -> f32 {
     fold(0, 1, &|lane| {
         let mut sum = 0.0;
         let (mut i, len) = (lane, leaf.first().map_or(0, |part| part.len()));
         while i < len {
-            let term = term.of(One, leaf.map(|part| part.get(i).copied().unwrap_or(0.0)));
+            let term = term.of(One, leaf.map(|part| part.get(i)));
             sum += term * term;
             i += LANES;
         }

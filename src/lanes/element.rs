@@ -16,6 +16,11 @@ impl Element for f32 {
     }
 
     #[inline(always)]
+    fn load_last<L: Lanes>(lanes: L, from: &[f32]) -> L::Vector {
+        lanes.load_last(from)
+    }
+
+    #[inline(always)]
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [f32; WIDTH]) {
         lanes.store(vector, to);
     }

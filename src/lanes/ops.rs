@@ -105,6 +105,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     fn load<L: Lanes>(lanes: L, from: &[Self; WIDTH]) -> L::Vector;
     /// At most sixteen numbers, padded with zeros.
     fn load_up_to<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
+    /// At most sixteen numbers as the last of a vector, after zeros.
+    fn load_last<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
     /// Sixteen numbers.
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
     /// As many of sixteen numbers as there is room for.

@@ -1,0 +1,104 @@
+//! Arrays to be read: of numbers of one type, or of a type that is known when the program runs.
+
+use super::scalar;
+use super::shape::{LANES, VECTORS, head_len};
+use crate::lanes::{Element, Lanes, WIDTH};
+
+/// An array to be read.
+pub(crate) trait Array: Copy + Send + Sync {
+    /// Its whole groups of [`LANES`](super::shape::LANES) numbers.
+    type Groups: Copy;
+
+    /// The number of numbers.
+    fn len(self) -> usize;
+    /// The first numbers, as many as `mid` or as there are, and the others.
+    fn split_at(self, mid: usize) -> (Self, Self);
+    /// One number, or 0 where there is none.
+    fn get(self, i: usize) -> f32;
+    /// Whether all are zeros.
+    fn is_zero(self) -> bool;
+
+    /// The whole groups.
+    fn groups(self) -> Self::Groups;
+    /// How many groups there are.
+    fn count(groups: Self::Groups) -> usize;
+    /// What is behind them.
+    fn rest(self) -> Self;
+    /// A vector of a group; zeros where there is none.
+    fn vector<L: Lanes>(lanes: L, groups: Self::Groups, group: usize, vector: usize) -> L::Vector;
+    /// At most a vector of numbers, before zeros.
+    fn load_first<L: Lanes>(self, lanes: L) -> L::Vector;
+    /// At most a vector of numbers, after zeros.
+    fn load_last<L: Lanes>(self, lanes: L) -> L::Vector;
+    /// How many numbers there are before a cache line, if it matters.
+    fn head_len(self) -> usize;
+
+    /// The sum of squares of a leaf on a machine without vectors.
+    fn squares_one_by_one(self) -> f32;
+}
+
+impl<'a, E: Element> Array for &'a [E] {
+    type Groups = &'a [[[E; WIDTH]; VECTORS]];
+
+    #[inline(always)]
+    fn len(self) -> usize {
+        <[E]>::len(self)
+    }
+
+    #[inline(always)]
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        self.split_at_checked(mid).unwrap_or((self, &[]))
+    }
+
+    #[inline(always)]
+    fn get(self, i: usize) -> f32 {
+        <[E]>::get(self, i).map_or(0.0, |x| x.get())
+    }
+
+    /// All elements are looked at, so that the compiler may use vectors. The sign does not count.
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        self.iter().fold(0, |bits, x| bits | x.get().to_bits()) << 1 == 0
+    }
+
+    #[inline(always)]
+    fn groups(self) -> Self::Groups {
+        self.as_chunks::<WIDTH>().0.as_chunks::<VECTORS>().0
+    }
+
+    #[inline(always)]
+    fn count(groups: Self::Groups) -> usize {
+        groups.len()
+    }
+
+    #[inline(always)]
+    fn rest(self) -> Self {
+        self.as_chunks::<LANES>().1
+    }
+
+    #[inline(always)]
+    fn vector<L: Lanes>(lanes: L, groups: Self::Groups, group: usize, vector: usize) -> L::Vector {
+        let from = groups.get(group).map(|group| &group[vector % VECTORS]);
+        from.map_or(lanes.splat(0.0), |from| E::load(lanes, from))
+    }
+
+    #[inline(always)]
+    fn load_first<L: Lanes>(self, lanes: L) -> L::Vector {
+        E::load_up_to(lanes, self)
+    }
+
+    #[inline(always)]
+    fn load_last<L: Lanes>(self, lanes: L) -> L::Vector {
+        E::load_last(lanes, self)
+    }
+
+    #[inline(always)]
+    fn head_len(self) -> usize {
+        head_len(self)
+    }
+
+    #[inline]
+    fn squares_one_by_one(self) -> f32 {
+        scalar::squares(self)
+    }
+}
