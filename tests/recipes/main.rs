@@ -1,12 +1,10 @@
-//! Trainings as OpenSeq2Seq configures them: configurations that it ships, all words, and all errors.
+//! Trainings as OpenSeq2Seq configures them: all words, all errors, and steps. (`tests/golden` reads the configurations
+//! that it ships.)
 
 #![cfg(all(feature = "serde", feature = "alloc"))]
 
 mod errors;
-#[path = "../harness/inputs.rs"]
-mod inputs;
 mod steps;
-mod stored;
 mod words;
 
 use layerwise::recipe::{Recipe, Training};

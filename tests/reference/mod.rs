@@ -4,10 +4,11 @@
 //! `f64` gives. It shares the configuration types with the crate, and no arithmetic.
 //!
 //! `contract` is the same to the last bit: the page of the numeric contract, one scalar at a time. `exact` sums as
-//! exactly as `f64` can.
+//! exactly as `f64` can. `cast` turns numbers of 32 bits into numbers of 16, and back.
 
 #![allow(dead_code)] // Each test uses its own part.
 
+pub mod cast;
 pub mod contract;
 pub mod exact;
 
