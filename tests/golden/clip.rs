@@ -32,6 +32,7 @@ pub fn replay(file: &File, inputs: &Inputs) -> String {
     assert!(trace.peer == "OpenSeq2Seq _clip_by_global_norm", "the peer {} is not known", trace.peer);
     let policy = Policy { clip_norm: Some(trace.clip), ..Policy::DEFAULT };
     let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap().with_policy(policy).unwrap();
+    assert!(!trace.steps.is_empty(), "there are no steps");
     let mut deviation = 0.0_f64;
     for recorded in &trace.steps {
         let layers = inputs.layers.iter().filter(|layer| !trace.excluded_layers.contains(&layer.name));

@@ -3,7 +3,7 @@
 use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::io::{BufReader, Read};
+use std::io::read_to_string;
 use std::path::{Path, PathBuf};
 
 /// A file, and what is in it.
@@ -27,26 +27,53 @@ pub fn data() -> PathBuf {
 }
 
 /// Reads a file `*.json` or `*.json.gz`.
-pub fn parse(path: &Path) -> Value {
-    let file = BufReader::new(std::fs::File::open(path).unwrap());
-    let reader: Box<dyn Read> =
-        if path.extension().is_some_and(|e| e == "gz") { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
-    serde_json::from_reader(BufReader::new(reader)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn read(path: PathBuf) -> Result<File, String> {
+    let name = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    let is_packed = name.ends_with(".json.gz");
+    if !is_packed && !name.ends_with(".json") {
+        return Err(format!("{name}: its kind is not known: traces end in .json or .json.gz"));
+    }
+    let text = text(&path, is_packed).map_err(|error| format!("{name}: {error}"))?;
+    let value = serde_json::from_str(&with_text_for_nan(&text)).map_err(|error| format!("{name}: {error}"))?;
+    Ok(File { name, path, value })
 }
 
-/// All files of a directory in order, or one file. Only pages to read (`*.md`, `*.txt`) are passed over.
-pub fn all(path: &Path) -> Vec<File> {
+fn text(path: &Path, is_packed: bool) -> std::io::Result<String> {
+    if is_packed { read_to_string(GzDecoder::new(std::fs::File::open(path)?)) } else { std::fs::read_to_string(path) }
+}
+
+/// Some writers put NaN and infinities where JSON has none. They become text, as in the stored files.
+fn with_text_for_nan(json: &str) -> String {
+    let mut parts = json.split('"');
+    let mut text = parts.next().map_or(String::new(), quoted);
+    // Between two quotes there is text, unless the second of them is escaped.
+    let mut is_text = true;
+    for part in parts {
+        text.push('"');
+        text.push_str(&if is_text { part.to_string() } else { quoted(part) });
+        let backslashes = part.len() - part.trim_end_matches('\\').len();
+        is_text = !is_text || backslashes % 2 == 1;
+    }
+    text
+}
+
+fn quoted(part: &str) -> String {
+    part.replace("NaN", "\"nan\"").replace("-Infinity", "\"-inf\"").replace("Infinity", "\"inf\"")
+}
+
+/// A file of `tests/data`.
+pub fn stored(name: &str) -> File {
+    read(data().join(name)).unwrap()
+}
+
+/// All files of a directory in order, or one file; of one that cannot be read, why. Only pages (`*.md`, `*.txt`) are
+/// passed over.
+pub fn all(path: &Path) -> Vec<Result<File, String>> {
     let mut paths = vec![path.to_path_buf()];
     if path.is_dir() {
         paths = path.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
     }
     let is_page = |path: &PathBuf| path.extension().is_some_and(|e| e == "md" || e == "txt");
-    let file = |path: PathBuf| {
-        let name = path.file_name().expect("the name of a file").to_string_lossy().into_owned();
-        let is_trace = name.ends_with(".json") || name.ends_with(".json.gz");
-        assert!(is_trace, "{name}: its kind is not known: traces end in .json or .json.gz");
-        File { name, value: parse(&path), path }
-    };
-    paths.into_iter().filter(|path| !is_page(path)).map(file).collect()
+    paths.into_iter().filter(|path| !is_page(path)).map(read).collect()
 }

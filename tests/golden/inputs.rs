@@ -1,7 +1,7 @@
 //! What recorded runs of other systems are fed with: layers whose weights and gradients are computed, not stored. The
 //! recipe is in `tests/data/README.md`.
 
-use crate::files;
+use crate::files::{self, File};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub struct InputLayer {
 impl Inputs {
     /// Those of `tests/data`.
     pub fn stored() -> Inputs {
-        Inputs::deserialize(files::parse(&files::data().join("inputs_layers.json"))).unwrap()
+        files::stored("inputs_layers.json").parse()
     }
 
     /// The layer of a trace.
@@ -65,8 +65,8 @@ pub fn is(value: &Value) -> bool {
 }
 
 /// Computes the weights and gradients of which a file of inputs has the first.
-pub fn replay(value: &Value) -> String {
-    let inputs = Inputs::deserialize(value).unwrap_or_else(|error| panic!("{error}"));
+pub fn replay(file: &File, _: &Inputs) -> String {
+    let inputs: Inputs = file.parse();
     let (mut count, mut worst) = (0, 0.0_f64);
     for input in &inputs.layers {
         for (computed, stored) in [(input.weights(), &input.sample_w0), (input.gradients(1), &input.sample_g1)] {

@@ -18,8 +18,11 @@
 //! | `optimizers`, `run` | traces of optimizers, and the steps that replay them |
 //! | `policies`, `scalers`, `clip`, `mixed` | traces of what surrounds a step |
 //! | `recipes` | configurations: read, and trained with (`recipes_elsewhere` in a build that cannot read them) |
+//! | `altered` | files with something wrong in them, which must fail |
 //! | `casts` | casts between 32 and 16 bits |
 
+#[cfg(panic = "unwind")]
+mod altered;
 mod casts;
 mod clip;
 mod compare;
@@ -44,9 +47,11 @@ use files::File;
 use inputs::Inputs;
 use serde_json::Value;
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// A kind of file.
 struct Kind {
@@ -65,7 +70,7 @@ const KINDS: [Kind; 8] = [
     Kind { name: "trainings in mixed precision", is: mixed::is, replay: mixed::replay },
     Kind { name: "files of recipes", is: recipes::is, replay: recipes::replay },
     Kind { name: "casts", is: casts::is, replay: casts::replay },
-    Kind { name: "inputs", is: inputs::is, replay: |file, _| inputs::replay(&file.value) },
+    Kind { name: "inputs", is: inputs::is, replay: inputs::replay },
 ];
 
 /// Whether each value is a training configuration of OpenSeq2Seq.
@@ -88,16 +93,44 @@ fn message(panic: &dyn Any) -> &str {
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
 
+thread_local! {
+    /// Whether a panic of this thread is told by the one who catches it.
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets panics that are caught print nothing.
+fn quiet_what_is_caught() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_CAUGHT.get() {
+                print(panic)
+            }
+        }));
+    });
+}
+
+/// The same, and what is wrong with a file.
+fn try_replay(file: &File, inputs: &Inputs) -> Result<&'static str, String> {
+    quiet_what_is_caught();
+    IS_CAUGHT.set(cfg!(panic = "unwind"));
+    let replayed = catch_unwind(AssertUnwindSafe(|| replay_file(file, inputs)));
+    IS_CAUGHT.set(false);
+    replayed.map_err(|panic| format!("{}: {}", file.name, message(&*panic)))
+}
+
 /// Replays every file of a directory, and fails if one of them fails; returns how many there were of each kind.
 fn replay(path: &Path) -> BTreeMap<&'static str, usize> {
     let files = files::all(path);
     // A directory of traces may have inputs of its own.
-    let inputs = files.iter().find(|file| inputs::is(&file.value)).map_or_else(Inputs::stored, |file| file.parse());
+    let of_inputs = files.iter().flatten().find(|file| inputs::is(&file.value));
+    let inputs = of_inputs.map_or_else(Inputs::stored, File::parse);
     let (mut counts, mut failures) = (BTreeMap::new(), vec![]);
     for file in &files {
-        match catch_unwind(AssertUnwindSafe(|| replay_file(file, &inputs))) {
+        match file.as_ref().map_err(String::clone).and_then(|file| try_replay(file, &inputs)) {
             Ok(kind) => *counts.entry(kind).or_default() += 1,
-            Err(panic) => failures.push(format!("{}: {}", file.name, message(&*panic))),
+            Err(failure) => failures.push(failure),
         }
     }
     assert!(failures.is_empty(), "{} of {} files fail:\n{}", failures.len(), files.len(), failures.join("\n"));
@@ -130,5 +163,5 @@ fn replays_the_traces_of_the_environment() {
 
 #[test]
 fn inputs_follow_the_recipe() {
-    println!("{}", inputs::replay(&files::parse(&files::data().join("inputs_layers.json"))));
+    replay_file(&files::stored("inputs_layers.json"), &Inputs::stored());
 }

@@ -76,6 +76,7 @@ fn params(words: &str, first: &str) -> Value {
 /// Weights are compared after every step, and so is the 16-bit copy of them that the recorded model computes with.
 pub fn replay(file: &File, _: &Inputs) -> String {
     let trace: Trace = file.parse();
+    assert!(!trace.steps.is_empty(), "there are no steps");
     let (sgd, scaler) = settings(&trace.peer);
     let list = |value| numbers(value).expect("a list of numbers");
     let mut weights: Vec<f32> = list(&trace.w0).iter().map(|&w| w as f32).collect();

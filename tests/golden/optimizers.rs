@@ -66,7 +66,7 @@ struct Layer {
 }
 
 pub fn is(value: &Value) -> bool {
-    value.get("config").is_some() && value.get("layers").is_some()
+    value["config"].is_object() && value["layers"].is_array()
 }
 
 /// The largest number of all recorded steps: what may pass through zero has that for its scale.
@@ -136,6 +136,7 @@ pub fn replay(file: &File, inputs: &Inputs) -> String {
         }
     }
     let count: usize = trace.layers.iter().map(count).sum();
+    assert!(count > 0, "there are no weights");
     let rest: BTreeSet<&String> = trace.layers.iter().flat_map(|layer| layer.rest.keys()).collect();
     let rest = if rest.is_empty() { String::new() } else { format!("; not compared: {rest:?}") };
     let peer = &trace.peer;

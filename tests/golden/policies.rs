@@ -57,6 +57,7 @@ pub fn replay(file: &File, _: &Inputs) -> String {
             of_exact = Some(deviation.max(of_exact.unwrap_or(0.0)));
         }
     }
+    assert!(count > 0, "there are no rates");
     let cases = trace.cases.len();
     let of_exact = of_exact.map_or(String::new(), |exact| format!("; of exact rates {exact:.1e}"));
     format!("{}, {cases} cases, {count} rates, within {of_f32:.1e}{of_exact}", trace.peer)

@@ -19,6 +19,7 @@ pub fn replay(file: &File, _: &Inputs) -> String {
         .args(["test", "--quiet", "--features", "serde,alloc", "--test", "golden"])
         .args(["--", "--exact", "--nocapture", "replays_the_traces_of_the_environment"])
         .env("LAYERWISE_TRACES", file.path.canonicalize().unwrap())
+        .env("RUST_BACKTRACE", "0")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo builds this test with the features `serde` and `alloc`");
