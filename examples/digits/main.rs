@@ -1,23 +1,27 @@
-//! Trains a small network to read handwritten digits, with five optimizers from the same initial weights.
+//! Trains a small network to read handwritten digits, with seven optimizers from the same initial weights.
 //!
 //! ```text
-//! cargo run --release --example digits              # one run each, and a table
-//! cargo run --release --example digits -- --sweep   # 11 learning rates × 3 initial scales, and a chart
-//! cargo run --release --example digits -- --short   # three epochs, to see that it works
+//! cargo run --release --example digits                 # one run each, and a table
+//! cargo run --release --example digits -- --sweep      # 11 learning rates × 3 initial scales, and a chart
+//! cargo run --release --example digits -- --restarts   # LARC where the rate rises, and two cures
+//! cargo run --release --example digits -- --short      # three epochs, to see that it works; also after another word
 //! ```
 
+mod chart;
 mod data;
 mod network;
 mod optimizers;
+mod restarts;
 mod sweep;
+mod training;
 
 use data::{Digits, FOLDS};
 use indicatif::{ProgressBar, ProgressStyle};
-use network::Network;
-use optimizers::Contender;
+use optimizers::{ALL, Contender};
+use std::error::Error;
 use std::time::{Duration, Instant};
+use training::{BATCH, Training};
 
-const BATCH: usize = 32;
 const EPOCHS: usize = 40;
 
 /// What one training run came to.
@@ -32,40 +36,20 @@ struct Outcome {
     step_time: Duration,
 }
 
-/// Trains a fresh network, with a learning rate that falls linearly from `lr` to zero. `scale` multiplies the usual
-/// initial weights; these and the order of the digits are the same for every optimizer.
-fn train(
-    digits: &Digits,
-    fold: usize,
-    contender: &Contender,
-    lr: f64,
-    scale: f32,
-    epochs: usize,
-    progress: &ProgressBar,
-) -> Outcome {
-    let (mut train, test) = digits.split(fold);
-    let mut rng = fastrand::Rng::with_seed(1998);
-    let mut network = Network::new(&mut rng, scale);
-    let (state_bytes, mut step) = (contender.start)(&network.layers);
-    let steps = epochs * train.len().div_ceil(BATCH);
-    let (mut time, mut done) = (Duration::ZERO, 0);
-    for _ in 0..epochs {
-        rng.shuffle(&mut train);
-        for batch in train.chunks(BATCH) {
-            network.gradients(batch);
-            let lr = lr * (1.0 - done as f64 / steps as f64);
-            let start = Instant::now();
-            step(lr, &mut network.layers);
-            time += start.elapsed();
-            done += 1;
-        }
-        progress.inc(1);
-    }
+/// Trains with a learning rate that falls linearly from `lr` to zero.
+fn train(mut training: Training, contender: &Contender, lr: f64, progress: &ProgressBar) -> Outcome {
+    let (state_bytes, mut step) = (contender.start)(&training.network.layers);
+    let mut time = Duration::ZERO;
+    training.run(progress, |done, layers| {
+        let start = Instant::now();
+        step(lr * (1.0 - done), layers);
+        time += start.elapsed();
+    });
     Outcome {
-        right: test.iter().filter(|digit| network.read(digit) == digit.label).count(),
-        tested: test.len(),
+        right: training.right(),
+        tested: training.test.len(),
         state_bytes,
-        step_time: time / steps as u32,
+        step_time: time / training.steps() as u32,
     }
 }
 
@@ -74,29 +58,17 @@ fn progress_bar(len: usize, what: &'static str) -> ProgressBar {
     ProgressBar::new(len as u64).with_style(style).with_message(what)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut epochs, mut sweeps) = (EPOCHS, false);
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            "--short" => epochs = 3,
-            "--sweep" => sweeps = true,
-            _ => return Err(format!("unknown argument {argument}; there are --short and --sweep").into()),
-        }
-    }
-    let digits = Digits::load()?;
-    if sweeps {
-        return sweep::run(&digits, epochs);
-    }
-
-    let bar = progress_bar(optimizers::ALL.len() * FOLDS * epochs, "epochs");
+/// Runs every optimizer at the rate that suits it, and prints a table.
+fn compare(digits: &Digits, epochs: usize) {
+    let bar = progress_bar(ALL.len() * FOLDS * epochs, "epochs");
     println!(
         "{} digits, {FOLDS}-fold cross-validation, {epochs} epochs of batches of {BATCH}, rates falling to 0\n",
         digits.len()
     );
     println!("optimizer        rate   test accuracy   bytes of state   µs per step");
-    for contender in &optimizers::ALL {
+    for contender in &ALL {
         let folds: [Outcome; FOLDS] =
-            std::array::from_fn(|fold| train(&digits, fold, contender, contender.lr, 1.0, epochs, &bar));
+            std::array::from_fn(|fold| train(Training::new(digits, fold, 1.0, epochs), contender, contender.lr, &bar));
         let (right, tested) = folds.iter().fold((0, 0), |(right, tested), f| (right + f.right, tested + f.tested));
         let time = folds.iter().map(|f| f.step_time).min().expect("there are folds");
         bar.suspend(|| {
@@ -111,5 +83,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     bar.finish_and_clear();
-    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut epochs, mut what) = (EPOCHS, String::new());
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--short" => epochs = 3,
+            "--sweep" | "--restarts" if what.is_empty() => what = argument,
+            _ => return Err(format!("not {argument}; there are --short, and one of --sweep and --restarts").into()),
+        }
+    }
+    let digits = Digits::load()?;
+    match what.as_str() {
+        "--sweep" => sweep::run(&digits, epochs),
+        "--restarts" => restarts::run(&digits, epochs),
+        _ => {
+            compare(&digits, epochs);
+            Ok(())
+        }
+    }
 }
