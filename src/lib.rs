@@ -68,8 +68,9 @@
 //! every setting with its default, and constants that reproduce OpenSeq2Seq, NeMo, apex, timm, optax, TensorFlow
 //! Addons, Lightning Bolts and pytorch_optimizer. Weight decay is 0 by default.
 //!
-//! To begin with, try LARC at a learning rate of 1 and NovoGrad at 0.01, both falling to 0. LARC lowers a rate that is
-//! too large, and never raises one that is too small. [Accuracy](accuracy) has a sweep over rates.
+//! To begin with, try LARC at a learning rate of 1, NovoGrad at 0.01, and Adam or LAMB at 0.003, all falling to 0. LARC
+//! lowers a rate that is too large, and never raises one that is too small. With momentum its rate may only
+//! [fall](LarcMode). [Accuracy](accuracy) has a sweep over rates.
 //!
 //! # Features
 //!
