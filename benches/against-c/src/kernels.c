@@ -1,6 +1,7 @@
 /* What a C programmer writes by hand for one instruction set: vectors of WIDTH bytes, eight accumulators, products and
-   sums fused where the machine can, loops aligned by peeling. The order of additions depends on WIDTH. */
+   sums fused where the machine can and build.rs allows it, loops aligned by peeling. The order of additions depends on WIDTH. */
 
+#include <immintrin.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,16 @@ typedef float vector __attribute__((vector_size(WIDTH), aligned(4), may_alias));
 
 static inline vector load(const float *x) { return *(const vector *)x; }
 static inline void store(float *x, vector v) { *(vector *)x = v; }
+
+static inline vector root(vector v) {
+#if WIDTH == 64
+    return _mm512_sqrt_ps(v);
+#elif WIDTH == 32
+    return _mm256_sqrt_ps(v);
+#else
+    return _mm_sqrt_ps(v);
+#endif
+}
 
 static float fold(vector v) {
     float sum = 0;
@@ -83,4 +94,28 @@ void NAME(larc)(float *w, const float *g, float *m, size_t n, float lr) {
 void NAME(larc_carried)(float *w, const float *g, float *m, size_t n, float lr, float *weights) {
     float local = 0.002f * sqrtf(*weights) / (sqrtf(NAME(sum_of_squares)(g, n)) + 1e-8f) / lr;
     *weights = NAME(update)(w, g, m, n, local < 1 ? local : 1, 0.9f, lr);
+}
+
+static inline void adamw_element(float *w, float g, float *m, float *v, float keep, float rate, float unbias) {
+    *m = 0.9f * *m + 0.1f * g;
+    *v = 0.999f * *v + 0.001f * g * g;
+    *w = keep * *w - rate * *m / (unbias * sqrtf(*v) + 1e-8f);
+}
+
+/* AdamW with a decay of 0.01: both moments, then the update. */
+void NAME(adamw)(float *w, const float *g, float *m, float *v, size_t n, float lr, int *steps) {
+    float keep = 1 - lr * 0.01f, rate = lr / (1 - pow(0.9, ++*steps)), unbias = 1 / sqrt(1 - pow(0.999, *steps));
+    size_t i = 0;
+    for (; i < n && (uintptr_t)(w + i) % WIDTH; i++) adamw_element(w + i, g[i], m + i, v + i, keep, rate, unbias);
+    for (; i + 2 * N <= n; i += 2 * N)
+#pragma GCC unroll 2
+        for (size_t j = i; j < i + 2 * N; j += N) {
+            vector gradient = load(g + j);
+            vector new_m = 0.9f * load(m + j) + 0.1f * gradient;
+            vector new_v = 0.999f * load(v + j) + 0.001f * gradient * gradient;
+            store(m + j, new_m);
+            store(v + j, new_v);
+            store(w + j, keep * load(w + j) - rate * new_m / (unbias * root(new_v) + 1e-8f));
+        }
+    for (; i < n; i++) adamw_element(w + i, g[i], m + i, v + i, keep, rate, unbias);
 }

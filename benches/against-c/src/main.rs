@@ -1,8 +1,9 @@
 //! Times the crate beside hand-written C with fused multiply-adds and no reproducibility, for each instruction set that
-//! this processor has, and prints tables of nanoseconds per element.
+//! this processor has, and prints tables of nanoseconds per element. AdamW is also timed beside C that rounds each
+//! product, and two steps of the crate beside its cheaper ones: LAMB beside AdamW, NovoGrad with LARC beside LARC.
 //!
 //! ```text
-//! cargo run --release                   # all, about three minutes
+//! cargo run --release                   # all, about six minutes
 //! cargo run --release -- avx2 4096      # one backend, layers of one length
 //! cargo run --release -- avx2 models    # one backend, the two models
 //! cargo run --release -- --short        # shows that it works
@@ -22,7 +23,7 @@ use theirs::C;
 
 const LR: f32 = 1e-6;
 const LENGTHS: [usize; 10] = [12, 132, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20];
-const OFFSETS: [[usize; 3]; 3] = [[0, 0, 0], [4, 4, 4], [1, 6, 11]];
+const OFFSETS: [[usize; 4]; 3] = [[0; 4], [4; 4], [1, 6, 11, 14]];
 /// From this length on arrays are in memory that cores share, and its speed is the limit.
 const SHARED: usize = 256 << 10;
 
@@ -96,10 +97,10 @@ fn race(best: &mut [f64; 2], layers: &mut [Layer], pace: Pace, theirs: impl Fn(&
 }
 
 /// A row of a table: layers of these lengths.
-fn row(name: &str, lengths: &[usize], offsets: [usize; 3], pace: Pace, c: &C, ours: &Ours) {
+fn row(name: &str, lengths: &[usize], offsets: [usize; 4], pace: Pace, c: &C, ours: &Ours) {
     let mut memory = memory(lengths, pace.places);
-    let mut best = [[f64::INFINITY; 2]; 4];
-    let [norm, novograd, larc, carried] = &mut best;
+    let mut best = [[f64::INFINITY; 2]; 8];
+    let [norm, novograd, larc, carried, adamw, adamw_unfused, lamb, novograd_larc] = &mut best;
     let sum = |sum: f64| {
         black_box(sum);
     };
@@ -110,6 +111,10 @@ fn row(name: &str, lengths: &[usize], offsets: [usize; 3], pace: Pace, c: &C, ou
         race(larc, l, pace, |layer| c.larc(LR, layer), |layer| ours.larc(LR, layer));
         l.iter_mut().for_each(|layer| c.carry(layer));
         race(carried, l, pace, |layer| c.carried(LR, layer), |layer| ours.carried(LR, layer));
+        race(adamw, l, pace, |layer| c.adamw(LR, layer), |layer| ours.adamw(LR, layer));
+        race(adamw_unfused, l, pace, |layer| c.adamw_unfused(LR, layer), |layer| ours.adamw(LR, layer));
+        race(lamb, l, pace, |layer| ours.adamw(LR, layer), |layer| ours.lamb(LR, layer));
+        race(novograd_larc, l, pace, |layer| ours.larc(LR, layer), |layer| ours.novograd_larc(LR, layer));
     }
     print!("| {name} | {offsets:?}");
     for [c, ours] in best {
@@ -125,7 +130,7 @@ fn limits(pace: Pace) {
         let mut memory = memory(&[len], pace.places);
         let mut best = [f64::INFINITY; 2];
         for place in 0..pace.places {
-            let mut layers = layers(&mut memory, &[len], [0; 3], place);
+            let mut layers = layers(&mut memory, &[len], [0; 4], place);
             let copy = |layer: &mut Layer| layer.weights.copy_from_slice(layer.gradients);
             let triad = |layer: &mut Layer| {
                 for ((m, g), w) in layer.momentum.iter_mut().zip(layer.gradients).zip(&*layer.weights) {
@@ -142,14 +147,21 @@ fn limits(pace: Pace) {
 fn check(c: &C, ours: &Ours) {
     let lengths = [12, 1000, 5000];
     type Steps = (fn(&C, f32, &mut Layer), fn(&Ours, f32, &mut Layer));
-    let steps: [Steps; 3] = [(C::novograd, Ours::novograd), (C::larc, Ours::larc), (C::carried, Ours::carried)];
+    let steps: [Steps; 5] = [
+        (C::novograd, Ours::novograd),
+        (C::larc, Ours::larc),
+        (C::carried, Ours::carried),
+        (C::adamw, Ours::adamw),
+        (C::adamw_unfused, Ours::adamw),
+    ];
     for (their_step, our_step) in steps {
         let mut both = [memory(&lengths, 1), memory(&lengths, 1)];
         let [mut a, mut b] = both.each_mut().map(|memory| layers(memory, &lengths, OFFSETS[2], 0));
         for (a, b) in a.iter_mut().zip(&mut b) {
             assert!((c.norm(a) / ours.norm(b) - 1.0).abs() < 1e-5);
-            a.momentum.fill(0.0);
-            b.momentum.fill(0.0);
+            for moment in [&mut a.momentum, &mut b.momentum, &mut a.second_moment, &mut b.second_moment] {
+                moment.fill(0.0);
+            }
             c.carry(a);
             for _ in 0..3 {
                 their_step(c, 0.1, a);
@@ -162,8 +174,8 @@ fn check(c: &C, ours: &Ours) {
 
 fn main() {
     let args = Args::parse();
-    println!("Nanoseconds per element: C / layerwise / ratio. Offsets of weights, gradients and momentum from a cache");
-    println!("line, in floats.");
+    println!("Nanoseconds per element: C / layerwise / ratio. Offsets of weights, gradients and both moments from a");
+    println!("cache line, in floats. In the last two columns the crate's AdamW and LARC are in the place of C.");
     if args.limits {
         limits(args.pace);
     }
@@ -171,14 +183,15 @@ fn main() {
         let (Some(c), ours) = (C::beside(backend.name()), Ours::on(backend)) else { continue };
         check(&c, &ours);
         println!("\n## {} ({})\n", c.instructions, backend.name());
-        println!("| elements | offsets | norm | NovoGrad | LARC | LARC, norm carried |\n|---|---|---|---|---|---|");
+        print!("| elements | offsets | norm | NovoGrad | LARC | LARC, norm carried | AdamW | AdamW, C not fused");
+        println!(" | LAMB beside AdamW | NovoGrad with LARC |\n|---|---|---|---|---|---|---|---|---|---|");
         for &len in &args.lengths {
             for offsets in OFFSETS {
                 row(&len.to_string(), &[len], offsets, args.pace, &c, &ours);
             }
         }
         for (name, lengths) in &args.models {
-            row(name, lengths, [4; 3], args.pace, &c, &ours);
+            row(name, lengths, [4; 4], args.pace, &c, &ours);
         }
     }
 }

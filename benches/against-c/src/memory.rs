@@ -11,17 +11,18 @@ pub(crate) struct Layer<'a> {
     pub(crate) weights: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
     pub(crate) momentum: &'a mut [f32],
+    pub(crate) second_moment: &'a mut [f32],
     pub(crate) ours: ours::State,
     pub(crate) theirs: theirs::State,
 }
 
 /// Memory that is large enough for layers of these lengths in any of several places.
 pub(crate) fn memory(lengths: &[usize], places: usize) -> Vec<f32> {
-    vec![0.0; lengths.iter().map(|len| 3 * (len + places * PAGE + LINE)).sum()]
+    vec![0.0; lengths.iter().map(|len| 4 * (len + places * PAGE + LINE)).sum()]
 }
 
-/// Layers with numbers without a pattern. Weights, gradients and momentum begin at `offsets`, in floats from a cache
-/// line. As with `malloc`, arrays of a page or more begin on a page, and smaller ones lie side by side: addresses are
+/// Layers with numbers without a pattern. Weights, gradients and both moments begin at `offsets`, in floats from a
+/// cache line. As with `malloc`, arrays of a page or more begin on a page, and smaller ones lie side by side: addresses are
 /// the same in every run, modulo a page.
 ///
 /// The rest of an address matters too, since a first-level cache may tell lines apart by a few of its bits: a step can
@@ -29,7 +30,7 @@ pub(crate) fn memory(lengths: &[usize], places: usize) -> Vec<f32> {
 pub(crate) fn layers<'a>(
     memory: &'a mut [f32],
     lengths: &[usize],
-    offsets: [usize; 3],
+    offsets: [usize; 4],
     place: usize,
 ) -> Vec<Layer<'a>> {
     let mut rng = fastrand::Rng::with_seed(1);
@@ -48,6 +49,7 @@ pub(crate) fn layers<'a>(
         weights: take(len, offsets[0]),
         gradients: take(len, offsets[1]),
         momentum: take(len, offsets[2]),
+        second_moment: take(len, offsets[3]),
         ours: ours::State::default(),
         theirs: theirs::State::default(),
     };
