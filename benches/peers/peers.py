@@ -1,21 +1,34 @@
-"""Optimizer steps of PyTorch, timm and optax on one thread. One line per measurement: name, model, ns per parameter, peak bytes."""
+"""Optimizer steps of PyTorch, timm and optax on one thread. One line per measurement: name, model, ns per parameter, peak bytes.
+
+With an argument, those whose names contain it. What is not installed is left out.
+"""
 
 import os
 
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import math
+import sys
 import threading
 import time
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-import torch
-from timm.optim import Lars, NvNovoGrad
+try:
+    import torch
+    from timm.optim import Lamb, Lars, NvNovoGrad
 
-torch.set_num_threads(1)
+    torch.set_num_threads(1)
+except ImportError as error:
+    torch = None
+    print(f"without PyTorch and timm: {error}", file=sys.stderr)
+try:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+except ImportError as error:
+    optax = None
+    print(f"without optax: {error}", file=sys.stderr)
 
 
 def resnet50():
@@ -62,6 +75,8 @@ def peak_of(step):
 
 
 def measure(name, model, parameters, step):
+    if not all(part in name for part in sys.argv[1:]):
+        return
     for _ in range(3):
         step()
     peak = peak_of(step)
@@ -77,9 +92,11 @@ def measure(name, model, parameters, step):
 def torch_optimizers(model, shapes, parameters):
     optimizers = {
         "PyTorch SGD, fused": lambda p: torch.optim.SGD(p, lr=1e-6, momentum=0.9, fused=True),
+        "PyTorch AdamW": lambda p: torch.optim.AdamW(p, lr=1e-6),
         "PyTorch AdamW, fused": lambda p: torch.optim.AdamW(p, lr=1e-6, fused=True),
         "timm NvNovoGrad": lambda p: NvNovoGrad(p, lr=1e-6),
         "timm Lars, trust_clip": lambda p: Lars(p, lr=1e-6, trust_clip=True, weight_decay=1e-4),
+        "timm Lamb": lambda p: Lamb(p, lr=1e-6, weight_decay=0.01),
     }
     for name, make in optimizers.items():
         tensors = [torch.nn.Parameter(torch.rand(shape) + 0.5) for shape in shapes]
@@ -91,7 +108,13 @@ def torch_optimizers(model, shapes, parameters):
 def optax_optimizers(model, shapes, parameters):
     random = np.random.default_rng(1)
     numbers = lambda: [jnp.asarray(random.random(shape, np.float32) + 0.5) for shape in shapes]
-    for name, optimizer in {"optax novograd, jit": optax.novograd(1e-6), "optax lars, jit": optax.lars(1e-6)}.items():
+    optimizers = {
+        "optax novograd, jit": optax.novograd(1e-6),
+        "optax lars, jit": optax.lars(1e-6),
+        "optax AdamW, jit": optax.adamw(1e-6),
+        "optax lamb, jit": optax.lamb(1e-6),
+    }
+    for name, optimizer in optimizers.items():
 
         def update(weights, state, gradients, optimizer=optimizer):
             updates, state = optimizer.update(gradients, state, weights)
@@ -110,6 +133,8 @@ def optax_optimizers(model, shapes, parameters):
 
 
 for model, shapes in {"keyword spotter": keyword_spotter(), "ResNet-50": resnet50()}.items():
-    parameters = sum(int(np.prod(shape)) for shape in shapes)
-    torch_optimizers(model, shapes, parameters)
-    optax_optimizers(model, shapes, parameters)
+    parameters = sum(math.prod(shape) for shape in shapes)
+    if torch:
+        torch_optimizers(model, shapes, parameters)
+    if optax:
+        optax_optimizers(model, shapes, parameters)

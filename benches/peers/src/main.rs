@@ -1,5 +1,5 @@
 //! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak
-//! bytes.
+//! bytes. With an argument, of those whose names contain it.
 
 #[path = "../../shared/tensors.rs"]
 mod tensors;
@@ -10,7 +10,7 @@ use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
 use candle_optimisers::esgd::{ParamsSGD, SGD};
 use layerwise::rule::Rule;
-use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
+use layerwise::{Adam, AdamConfig, LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +43,9 @@ static ALLOCATOR: Counting = Counting;
 
 /// Times a step like `measure` of `peers.py`.
 fn measure(name: &str, model: &str, parameters: usize, mut step: impl FnMut()) {
+    if std::env::args().nth(1).is_some_and(|part| !name.contains(&part)) {
+        return;
+    }
     for _ in 0..3 {
         step();
     }
@@ -71,9 +74,13 @@ fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
     let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
     let larc = Sgd::new(larc).expect("valid settings");
     let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
+    let adamw = Adam::new(AdamConfig::TORCH_ADAMW).expect("valid settings");
+    let lamb = Adam::new(AdamConfig::TIMM_LAMB).expect("valid settings");
     run("layerwise NovoGrad", &novograd, false, model, tensors, parameters);
     run("layerwise LARC", &larc, false, model, tensors, parameters);
     run("layerwise LARC, norm carried", &larc, true, model, tensors, parameters);
+    run("layerwise AdamW", &adamw, false, model, tensors, parameters);
+    run("layerwise LAMB", &lamb, false, model, tensors, parameters);
 }
 
 fn run<R: Rule>(
