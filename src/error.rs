@@ -27,6 +27,15 @@ pub enum Error {
         /// Which argument.
         what: Argument,
     },
+    /// An array has elements of a type that it cannot have.
+    Type {
+        /// The layer, if it is one of several.
+        layer: Option<usize>,
+        /// Which argument.
+        what: Argument,
+        /// What it must be.
+        allowed: &'static str,
+    },
     /// A learning rate, after multiplication by the layer's own, is negative, infinite or not a number.
     LearningRate {
         /// The layer, if it is one of several.
@@ -92,6 +101,12 @@ pub enum Argument {
     Momentum,
     /// The second moment, given by `.second_moment(..)`.
     SecondMoment,
+    /// The lower halves of split weights, given by `.lower(..)`.
+    Lower,
+    /// The copy of the new weights, given by `.copy(..)` or `.saturating_copy(..)`.
+    Copy,
+    /// The sum of several gradients.
+    Sum,
     /// The states of all layers.
     States,
     /// The carried norms of all layers, given by `.norms(..)`.
@@ -109,6 +124,9 @@ impl fmt::Display for Argument {
             Argument::Gradients => "gradients",
             Argument::Momentum => "momentum",
             Argument::SecondMoment => "second_moment",
+            Argument::Lower => "lower",
+            Argument::Copy => "copy",
+            Argument::Sum => "sum",
             Argument::States => "states",
             Argument::Norms => "norms",
             Argument::Reports => "reports",
@@ -118,6 +136,13 @@ impl fmt::Display for Argument {
 }
 
 impl Error {
+    /// [`Error::Type`] of one layer.
+    #[cfg(feature = "half")]
+    #[cold]
+    pub(crate) fn of_type(what: Argument, allowed: &'static str) -> Self {
+        Error::Type { layer: None, what, allowed }
+    }
+
     /// The same error of one of several layers.
     #[cold]
     pub(crate) fn in_layer(self, layer: usize) -> Self {
@@ -125,6 +150,7 @@ impl Error {
         match self {
             Error::Length { what, expected, found, .. } => Error::Length { layer, what, expected, found },
             Error::Missing { what, .. } => Error::Missing { layer, what },
+            Error::Type { what, allowed, .. } => Error::Type { layer, what, allowed },
             Error::LearningRate { rate, .. } => Error::LearningRate { layer, rate },
             Error::Decay { decay, .. } => Error::Decay { layer, decay },
             Error::State { .. } => Error::State { layer },
@@ -138,6 +164,7 @@ impl Error {
         match self {
             Error::Length { layer, .. }
             | Error::Missing { layer, .. }
+            | Error::Type { layer, .. }
             | Error::LearningRate { layer, .. }
             | Error::Decay { layer, .. }
             | Error::State { layer }
@@ -159,6 +186,7 @@ impl fmt::Display for Error {
             Error::Missing { what, .. } => {
                 write!(f, "the rule keeps {what}: give it by `.{what}(..)`, as long as the weights")
             }
+            Error::Type { what, allowed, .. } => write!(f, "{what} must be {allowed}"),
             Error::LearningRate { rate, .. } => write!(f, "learning rate {rate} is not a finite number >= 0"),
             Error::GradientScale(scale) => write!(f, "gradient scale {scale} is out of range"),
             Error::Decay { decay, .. } => write!(f, "weight decay {decay} is not a finite number >= 0"),

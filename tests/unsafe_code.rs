@@ -8,7 +8,7 @@ fn the_page_lists_every_block() {
     let functions = |(file, source): (&str, &'static str)| {
         let before = source.match_indices("unsafe {").map(|(at, _)| &source[..at]).collect::<Vec<_>>();
         let name =
-            move |before: &'static str| before.rsplit(" fn ").next().and_then(|rest| rest.split(['(', '<']).next());
+            move |before: &'static str| before.rsplit("fn ").next().and_then(|rest| rest.split(['(', '<']).next());
         before.into_iter().filter_map(name).map(move |name| format!("{file}: {name}")).collect::<Vec<_>>()
     };
     let blocks: Vec<String> = files.into_iter().flat_map(functions).collect();

@@ -33,8 +33,8 @@ pub fn accumulate<'a>(
     gradients: impl Into<Floats<'a>>,
     scale: f64,
 ) -> Result<f64, Error> {
-    let (sum, gradients) = (sum.into().f32s(), gradients.into().f32s());
-    check_length(Argument::Gradients, sum.len(), gradients.len())?;
+    let (sum, gradients) = (sum.into(), gradients.into());
+    check_sum(&sum, &gradients)?;
     add_scaled(Machine::serial(), sum, gradients, scale).ok_or(Error::GradientScale(scale))
 }
 
@@ -61,9 +61,9 @@ pub fn accumulate_finite<'a>(
     scale: f64,
 ) -> Result<Option<f64>, Error> {
     let (sum, gradients) = (sum.into(), gradients.into());
-    check_length(Argument::Gradients, sum.len(), gradients.len())?;
+    check_sum(&sum, &gradients)?;
     check_scale(scale)?;
-    if is_finite(Machine::serial(), gradients.f32s()) {
+    if is_finite(Machine::serial(), gradients) {
         return accumulate(sum, gradients, scale).map(Some);
     }
     Ok(None)
@@ -112,7 +112,7 @@ impl<'a> GradientSum<'a> {
 pub fn accumulate_model(layers: &mut [GradientSum<'_>], scale: f64) -> Result<bool, Error> {
     check_sums(layers, scale)?;
     let machine = Machine::serial();
-    if !layers.iter().all(|layer| is_finite(machine, layer.gradients.f32s())) {
+    if !layers.iter().all(|layer| is_finite(machine, layer.gradients)) {
         return Ok(false);
     }
     for layer in layers {
@@ -133,7 +133,7 @@ pub fn accumulate_model_parallel(layers: &mut [GradientSum<'_>], scale: f64) -> 
 
     check_sums(layers, scale)?;
     let machine = Machine { threads: Threads::Pool, ..Machine::serial() };
-    if !layers.par_iter().all(|layer| is_finite(machine, layer.gradients.f32s())) {
+    if !layers.par_iter().all(|layer| is_finite(machine, layer.gradients)) {
         return Ok(false);
     }
     layers.par_iter_mut().for_each(|layer| layer.add(machine, scale));
@@ -143,20 +143,29 @@ pub fn accumulate_model_parallel(layers: &mut [GradientSum<'_>], scale: f64) -> 
 fn check_sums(layers: &[GradientSum<'_>], scale: f64) -> Result<(), Error> {
     check_scale(scale)?;
     for (index, layer) in layers.iter().enumerate() {
-        check_length(Argument::Gradients, layer.sum.len(), layer.gradients.len())
-            .map_err(|error| error.in_layer(index))?;
+        check_sum(&layer.sum, &layer.gradients).map_err(|error| error.in_layer(index))?;
     }
     Ok(())
 }
 
+fn check_sum(sum: &FloatsMut<'_>, gradients: &Floats<'_>) -> Result<(), Error> {
+    #[cfg(feature = "half")]
+    if !matches!(sum, FloatsMut::F32(_)) {
+        return Err(Error::of_type(Argument::Sum, "f32"));
+    }
+    check_length(Argument::Gradients, sum.len(), gradients.len())
+}
+
 fn check_scale(scale: f64) -> Result<(), Error> {
     // Nothing is added to nothing, if the scale will do.
-    add_scaled(Machine::serial(), &mut [], &[], scale).map(|_| ()).ok_or(Error::GradientScale(scale))
+    add_scaled(Machine::serial(), FloatsMut::F32(&mut []), Floats::F32(&[]), scale)
+        .map(|_| ())
+        .ok_or(Error::GradientScale(scale))
 }
 
 impl GradientSum<'_> {
     fn add(&mut self, machine: Machine, scale: f64) {
-        let sum_of_squares = add_scaled(machine, self.sum.reborrow().f32s(), self.gradients.f32s(), scale);
+        let sum_of_squares = add_scaled(machine, self.sum.reborrow(), self.gradients, scale);
         if let (Some(norms), Some(sum_of_squares)) = (&mut self.norms, sum_of_squares) {
             norms.set_gradient(sum_of_squares);
         }

@@ -1,10 +1,15 @@
 //! The way from a plan to memory.
 
 use super::measure::is_finite;
+use super::numbers::{f32s, f32s_mut};
+#[cfg(feature = "half")]
+use super::numbers::{has_16_bits, mixed};
 use crate::kernel::formulas::{Affine, Apart, TwoMoments};
 use crate::kernel::machine::Machine;
+#[cfg(feature = "half")]
+use crate::kernel::mixed::Mixed;
 use crate::kernel::stream::{self, Memory, Written};
-use crate::memory::floats::FloatsMut;
+use crate::memory::floats::{Floats, FloatsMut};
 use crate::memory::layer::LayerMemory;
 use crate::rules::double::{add, mul};
 use crate::rules::rule::{Moments, Rule};
@@ -135,10 +140,8 @@ impl Coefficients {
         layer: LayerMemory<'_, S>,
     ) -> Written {
         // A rule that can have no second moment links no code for one.
-        if const { matches!(R::MOMENTS, Moments::FirstAndSecond) }
-            && let Some(scalars) = self.two_moments()
-        {
-            return self.write_second(machine, &scalars, sum, layer);
+        if const { matches!(R::MOMENTS, Moments::FirstAndSecond) } {
+            return self.write_any(machine, moments, sum, layer);
         }
         self.write_first(machine, moments, sum, layer)
     }
@@ -159,11 +162,19 @@ impl Coefficients {
 
     #[inline(always)]
     fn write_first<S>(&self, machine: Machine, moments: Moments, sum: bool, layer: LayerMemory<'_, S>) -> Written {
-        let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
+        #[cfg(feature = "half")]
+        if has_16_bits(&layer) {
+            let (prescale, k) = (self.prescale, &self.affine());
+            return match moments {
+                Moments::None => mixed_without_momentum(machine, prescale, k, mixed(layer), sum),
+                _ => mixed_with_momentum(machine, prescale, k, mixed(layer), sum),
+            };
+        }
+        let (weights, gradients) = (f32s_mut(layer.weights.floats), f32s(layer.gradients));
         if moments == Moments::None {
             return without_momentum(machine, self.prescale, &self.affine(), weights, gradients, sum);
         }
-        let momentum = layer.momentum.map(FloatsMut::f32s).unwrap_or_default();
+        let momentum = layer.momentum.map(f32s_mut).unwrap_or_default();
         with_momentum(machine, self.prescale, &self.affine(), weights, gradients, momentum, sum)
     }
 
@@ -174,8 +185,12 @@ impl Coefficients {
         sum: bool,
         layer: LayerMemory<'_, S>,
     ) -> Written {
-        let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
-        let states = [layer.momentum, layer.second_moment].map(|state| state.map(FloatsMut::f32s).unwrap_or_default());
+        #[cfg(feature = "half")]
+        if has_16_bits(&layer) {
+            return mixed_with_second_moment(machine, self.prescale, k, mixed(layer), sum);
+        }
+        let (weights, gradients) = (f32s_mut(layer.weights.floats), f32s(layer.gradients));
+        let states = [layer.momentum, layer.second_moment].map(|state| state.map(f32s_mut).unwrap_or_default());
         with_second_moment(machine, self.prescale, k, &mut Memory { weights, gradients, states }, sum)
     }
 }
@@ -242,7 +257,7 @@ fn without_momentum(
     gradients: &[f32],
     sum: bool,
 ) -> Written {
-    Memory::<f32, f32, 0> { weights, gradients, states: [] }.apply(machine, prescale, k, sum)
+    Memory { weights, gradients, states: [] }.apply(machine, prescale, k, sum)
 }
 
 /// (Four slices as arguments would go through memory, and be copied there.)
@@ -251,20 +266,58 @@ fn with_second_moment(
     machine: Machine,
     prescale: f32,
     k: &TwoMoments<Apart>,
-    memory: &mut Memory<'_, f32, f32, 2>,
+    memory: &mut Memory<'_, 2>,
     sum: bool,
 ) -> Written {
     memory.apply(machine, prescale, k, sum)
 }
 
+// The same with numbers of 16 bits.
+
+#[cfg(feature = "half")]
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+fn mixed_without_momentum(
+    machine: Machine,
+    prescale: f32,
+    k: &Affine<Apart>,
+    mut memory: Mixed<'_>,
+    sum: bool,
+) -> Written {
+    memory.apply::<_, 0>(machine, prescale, k, sum)
+}
+
+#[cfg(feature = "half")]
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+fn mixed_with_momentum(
+    machine: Machine,
+    prescale: f32,
+    k: &Affine<Apart>,
+    mut memory: Mixed<'_>,
+    sum: bool,
+) -> Written {
+    memory.apply::<_, 1>(machine, prescale, k, sum)
+}
+
+#[cfg(feature = "half")]
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+fn mixed_with_second_moment(
+    machine: Machine,
+    prescale: f32,
+    k: &TwoMoments<Apart>,
+    mut memory: Mixed<'_>,
+    sum: bool,
+) -> Written {
+    memory.apply::<_, 2>(machine, prescale, k, sum)
+}
+
 /// Adds `scale` times a gradient to a sum, and returns the sum of squares of what it wrote; nothing if the scale leaves
 /// `f32`.
-pub(super) fn add_scaled(machine: Machine, sum: &mut [f32], gradients: &[f32], scale: f64) -> Option<f64> {
+pub(super) fn add_scaled(machine: Machine, sum: FloatsMut<'_>, gradients: Floats<'_>, scale: f64) -> Option<f64> {
     // The sum is what an update calls weights.
     let update = Update { gradient: -scale, direct: 1.0, ..Update::ZERO };
-    let scalars = Coefficients::of(&update, Moments::None)?;
-    let written = without_momentum(machine, scalars.prescale, &scalars.affine(), sum, gradients, true);
-    Some(written.sum_of_squares)
+    let (scalars, state) = (Coefficients::of(&update, Moments::None)?, &mut ());
+    let layer = LayerMemory::new(sum, gradients, state);
+    Some(scalars.write_first(machine, Moments::None, true, layer).sum_of_squares)
 }
 
 /// Replaces gradients by `gradient·g + decay·w`, the `h` of an update, and returns whether all are finite; nothing if a
@@ -272,5 +325,5 @@ pub(super) fn add_scaled(machine: Machine, sum: &mut [f32], gradients: &[f32], s
 pub(super) fn rescale(machine: Machine, update: &Update, gradients: &mut [f32], weights: &[f32]) -> Option<bool> {
     let scalars = Coefficients::in_f32(update)?;
     stream::rescale(machine.backend, scalars.prescale, scalars.affine(), gradients, weights);
-    Some(is_finite(machine, gradients))
+    Some(is_finite(machine, Floats::F32(gradients)))
 }

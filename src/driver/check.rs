@@ -1,9 +1,13 @@
 //! What a caller can get wrong, found before the first write.
 
-use super::norm::l2_norm;
+use super::measure::l2;
+use super::numbers::weights;
 use super::optimizer::Optimizer;
 use crate::error::{Argument, Error, check_length, is_non_negative};
+use crate::kernel::machine::Machine;
 use crate::kernel::shape::LEAF;
+#[cfg(feature = "half")]
+use crate::memory::floats::Floats;
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::model::Model;
 use crate::memory::report::Report;
@@ -39,6 +43,23 @@ fn check_moment(what: Argument, is_kept: bool, len: usize, found: Option<usize>)
     }
 }
 
+/// Checks the types of the moments of a layer.
+#[inline]
+pub(super) fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
+    #[cfg(feature = "half")]
+    {
+        if matches!(layer.momentum, Some(Floats::F16(_))) {
+            return Err(Error::of_type(Argument::Momentum, "f32 or bf16"));
+        }
+        if !matches!(layer.second_moment, None | Some(Floats::F32(_))) {
+            return Err(Error::of_type(Argument::SecondMoment, "f32"));
+        }
+    }
+    #[cfg(not(feature = "half"))]
+    let _ = layer;
+    Ok(())
+}
+
 impl<R: Rule> Optimizer<R> {
     /// Checks one layer in a step that has been checked.
     #[inline]
@@ -50,6 +71,8 @@ impl<R: Rule> Optimizer<R> {
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
         check_moments(self.moments(), len, layer.moment_lens())?;
+        layer.weights.check()?;
+        check_types(&layer.view())?;
         if !self.rule.accepts(*layer.state) {
             return Err(Error::State { layer: None });
         }
@@ -64,6 +87,8 @@ impl<R: Rule> Optimizer<R> {
         }
         let len = layer.weights.len();
         check_length(Argument::Gradients, len, layer.gradients.len())?;
+        layer.weights.check()?;
+        check_types(layer)?;
         let found = layer.moment_lens();
         if self.reads_moments(&layer.config) {
             return check_moments(self.moments(), len, found);
@@ -113,7 +138,7 @@ impl<R: Rule> Optimizer<R> {
 /// Checks a carried norm of the weights by measuring it.
 fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
     let carried = layer.norms.as_deref().and_then(|norms| norms.weights());
-    let measured = l2_norm(layer.weights.as_floats());
+    let measured = l2(Machine::serial(), weights(layer.weights.read()));
     match carried {
         Some(norm) if norm.to_bits() != measured.to_bits() => Err(Error::StaleNorm { layer: None }),
         _ => Ok(()),

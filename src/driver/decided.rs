@@ -1,7 +1,7 @@
 //! The second phase of a step in pieces.
 
 use super::apply::Coefficients;
-use super::check::{check_leaves, check_moments};
+use super::check::{check_leaves, check_moments, check_types};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
 use super::step_norm::{step_scalars, step_sums};
@@ -185,6 +185,8 @@ impl<S: RuleState> Planned<S> {
         check_leaves(start, len, sums.len())?;
         check_length(Argument::Gradients, len, chunk.gradients.len())?;
         check_moments(self.moments, len, chunk.moment_lens())?;
+        chunk.weights.check()?;
+        check_types(&chunk)?;
         step_sums(self.backend, self.needs, &self.plan.update, self.moments, &chunk, sums);
         Ok(())
     }
@@ -203,6 +205,8 @@ impl<S: RuleState> Planned<S> {
         let len = chunk.weights.len();
         check_length(Argument::Gradients, len, chunk.gradients.len())?;
         check_moments(self.moments, len, chunk.moment_lens())?;
+        chunk.weights.check()?;
+        check_types(&chunk.view())?;
         if self.needs_step() {
             return Err(Error::StepNotSeen);
         }

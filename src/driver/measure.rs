@@ -1,11 +1,15 @@
 //! Norms of a layer, and the sums of its leaves.
 
+use super::numbers::{numbers, weights};
+use crate::kernel::any::{leaf_sums, sum_of_squares, sum_of_term};
 use crate::kernel::machine::Machine;
 use crate::kernel::max::{leaf_maxima, max_abs};
+use crate::kernel::numbers::{Numbers, f32s};
 use crate::kernel::shape::{LEAF, fold_leaf_sums};
-use crate::kernel::squares::{leaf_sums, sum_of_squares, sums_of_squares};
+use crate::kernel::squares::sums_of_squares;
 use crate::kernel::terms::{Decayed, Plain};
 use crate::lanes::{Backend, ONE_BY_ONE};
+use crate::memory::floats::Floats;
 use crate::memory::layer::LayerView;
 use crate::rules::double::{scaled, sqrt};
 use crate::rules::rule::{GradientNorm, Needs, Norms};
@@ -13,7 +17,7 @@ use crate::rules::rule::{GradientNorm, Needs, Norms};
 /// The norms that a rule needs, of gradients multiplied by `scale`. What is carried is not measured.
 #[inline(always)]
 pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerView<'_>) -> Norms {
-    let (w, g) = (layer.weights.f32s(), layer.gradients.f32s());
+    let (w, g) = (weights(layer.weights), numbers(layer.gradients));
     let (carried, known) = (layer.norms.weights(), layer.norms.gradient());
     // (Without vectors there is nothing to gain, and this would be more code.)
     if !ONE_BY_ONE && needs.weights && needs.gradient == GradientNorm::L2 && carried.is_none() && known.is_none() {
@@ -29,7 +33,7 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
         GradientNorm::L2 => scaled(known.unwrap_or_else(|| l2(machine, g)), scale),
         GradientNorm::Max => scaled(max_abs(machine, g).into(), scale),
         GradientNorm::L2WithDecay(decay) => match decayed(scale, decay) {
-            Some(term) => sqrt(sum_of_squares(machine, term, [w, g])),
+            Some(term) => sqrt(sum_of_term(machine, term, [w, g])),
             None => f64::INFINITY,
         },
     };
@@ -37,13 +41,16 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
 }
 
 /// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate.)
-fn l2(machine: Machine, x: &[f32]) -> f64 {
-    sqrt(sum_of_squares(machine, Plain, [x]))
+pub(super) fn l2(machine: Machine, x: Numbers<'_>) -> f64 {
+    sqrt(sum_of_squares(machine, x))
 }
 
 /// The L2 norms of weights and gradients.
-fn l2_of_both(machine: Machine, weights: &[f32], gradients: &[f32]) -> [f64; 2] {
-    sums_of_squares(machine, [weights, gradients]).map(sqrt)
+fn l2_of_both(machine: Machine, weights: Numbers<'_>, gradients: Numbers<'_>) -> [f64; 2] {
+    match f32s([weights, gradients]) {
+        Some(both) => sums_of_squares(machine, both).map(sqrt),
+        None => [l2(machine, weights), l2(machine, gradients)],
+    }
 }
 
 /// The term of [`GradientNorm::L2WithDecay`]; nothing if its scalars leave `f32`. (Then it has no norm, and zeros that
@@ -69,7 +76,7 @@ pub(super) fn sums(
     chunk: &LayerView<'_>,
     sums: &mut [[f64; SUMS]],
 ) {
-    let (w, g) = (chunk.weights.f32s(), chunk.gradients.f32s());
+    let (w, g) = (weights(chunk.weights), numbers(chunk.gradients));
     sums.fill([0.0; SUMS]);
     match needs.gradient {
         GradientNorm::L2 => leaf_sums(backend, Plain, [g], sums, GRADIENT),
@@ -84,10 +91,11 @@ pub(super) fn sums(
     }
     if moments {
         for moment in [chunk.momentum, chunk.second_moment].into_iter().flatten() {
-            let (whole, last) = moment.f32s().as_chunks::<LEAF>();
-            for (sums, leaf) in sums.iter_mut().zip(whole.iter().map(<[f32; LEAF]>::as_slice).chain([last])) {
-                let mut sum = [[0.0]];
-                leaf_sums(backend, Plain, [leaf], &mut sum, 0);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let (start, mut sum) = (i * LEAF, [[0.0]]);
+                if let Some(leaf) = moment.get(start..moment.len().min(start + LEAF)) {
+                    leaf_sums(backend, Plain, [numbers(leaf)], &mut sum, 0);
+                }
                 sums[MOMENTS] += sum[0][0];
             }
         }
@@ -112,6 +120,6 @@ fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// Whether all elements are finite.
-pub(super) fn is_finite(machine: Machine, x: &[f32]) -> bool {
-    max_abs(machine, x).is_finite()
+pub(super) fn is_finite(machine: Machine, x: Floats<'_>) -> bool {
+    max_abs(machine, numbers(x)).is_finite()
 }

@@ -5,6 +5,7 @@
 //! | `optimizer` | a rule with the crate's kernels |
 //! | `layer` | the two phases of a step, for one layer |
 //! | `check` | what a caller can get wrong |
+//! | `numbers` | what a host lends, as kernels take it |
 //! | `measure`, `apply` | norms of a layer; an update of one |
 //! | `step_norm` | the norm of a step before it is taken |
 //! | `step` | steps over one layer and over many |
@@ -22,6 +23,7 @@ mod front;
 mod layer;
 mod measure;
 pub(crate) mod norm;
+mod numbers;
 pub(crate) mod optimizer;
 #[cfg(feature = "alloc")]
 mod owned;

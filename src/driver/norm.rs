@@ -4,10 +4,11 @@
 //! 1.2·10⁻⁶ whatever the data, and 10⁻⁷ or less on data that are not made to be bad. They never overflow or underflow,
 //! and have the same bits on every machine. Only a NaN or an infinity in the data makes one non-finite.
 
+use super::numbers::numbers;
+use crate::kernel::any;
 use crate::kernel::machine::Machine;
 use crate::kernel::max::max_abs;
-use crate::kernel::squares;
-use crate::kernel::terms::Plain;
+use crate::kernel::numbers::Numbers;
 use crate::memory::floats::Floats;
 use crate::rules::double::sqrt;
 
@@ -34,7 +35,7 @@ pub fn l2_norm<'a>(x: impl Into<Floats<'a>>) -> f64 {
 /// assert_eq!(sum_of_squares(&[0.0; 0]), 0.0);
 /// ```
 pub fn sum_of_squares<'a>(x: impl Into<Floats<'a>>) -> f64 {
-    sum_of_squares_on(Machine::serial(), x.into().f32s())
+    sum_of_squares_on(Machine::serial(), numbers(x.into()))
 }
 
 /// The maximum norm `max |xᵢ|`; NaN if there is a NaN, 0 of an empty slice. It is an element of the slice, hence the
@@ -47,30 +48,29 @@ pub fn sum_of_squares<'a>(x: impl Into<Floats<'a>>) -> f64 {
 /// assert!(max_norm(&[f32::NAN, 1.0]).is_nan());
 /// ```
 pub fn max_norm<'a>(x: impl Into<Floats<'a>>) -> f32 {
-    max_norm_on(Machine::serial(), x.into().f32s())
+    max_abs(Machine::serial(), numbers(x.into()))
 }
 
 // Not generic: the loops are compiled once, in this crate.
 
-fn sum_of_squares_on(machine: Machine, x: &[f32]) -> f64 {
-    squares::sum_of_squares(machine, Plain, [x])
-}
-
-fn max_norm_on(machine: Machine, x: &[f32]) -> f32 {
-    max_abs(machine, x)
+fn sum_of_squares_on(machine: Machine, x: Numbers<'_>) -> f64 {
+    any::sum_of_squares(machine, x)
 }
 
 /// The same on one instruction set, for tests and benchmarks.
 #[doc(hidden)]
 pub mod on {
+    use super::{numbers, sum_of_squares_on};
     use crate::kernel::machine::{Machine, Threads};
+    use crate::kernel::max::max_abs;
     use crate::lanes::Backend;
+    use crate::memory::floats::Floats;
 
-    pub fn sum_of_squares(backend: Backend, x: &[f32]) -> f64 {
-        super::sum_of_squares_on(Machine { backend, threads: Threads::One }, x)
+    pub fn sum_of_squares<'a>(backend: Backend, x: impl Into<Floats<'a>>) -> f64 {
+        sum_of_squares_on(Machine { backend, threads: Threads::One }, numbers(x.into()))
     }
 
-    pub fn max_norm(backend: Backend, x: &[f32]) -> f32 {
-        super::max_norm_on(Machine { backend, threads: Threads::One }, x)
+    pub fn max_norm<'a>(backend: Backend, x: impl Into<Floats<'a>>) -> f32 {
+        max_abs(Machine { backend, threads: Threads::One }, numbers(x.into()))
     }
 }

@@ -66,11 +66,12 @@
 use super::check::check_leaves;
 use super::layer::Decision;
 use super::measure;
+use super::numbers::numbers;
 use super::optimizer::Optimizer;
 use crate::error::Error;
+use crate::kernel::any;
 use crate::kernel::machine::Threads;
 use crate::kernel::shape;
-use crate::kernel::squares;
 use crate::kernel::terms::Plain;
 use crate::lanes::Backend;
 use crate::memory::floats::Floats;
@@ -137,9 +138,9 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 pub fn leaf_sums<'a>(chunk: impl Into<Floats<'a>>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
-    let chunk = chunk.into().f32s();
+    let chunk = chunk.into();
     check_leaves(start, chunk.len(), sums.len())?;
-    squares::leaf_sums(Backend::best(), Plain, [chunk], sums.as_chunks_mut::<1>().0, 0);
+    any::leaf_sums(Backend::best(), Plain, [numbers(chunk)], sums.as_chunks_mut::<1>().0, 0);
     Ok(())
 }
 
@@ -188,7 +189,7 @@ impl<'o, R: Rule> Pass<'o, R> {
         let report = self.optimizer.measured(machine, &self.step, &layer);
         let looks = report.outcome == Outcome::Applied && self.optimizer.reads_moments(&layer.config);
         let mut moments = [layer.momentum, layer.second_moment].into_iter().flatten();
-        let finite = !looks || moments.all(|moment| measure::is_finite(machine, moment.f32s()));
+        let finite = !looks || moments.all(|moment| measure::is_finite(machine, moment));
         Ok(self.add(report, layer.weights.len(), finite))
     }
 

@@ -1,11 +1,12 @@
 //! The norm of a step before it is taken, for rules that look at it.
 
 use super::apply::Coefficients;
+use super::numbers::{numbers, weights};
+use crate::kernel::any::{leaf_sums, sum_of_term};
 use crate::kernel::machine::Machine;
-use crate::kernel::squares::{leaf_sums, sum_of_squares};
+use crate::kernel::numbers::Numbers;
 use crate::kernel::terms::{NewMomentum, StepOf, Term};
 use crate::lanes::Backend;
-use crate::memory::floats::Floats;
 use crate::memory::layer::LayerView;
 use crate::rules::double::{mul, sqrt};
 use crate::rules::rule::{Moments, StepNorm};
@@ -40,7 +41,7 @@ pub(super) fn step_sums(
 
 /// The two things that are summed of a step: all of it, or each leaf.
 trait Squares {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]);
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]);
 }
 
 struct Whole<'a> {
@@ -49,8 +50,8 @@ struct Whole<'a> {
 }
 
 impl Squares for Whole<'_> {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
-        *self.sum = sum_of_squares(self.machine, term, arrays);
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
+        *self.sum = sum_of_term(self.machine, term, arrays);
     }
 }
 
@@ -60,7 +61,7 @@ struct Leaves<'a> {
 }
 
 impl Squares for Leaves<'_> {
-    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [&[f32]; N]) {
+    fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
         leaf_sums(self.backend, term, arrays, self.sums, 0);
     }
 }
@@ -81,9 +82,9 @@ pub(super) fn step_scalars(needed: StepNorm, update: &Update, moments: Moments) 
 fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
     let Some(scalars) = step_scalars(needed, update, moments) else { return };
     let (prescale, affine) = (scalars.prescale, &scalars.affine());
-    let (weights, gradients) = (layer.weights.f32s(), layer.gradients.f32s());
+    let (weights, gradients) = (weights(layer.weights), numbers(layer.gradients));
     let [momentum, second_moment] =
-        [layer.momentum, layer.second_moment].map(|moment| moment.map(Floats::f32s).unwrap_or_default());
+        [layer.momentum, layer.second_moment].map(|moment| moment.map_or(Numbers::F32(&[]), numbers));
     if needed == StepNorm::Momentum {
         // Where there is no momentum, the weights are multiplied by 0.
         let momentum = if moments == Moments::None { weights } else { momentum };

@@ -6,9 +6,6 @@ use crate::lanes::{Element, Lanes, WIDTH};
 
 /// An array to be read.
 pub(crate) trait Array: Copy + Send + Sync {
-    /// Its whole groups of [`LANES`](super::shape::LANES) numbers.
-    type Groups: Copy;
-
     /// The number of numbers.
     fn len(self) -> usize;
     /// The first numbers, as many as `mid` or as there are, and the others.
@@ -17,6 +14,14 @@ pub(crate) trait Array: Copy + Send + Sync {
     fn get(self, i: usize) -> f32;
     /// Whether all are zeros.
     fn is_zero(self) -> bool;
+    /// The sum of squares of a leaf on a machine without vectors.
+    fn squares_one_by_one(self) -> f32;
+}
+
+/// An array that is read vector by vector.
+pub(crate) trait Vectors: Array {
+    /// Its whole groups of [`LANES`] numbers.
+    type Groups: Copy;
 
     /// The whole groups.
     fn groups(self) -> Self::Groups;
@@ -32,14 +37,9 @@ pub(crate) trait Array: Copy + Send + Sync {
     fn load_last<L: Lanes>(self, lanes: L) -> L::Vector;
     /// How many numbers there are before a cache line, if it matters.
     fn head_len(self) -> usize;
-
-    /// The sum of squares of a leaf on a machine without vectors.
-    fn squares_one_by_one(self) -> f32;
 }
 
-impl<'a, E: Element> Array for &'a [E] {
-    type Groups = &'a [[[E; WIDTH]; VECTORS]];
-
+impl<E: Element> Array for &[E] {
     #[inline(always)]
     fn len(self) -> usize {
         <[E]>::len(self)
@@ -55,11 +55,20 @@ impl<'a, E: Element> Array for &'a [E] {
         <[E]>::get(self, i).map_or(0.0, |x| x.get())
     }
 
-    /// All elements are looked at, so that the compiler may use vectors. The sign does not count.
+    /// All elements are looked at, so that the compiler may use vectors.
     #[inline(always)]
     fn is_zero(self) -> bool {
-        self.iter().fold(0, |bits, x| bits | x.get().to_bits()) << 1 == 0
+        self.iter().fold(0, |sizes, x| sizes | x.size()) == 0
     }
+
+    #[inline]
+    fn squares_one_by_one(self) -> f32 {
+        scalar::squares(self)
+    }
+}
+
+impl<'a, E: Element> Vectors for &'a [E] {
+    type Groups = &'a [[[E; WIDTH]; VECTORS]];
 
     #[inline(always)]
     fn groups(self) -> Self::Groups {
@@ -95,10 +104,5 @@ impl<'a, E: Element> Array for &'a [E] {
     #[inline(always)]
     fn head_len(self) -> usize {
         head_len(self)
-    }
-
-    #[inline]
-    fn squares_one_by_one(self) -> f32 {
-        scalar::squares(self)
     }
 }

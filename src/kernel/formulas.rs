@@ -21,6 +21,7 @@
 //! ```
 
 use crate::lanes::Arithmetic;
+use core::marker::PhantomData;
 
 /// Scalars in memory.
 pub(crate) trait Scalars: Sync {
@@ -97,15 +98,15 @@ impl Scalars for Affine<Apart> {
 impl<V: Copy> Affine<V> {
     /// `h`.
     #[inline(always)]
-    fn h<const DECAY: bool, A: Arithmetic<Vector = V>>(&self, a: A, w: V, g: V) -> V {
+    fn h<A: Arithmetic<Vector = V>>(&self, a: A, form: Form, w: V, g: V) -> V {
         let h = a.mul(self.gradient, g);
-        if DECAY { a.add(h, a.mul(self.decay, w)) } else { h }
+        if form.decay { a.add(h, a.mul(self.decay, w)) } else { h }
     }
 
     /// `u`, of its first term.
     #[inline(always)]
-    fn u<const EXTRA: bool, A: Arithmetic<Vector = V>>(&self, a: A, first: V, h: V, w: V) -> V {
-        if EXTRA { a.add(a.add(first, a.mul(self.direct, h)), a.mul(self.shrink, w)) } else { first }
+    fn u<A: Arithmetic<Vector = V>>(&self, a: A, form: Form, first: V, h: V, w: V) -> V {
+        if form.extra { a.add(a.add(first, a.mul(self.direct, h)), a.mul(self.shrink, w)) } else { first }
     }
 }
 
@@ -138,75 +139,103 @@ impl Scalars for TwoMoments<Apart> {
     }
 }
 
-/// The first update of the top of this page, with or without the terms of `decay`, and of `direct` and `shrink`. Its
-/// one state is the momentum.
-pub(crate) struct Step<const DECAY: bool, const EXTRA: bool>;
+/// Which terms of an update there are. Those whose scalars are 0 are left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// The term of `decay`.
+    pub(crate) decay: bool,
+    /// The terms of `direct` and `shrink`.
+    pub(crate) extra: bool,
+}
 
-impl<const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Step<DECAY, EXTRA> {
-    type Scalars = Affine<Apart>;
+impl Form {
+    pub(crate) const ALL: Form = Form { decay: true, extra: true };
+}
+
+/// An update that has forms, by its scalars.
+pub(crate) trait Forms<const N: usize>: Scalars {
+    /// The scalars that decide which form it is.
+    fn affine(&self) -> &Affine<Apart>;
+
+    /// [`Formula::states`] of a form.
+    fn states<A: Arithmetic>(a: A, form: Form, k: &Self::As<A::Vector>, old: Numbers<A::Vector, N>) -> [A::Vector; N];
+
+    /// [`Formula::step`] of a form.
+    fn step<A: Arithmetic>(a: A, form: Form, k: &Self::As<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector;
+
+    /// Its form.
+    #[inline(always)]
+    fn form(&self) -> Form {
+        let Affine { decay, direct, shrink, .. } = self.affine();
+        Form { decay: decay.0 != 0.0, extra: N > 0 && (direct.0 != 0.0 || shrink.0 != 0.0) }
+    }
+}
+
+/// The first update of the top of this page. Its one state, if there is one, is the momentum.
+impl<const N: usize> Forms<N> for Affine<Apart> {
+    #[inline(always)]
+    fn affine(&self) -> &Affine<Apart> {
+        self
+    }
 
     #[inline(always)]
-    fn states<A: Arithmetic>(a: A, k: &Affine<A::Vector>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
+    fn states<A: Arithmetic>(a: A, form: Form, k: &Affine<A::Vector>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
         let mut states = old.states;
         if let Some(m) = states.first_mut() {
-            *m = a.add(a.mul(k.momentum, *m), k.h::<DECAY, A>(a, old.w, old.g));
+            *m = a.add(a.mul(k.momentum, *m), k.h(a, form, old.w, old.g));
         }
         states
     }
 
     #[inline(always)]
-    fn step<A: Arithmetic>(a: A, k: &Affine<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector {
-        let h = k.h::<DECAY, A>(a, x.w, x.g);
+    fn step<A: Arithmetic>(a: A, form: Form, k: &Affine<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector {
+        let h = k.h(a, form, x.w, x.g);
         let first = x.states.first().map_or(h, |m| a.mul(k.rate, *m));
-        k.u::<EXTRA, A>(a, first, h, x.w)
+        k.u(a, form, first, h, x.w)
     }
 }
 
-/// The second update of the top of this page, in the same forms. Its states are the momentum and the second moment.
-pub(crate) struct Adaptive<const DECAY: bool, const EXTRA: bool>;
-
-impl<const DECAY: bool, const EXTRA: bool> Formula<2> for Adaptive<DECAY, EXTRA> {
-    type Scalars = TwoMoments<Apart>;
+/// The second update of the top of this page. Its states are the momentum and the second moment.
+impl Forms<2> for TwoMoments<Apart> {
+    #[inline(always)]
+    fn affine(&self) -> &Affine<Apart> {
+        &self.affine
+    }
 
     #[inline(always)]
-    fn states<A: Arithmetic>(a: A, k: &TwoMoments<A::Vector>, old: Numbers<A::Vector, 2>) -> [A::Vector; 2] {
-        let (h, [m, v]) = (k.affine.h::<DECAY, A>(a, old.w, old.g), old.states);
+    fn states<A: Arithmetic>(
+        a: A,
+        form: Form,
+        k: &TwoMoments<A::Vector>,
+        old: Numbers<A::Vector, 2>,
+    ) -> [A::Vector; 2] {
+        let (h, [m, v]) = (k.affine.h(a, form, old.w, old.g), old.states);
         let m = a.add(a.mul(k.affine.momentum, m), a.mul(k.share, h));
         [m, a.add(a.mul(k.keep, v), a.mul(a.mul(k.fresh, h), h))]
     }
 
     #[inline(always)]
-    fn step<A: Arithmetic>(a: A, k: &TwoMoments<A::Vector>, x: Numbers<A::Vector, 2>) -> A::Vector {
-        let (h, [m, v]) = (k.affine.h::<DECAY, A>(a, x.w, x.g), x.states);
+    fn step<A: Arithmetic>(a: A, form: Form, k: &TwoMoments<A::Vector>, x: Numbers<A::Vector, 2>) -> A::Vector {
+        let (h, [m, v]) = (k.affine.h(a, form, x.w, x.g), x.states);
         let d = a.add(a.sqrt(a.add(a.mul(k.unbias, v), k.eps_root)), k.eps);
-        k.affine.u::<EXTRA, A>(a, a.div(a.mul(k.affine.rate, m), d), h, x.w)
+        k.affine.u(a, form, a.div(a.mul(k.affine.rate, m), d), h, x.w)
     }
 }
 
-/// The scalars of an update that has forms: terms whose scalars are 0 are left out.
-pub(crate) trait Forms<const N: usize>: Scalars {
-    /// With or without the term of `decay`, and those of `direct` and `shrink`.
-    type Form<const DECAY: bool, const EXTRA: bool>: Formula<N, Scalars = Self>;
+/// An update in a form that the compiler knows: a loop for each.
+pub(crate) struct Fixed<K, const DECAY: bool, const EXTRA: bool>(PhantomData<K>);
 
-    /// The scalars that decide which form it is.
-    fn affine(&self) -> &Affine<Apart>;
-}
-
-impl<const N: usize> Forms<N> for Affine<Apart> {
-    type Form<const DECAY: bool, const EXTRA: bool> = Step<DECAY, EXTRA>;
+impl<K: Forms<N>, const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Fixed<K, DECAY, EXTRA> {
+    type Scalars = K;
 
     #[inline(always)]
-    fn affine(&self) -> &Affine<Apart> {
-        self
+    fn states<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
+        K::states(a, Form { decay: DECAY, extra: EXTRA }, k, old)
     }
-}
-
-impl Forms<2> for TwoMoments<Apart> {
-    type Form<const DECAY: bool, const EXTRA: bool> = Adaptive<DECAY, EXTRA>;
 
     #[inline(always)]
-    fn affine(&self) -> &Affine<Apart> {
-        &self.affine
+    fn step<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector {
+        K::step(a, Form { decay: DECAY, extra: EXTRA }, k, x)
     }
 }
 
@@ -232,7 +261,7 @@ impl Formula<0> for Rescale {
 
     #[inline(always)]
     fn step<A: Arithmetic>(a: A, (prescale, k): &Splat<Self, A, 0>, x: Numbers<A::Vector, 0>) -> A::Vector {
-        k.h::<true, A>(a, x.g, a.mul(*prescale, x.w))
+        k.h(a, Form::ALL, x.g, a.mul(*prescale, x.w))
     }
 
     #[inline(always)]

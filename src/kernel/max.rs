@@ -1,25 +1,50 @@
 //! The largest absolute value of an array.
 
+#[cfg(feature = "half")]
+use super::array::Array;
 use super::machine::Machine;
+use super::numbers::Numbers;
 use super::shape::LEAF;
-use crate::lanes::{Backend, Loop, dispatch};
+use crate::lanes::{Backend, Element, Loop, dispatch};
 
 /// The largest absolute value; NaN if there is a NaN.
-pub(crate) fn max_abs(machine: Machine, x: &[f32]) -> f32 {
-    f32::from_bits(machine.reduce(&[x], &|&[x]| max_bits(machine.backend, x), u32::max))
-}
-
-/// The largest absolute value of each leaf of an array, in one column of a table with a row for each leaf.
-pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: &[f32], maxima: &mut [[f64; M]], column: usize) {
-    for (row, leaf) in maxima.iter_mut().zip(x.chunks(LEAF)) {
-        if let Some(max) = row.get_mut(column) {
-            *max = f32::from_bits(max_bits(backend, leaf)).into();
-        }
+pub(crate) fn max_abs(machine: Machine, x: Numbers<'_>) -> f32 {
+    fn of<E: Element>(machine: Machine, x: &[E]) -> f32 {
+        E::of_size(machine.reduce(&[x], &|&[x]| max_size(machine.backend, x), u32::max))
+    }
+    match x {
+        Numbers::F32(x) => of(machine, x),
+        #[cfg(feature = "half")]
+        Numbers::Bf16(x) => of(machine, x),
+        #[cfg(feature = "half")]
+        Numbers::F16(x) => of(machine, x),
+        #[cfg(feature = "half")]
+        Numbers::Split(..) => f32::of_size((0..x.len()).fold(0, |max, i| max.max(x.get(i).size()))),
     }
 }
 
-/// The bits of the largest absolute value. Without the sign, the bits of floats order as integers do, and every NaN is
-/// above infinity.
-fn max_bits(backend: Backend, x: &[f32]) -> u32 {
-    dispatch(backend, Loop(|| x.iter().fold(0, |max, x| max.max(x.to_bits() & 0x7fff_ffff))))
+/// The largest absolute value of each leaf of an array, in one column of a table with a row for each leaf.
+pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: Numbers<'_>, maxima: &mut [[f64; M]], column: usize) {
+    fn of<E: Element, const M: usize>(backend: Backend, x: &[E], maxima: &mut [[f64; M]], column: usize) {
+        for (row, leaf) in maxima.iter_mut().zip(x.chunks(LEAF)) {
+            if let Some(max) = row.get_mut(column) {
+                *max = E::of_size(max_size(backend, leaf)).into();
+            }
+        }
+    }
+    match x {
+        Numbers::F32(x) => of(backend, x, maxima, column),
+        #[cfg(feature = "half")]
+        Numbers::Bf16(x) => of(backend, x, maxima, column),
+        #[cfg(feature = "half")]
+        Numbers::F16(x) => of(backend, x, maxima, column),
+        // (Nobody asks for those of weights.)
+        #[cfg(feature = "half")]
+        Numbers::Split(..) => maxima.iter_mut().filter_map(|row| row.get_mut(column)).for_each(|max| *max = f64::NAN),
+    }
+}
+
+/// The size of the largest element.
+fn max_size<E: Element>(backend: Backend, x: &[E]) -> u32 {
+    dispatch(backend, Loop(|| x.iter().fold(0, |max, x| max.max(x.size()))))
 }

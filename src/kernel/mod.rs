@@ -14,12 +14,21 @@
 //! | `scalar` | the same, one number at a time |
 //! | `formulas` | the arithmetic of updates |
 //! | `stream` | the loop that writes |
+//! | `numbers` | arrays of numbers of a type that is known when the program runs |
+//! | `any` | their sums of squares |
+//! | `mixed`, `typed`, `convert` | their updates: the way, the loop, and the conversions of what has no loop |
 //! | `max` | the loop of the maximum norm |
 
+pub(crate) mod any;
 pub(crate) mod array;
+#[cfg(feature = "half")]
+mod convert;
 pub(crate) mod formulas;
 pub(crate) mod machine;
 pub(crate) mod max;
+#[cfg(feature = "half")]
+pub(crate) mod mixed;
+pub(crate) mod numbers;
 mod scalar;
 pub(crate) mod shape;
 pub(crate) mod squares;
@@ -27,3 +36,5 @@ pub(crate) mod stream;
 pub(crate) mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "half")]
+mod typed;

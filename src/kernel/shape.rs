@@ -39,12 +39,13 @@ pub(crate) fn left_len(len: usize) -> usize {
     UNIT << (len.saturating_sub(1) / UNIT).checked_ilog2().unwrap_or(0)
 }
 
-/// How many elements of an array there are before it comes to a cache line: 0 where it is too short for it to matter.
+/// How many elements of an array there are before it comes to a multiple of a vector, for `f32` a cache line: 0 where it
+/// is too short for it to matter.
 #[inline(always)]
 pub(crate) fn head_len<E>(x: &[E]) -> usize {
-    const LINE: usize = 64;
-    let offset = x.as_ptr().addr() % LINE;
-    if x.len() < 16 * WIDTH { 0 } else { (LINE - offset) % LINE / size_of::<E>() }
+    let line = WIDTH * size_of::<E>();
+    let offset = x.as_ptr().addr() % line;
+    if x.len() < 16 * WIDTH { 0 } else { (line - offset) % line / size_of::<E>() }
 }
 
 /// The sum of a tile's leaves along the tree, which takes them in their order.

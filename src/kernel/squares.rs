@@ -1,7 +1,7 @@
 //! Sums of squares that are accurate, never overflow, and have the same bits everywhere; [`shape`](super::shape) has
 //! the order of the additions.
 
-use super::array::Array;
+use super::array::{Array, Vectors};
 use super::machine::{Machine, cut};
 use super::shape::{LEAF, TILE, Tree, VECTORS};
 use super::terms::{Plain, Term, Times, squares_of_term};
@@ -25,7 +25,7 @@ const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 /// The sum of squares of a term of arrays of one length. (Arrays of different lengths give a wrong sum, and no panic.
 /// No caller has them.)
 #[inline]
-pub(crate) fn sum_of_squares<T: Term<N>, X: Array, const N: usize>(machine: Machine, term: T, arrays: [X; N]) -> f64 {
+pub(crate) fn sum_of_squares<T: Term<N>, X: Vectors, const N: usize>(machine: Machine, term: T, arrays: [X; N]) -> f64 {
     let in_cache = arrays.first().is_some_and(|array| array.len() <= TILE);
     let unit = |arrays: &[X; N]| dispatch(machine.backend, Unit { term, arrays, in_cache });
     machine.reduce(&arrays, &unit, |left, right| left + right)
@@ -42,7 +42,7 @@ pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2]
 }
 
 /// The sum of squares of each leaf of a term, in one column of a table with a row for each leaf.
-pub(crate) fn leaf_sums<T: Term<N>, X: Array, const N: usize, const M: usize>(
+pub(crate) fn leaf_sums<T: Term<N>, X: Vectors, const N: usize, const M: usize>(
     backend: Backend,
     term: T,
     arrays: [X; N],
@@ -58,6 +58,12 @@ pub(crate) fn leaf_sums<T: Term<N>, X: Array, const N: usize, const M: usize>(
     }
 }
 
+/// The sum of squares of at most a leaf.
+#[cfg(feature = "half")]
+pub(super) fn one_leaf<T: Term<N>, X: Vectors, const N: usize>(backend: Backend, term: T, leaf: [X; N]) -> f64 {
+    dispatch(backend, Unit { term, arrays: &leaf, in_cache: true })
+}
+
 /// The loop over at most a unit.
 struct Unit<'a, T, X, const N: usize> {
     term: T,
@@ -65,7 +71,7 @@ struct Unit<'a, T, X, const N: usize> {
     in_cache: bool,
 }
 
-impl<T: Term<N>, X: Array, const N: usize> Kernel for Unit<'_, T, X, N> {
+impl<T: Term<N>, X: Vectors, const N: usize> Kernel for Unit<'_, T, X, N> {
     type Output = f64;
 
     #[inline(always)]
@@ -84,8 +90,10 @@ impl<T: Term<N>, X: Array, const N: usize> Kernel for Unit<'_, T, X, N> {
     }
 }
 
-fn leaf_one_by_one<T: Term<N>, X: Array, const N: usize>(term: T, leaf: &[X; N]) -> f64 {
-    checked(One, term, leaf, term.squares_one_by_one(leaf))
+pub(super) fn leaf_one_by_one<T: Term<N>, X: Array, const N: usize>(term: T, leaf: &[X; N]) -> f64 {
+    let sum = term.squares_one_by_one(leaf);
+    let scaled = |scale| squares_of_term(Times { term, scale }, leaf);
+    if is_exact(sum) { f64::from(sum) } else { rescue(One, leaf, sum, scaled) }
 }
 
 /// The loop over at most a leaf of each of two arrays.
@@ -124,7 +132,7 @@ struct Sum<L, T, const N: usize> {
 impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
     /// The sum of at most a tile.
     #[inline(always)]
-    fn tile<X: Array>(self, arrays: &[X; N]) -> f64 {
+    fn tile<X: Vectors>(self, arrays: &[X; N]) -> f64 {
         let len = arrays.first().map_or(0, |array| array.len());
         if arrays.iter().any(|array| array.len() != len) {
             return 0.0;
@@ -148,7 +156,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// Cuts off as many whole leaves as there are groups of `B`, and sums them group by group.
     #[inline(always)]
-    fn groups<const B: usize, X: Array>(self, rest: &mut [X; N], tree: &mut Tree) {
+    fn groups<const B: usize, X: Vectors>(self, rest: &mut [X; N], tree: &mut Tree) {
         let mut sum = 1.0;
         while rest.iter().all(|rest| rest.len() >= B * LEAF) {
             let mut group = cut(rest, B * LEAF);
@@ -171,7 +179,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// The sums of leaves of one length.
     #[inline(always)]
-    fn exact<const B: usize, X: Array>(self, leaves: &[[X; N]; B]) -> [f64; B] {
+    fn exact<const B: usize, X: Vectors>(self, leaves: &[[X; N]; B]) -> [f64; B] {
         let mut exact = [0.0; B];
         for ((exact, sum), leaf) in exact.iter_mut().zip(self.in_f32(leaves)).zip(leaves) {
             *exact = checked(self.lanes, self.term, leaf, sum);
@@ -181,7 +189,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// The sums of leaves of one length in `f32`, side by side.
     #[inline(always)]
-    fn in_f32<const B: usize, X: Array>(self, leaves: &[[X; N]; B]) -> [f32; B] {
+    fn in_f32<const B: usize, X: Vectors>(self, leaves: &[[X; N]; B]) -> [f32; B] {
         let lanes = self.lanes;
         let mut sums = [[lanes.splat(0.0); VECTORS]; B];
         let mut leaves = *leaves;
@@ -230,7 +238,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// Loads (a part of) a vector of each array.
     #[inline(always)]
-    fn load<X: Array>(self, arrays: [X; N], load: impl Fn(X) -> L::Vector) -> [L::Vector; N] {
+    fn load<X: Vectors>(self, arrays: [X; N], load: impl Fn(X) -> L::Vector) -> [L::Vector; N] {
         let mut parts = [self.lanes.splat(0.0); N];
         for (part, array) in parts.iter_mut().zip(arrays) {
             *part = load(array);
@@ -252,25 +260,30 @@ pub(super) fn checked<A, T, X, const N: usize>(a: A, term: T, leaf: &[X; N], sum
 where
     A: Arithmetic,
     T: Term<N>,
-    X: Array,
+    X: Vectors,
 {
-    if (SMALL..=f32::MAX).contains(&sum) { f64::from(sum) } else { rescue(a, term, leaf, sum) }
+    if is_exact(sum) { f64::from(sum) } else { rescue(a, leaf, sum, |scale| a.run(ScaledLeaf { term, scale, leaf })) }
+}
+
+/// Whether no square of a leaf can have been too large or too small.
+#[inline(always)]
+fn is_exact(sum: f32) -> bool {
+    (SMALL..=f32::MAX).contains(&sum)
 }
 
 /// The sum of a leaf whose squares are too small, or too large, by way of numbers of a better size.
 #[cold]
 #[inline(never)]
-fn rescue<A, T, X, const N: usize>(a: A, term: T, leaf: &[X; N], sum: f32) -> f64
+fn rescue<A, X, const N: usize>(a: A, leaf: &[X; N], sum: f32, scaled: impl Fn(f32) -> f32) -> f64
 where
     A: Arithmetic,
-    T: Term<N>,
     X: Array,
 {
     if sum == 0.0 && are_zeros(a, leaf) {
         return 0.0;
     }
     let (scale, unscale) = if sum < SMALL { (UP, UNSCALE_UP) } else { (DOWN, UNSCALE_DOWN) };
-    f64::from(a.run(ScaledLeaf { term: Times { term, scale }, leaf })) * unscale
+    f64::from(scaled(scale)) * unscale
 }
 
 /// Whether all elements are zeros, which are common: embeddings, and layers that get no gradient.
@@ -281,21 +294,23 @@ fn are_zeros<A: Arithmetic, X: Array, const N: usize>(a: A, arrays: &[X; N]) -> 
 
 /// The sum of squares of a leaf in `f32`, of terms that are scaled so that it has one.
 struct ScaledLeaf<'a, T, X, const N: usize> {
-    term: Times<T>,
+    term: T,
+    scale: f32,
     leaf: &'a [X; N],
 }
 
-impl<T: Term<N>, X: Array, const N: usize> Kernel for ScaledLeaf<'_, T, X, N> {
+impl<T: Term<N>, X: Vectors, const N: usize> Kernel for ScaledLeaf<'_, T, X, N> {
     type Output = f32;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> f32 {
-        let [sum] = Sum { lanes, term: self.term, in_cache: false }.in_f32(array::from_ref(self.leaf));
+        let term = Times { term: self.term, scale: self.scale };
+        let [sum] = Sum { lanes, term, in_cache: false }.in_f32(array::from_ref(self.leaf));
         sum
     }
 
     #[inline]
     fn run_one(self) -> f32 {
-        squares_of_term(self.term, self.leaf)
+        squares_of_term(Times { term: self.term, scale: self.scale }, self.leaf)
     }
 }

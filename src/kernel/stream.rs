@@ -9,7 +9,7 @@
 //! and a half after they were stored, takes 1.53, 1.40, 1.25 and 1.05 times as long as C for a LARC step of 256, 1 Ki,
 //! 4 Ki and 64 Ki elements. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a line.)
 
-use super::formulas::{Affine, Apart, Forms, Formula, Numbers, Rescale, Scalars, Splat};
+use super::formulas::{Affine, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
 use super::shape::{LEAF, TILE, Tree, head_len, left_len};
 use super::squares::{checked, sum_of_squares};
@@ -22,10 +22,10 @@ type New<V, const N: usize> = (V, [V; N]);
 
 /// The memory of (a piece of) a layer: weights, gradients, and `N` states (the momentum, then the second moment, if
 /// there are any), all of one length.
-pub(crate) struct Memory<'a, S, G, const N: usize> {
+pub(crate) struct Memory<'a, const N: usize> {
     pub(crate) weights: &'a mut [f32],
-    pub(crate) gradients: &'a [G],
-    pub(crate) states: [&'a mut [S]; N],
+    pub(crate) gradients: &'a [f32],
+    pub(crate) states: [&'a mut [f32]; N],
 }
 
 /// What an update wrote.
@@ -37,13 +37,21 @@ pub(crate) struct Written {
     pub(crate) finite: bool,
 }
 
-impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
+/// What two halves wrote.
+impl From<(Written, Written)> for Written {
+    #[inline]
+    fn from((left, right): (Written, Written)) -> Written {
+        Written { sum_of_squares: left.sum_of_squares + right.sum_of_squares, finite: left.finite && right.finite }
+    }
+}
+
+impl<const N: usize> Memory<'_, N> {
     /// Two pieces, cut at `mid` or where the slices end.
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (w1, w2) = self.weights.split_at_mut(mid.min(self.weights.len()));
         let (g1, g2) = self.gradients.split_at(mid.min(self.gradients.len()));
-        let mut s1 = array::from_fn(|_| <&mut [S]>::default());
-        let mut s2 = array::from_fn(|_| <&mut [S]>::default());
+        let mut s1 = array::from_fn(|_| <&mut [f32]>::default());
+        let mut s2 = array::from_fn(|_| <&mut [f32]>::default());
         for ((s1, s2), state) in s1.iter_mut().zip(&mut s2).zip(self.states) {
             (*s1, *s2) = state.split_at_mut(mid.min(state.len()));
         }
@@ -52,7 +60,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 
     /// The same for a shorter time.
     #[inline(always)]
-    fn reborrow(&mut self) -> Memory<'_, S, G, N> {
+    fn reborrow(&mut self) -> Memory<'_, N> {
         let states = self.states.each_mut().map(|state| &mut **state);
         Memory { weights: self.weights, gradients: self.gradients, states }
     }
@@ -62,10 +70,10 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
     fn new_at<F: Formula<N>, L: Lanes>(&self, lanes: L, k: &Splat<F, L, N>, at: usize) -> New<L::Vector, N> {
         let mut states = [lanes.splat(0.0); N];
         for (vector, state) in states.iter_mut().zip(&self.states) {
-            *vector = S::load_up_to(lanes, state.get(at..).unwrap_or_default());
+            *vector = f32::load_up_to(lanes, state.get(at..).unwrap_or_default());
         }
         let w = f32::load_up_to(lanes, self.weights.get(at..).unwrap_or_default());
-        let g = G::load_up_to(lanes, self.gradients.get(at..).unwrap_or_default());
+        let g = f32::load_up_to(lanes, self.gradients.get(at..).unwrap_or_default());
         let old = Numbers { w, states, g };
         let states = F::states(lanes, k, old);
         (F::weights(lanes, k, Numbers { states, ..old }), states)
@@ -75,7 +83,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
     #[inline(always)]
     fn store_at<L: Lanes>(&mut self, lanes: L, at: usize, (w, states): New<L::Vector, N>) {
         for (state, vector) in self.states.iter_mut().zip(states) {
-            S::store_up_to(lanes, vector, state.get_mut(at..).unwrap_or_default());
+            f32::store_up_to(lanes, vector, state.get_mut(at..).unwrap_or_default());
         }
         f32::store_up_to(lanes, w, self.weights.get_mut(at..).unwrap_or_default());
     }
@@ -132,32 +140,30 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
         }
-        let Affine { decay, direct, shrink, .. } = k.affine();
-        match (decay.0 != 0.0, N > 0 && (direct.0 != 0.0 || shrink.0 != 0.0)) {
-            (false, false) => self.stream::<K::Form<false, false>>(machine.backend, prescale, k, sum),
-            (true, false) => self.stream::<K::Form<true, false>>(machine.backend, prescale, k, sum),
-            (false, true) => self.stream::<K::Form<false, true>>(machine.backend, prescale, k, sum),
-            (true, true) => self.stream::<K::Form<true, true>>(machine.backend, prescale, k, sum),
+        let Form { decay, extra } = k.form();
+        match (decay, extra) {
+            (false, false) => self.stream::<Fixed<K, false, false>>(machine.backend, prescale, k, sum),
+            (true, false) => self.stream::<Fixed<K, true, false>>(machine.backend, prescale, k, sum),
+            (false, true) => self.stream::<Fixed<K, false, true>>(machine.backend, prescale, k, sum),
+            (true, true) => self.stream::<Fixed<K, true, true>>(machine.backend, prescale, k, sum),
         }
     }
 
     fn apply_halves<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
         let mid = left_len(self.weights.len());
         let (mut left, mut right) = self.reborrow().split_at(mid);
-        let (left, right) =
-            machine.both(|| left.apply(machine, prescale, k, sum), || right.apply(machine, prescale, k, sum));
-        Written { sum_of_squares: left.sum_of_squares + right.sum_of_squares, finite: left.finite && right.finite }
+        machine.both(|| left.apply(machine, prescale, k, sum), || right.apply(machine, prescale, k, sum)).into()
     }
 
     /// Updates all by one form of the formula.
     #[inline]
     fn stream<F: Formula<N>>(&mut self, backend: Backend, prescale: f32, k: &F::Scalars, sum: bool) -> Written {
         let mut written = if prescale != 1.0 {
-            self.prescaled(prescale, &|memory| dispatch(backend, Stream::<F, S, f32, N, false> { k, memory }))
+            self.prescaled(prescale, &|memory| dispatch(backend, Stream::<F, N, false> { k, memory }))
         } else if sum && !ONE_BY_ONE {
-            return dispatch(backend, Stream::<F, S, G, N, true> { k, memory: self });
+            return dispatch(backend, Stream::<F, N, true> { k, memory: self });
         } else {
-            dispatch(backend, Stream::<F, S, G, N, false> { k, memory: self })
+            dispatch(backend, Stream::<F, N, false> { k, memory: self })
         };
         if sum {
             let machine = Machine { backend, threads: Threads::One };
@@ -170,7 +176,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
     /// once for all forms.)
     #[cold]
     #[inline(never)]
-    fn prescaled(&mut self, prescale: f32, update: &dyn Fn(&mut Memory<'_, S, f32, N>) -> Written) -> Written {
+    fn prescaled(&mut self, prescale: f32, update: &dyn Fn(&mut Memory<'_, N>) -> Written) -> Written {
         const BLOCK: usize = if ONE_BY_ONE { 1 } else { WIDTH };
         let mut written = Written { sum_of_squares: 0.0, finite: true };
         let mut rest = self.reborrow();
@@ -179,7 +185,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
             let (block, after) = rest.split_at(len);
             let mut scaled = [0.0; BLOCK];
             for (scaled, g) in scaled.iter_mut().zip(block.gradients) {
-                *scaled = prescale * g.get();
+                *scaled = prescale * g;
             }
             let gradients = scaled.get(..len).unwrap_or_default();
             written.finite &= update(&mut Memory { weights: block.weights, gradients, states: block.states }).finite;
@@ -273,7 +279,7 @@ impl<'a, S: Element, G: Element, const N: usize> Memory<'a, S, G, N> {
 /// The first state and the second, empty where there is none. (By name, not in a loop: the compiler proves that
 /// accesses are in bounds before it unrolls loops.)
 #[inline(always)]
-fn two<'b, S, const N: usize>(states: &'b mut [&mut [S]; N]) -> [&'b mut [S]; 2] {
+fn two<'b, const N: usize>(states: &'b mut [&mut [f32]; N]) -> [&'b mut [f32]; 2] {
     match states.as_mut_slice() {
         [] => [&mut [], &mut []],
         [first] => [first, &mut []],
@@ -283,19 +289,17 @@ fn two<'b, S, const N: usize>(states: &'b mut [&mut [S]; N]) -> [&'b mut [S]; 2]
 
 /// Replaces a gradient by `gradient·(prescale·g) + decay·w`. Callers see to it that the slices have one length.
 pub(crate) fn rescale(backend: Backend, prescale: f32, k: Affine<Apart>, gradients: &mut [f32], weights: &[f32]) {
-    let memory = &mut Memory::<f32, f32, 0> { weights: gradients, gradients: weights, states: [] };
-    dispatch(backend, Stream::<Rescale, f32, f32, 0, false> { k: &(Apart(prescale), k), memory });
+    let memory = &mut Memory { weights: gradients, gradients: weights, states: [] };
+    dispatch(backend, Stream::<Rescale, 0, false> { k: &(Apart(prescale), k), memory });
 }
 
 /// A formula over arrays. With `SUM` they are at most a tile, and the output has the sum of squares of the new weights.
-struct Stream<'a, 'b, F: Formula<N>, S, G, const N: usize, const SUM: bool> {
+struct Stream<'a, 'b, F: Formula<N>, const N: usize, const SUM: bool> {
     k: &'a F::Scalars,
-    memory: &'a mut Memory<'b, S, G, N>,
+    memory: &'a mut Memory<'b, N>,
 }
 
-impl<F: Formula<N>, S: Element, G: Element, const N: usize, const SUM: bool> Kernel
-    for Stream<'_, '_, F, S, G, N, SUM>
-{
+impl<F: Formula<N>, const N: usize, const SUM: bool> Kernel for Stream<'_, '_, F, N, SUM> {
     type Output = Written;
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! What a norm squares and sums.
 
 use super::array::Array;
-use super::formulas::{Adaptive, Affine, Apart, Formula, Numbers, Scalars, Step, TwoMoments};
+use super::formulas::{Affine, Apart, Form, Forms, Numbers, Scalars, TwoMoments};
 use super::shape::LANES;
 use crate::lanes::{Arithmetic, One};
 
@@ -59,7 +59,7 @@ impl Term<3> for NewMomentum<'_> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g, m]: [A::Vector; 3]) -> A::Vector {
         let (k, g) = (self.k.splat(a), a.mul(a.splat(self.prescale), g));
-        let [m] = Step::<true, true>::states(a, &k, Numbers { w, states: [m], g });
+        let [m] = Affine::states(a, Form::ALL, &k, Numbers { w, states: [m], g });
         m
     }
 }
@@ -74,13 +74,12 @@ pub(crate) struct StepOf<'a, K> {
 
 impl<K: Scalars> StepOf<'_, K> {
     #[inline(always)]
-    fn step<F, A, const N: usize>(self, a: A, old: Numbers<A::Vector, N>) -> A::Vector
+    fn step<A: Arithmetic, const N: usize>(self, a: A, form: Form, old: Numbers<A::Vector, N>) -> A::Vector
     where
-        F: Formula<N, Scalars = K>,
-        A: Arithmetic,
+        K: Forms<N>,
     {
         let (k, old) = (&self.k.splat(a), Numbers { g: a.mul(a.splat(self.prescale), old.g), ..old });
-        F::step(a, k, Numbers { states: F::states(a, k, old), ..old })
+        K::step(a, form, k, Numbers { states: K::states(a, form, k, old), ..old })
     }
 }
 
@@ -88,7 +87,7 @@ impl<K: Scalars> StepOf<'_, K> {
 impl Term<2> for StepOf<'_, Affine<Apart>> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g]: [A::Vector; 2]) -> A::Vector {
-        self.step::<Step<true, false>, A, 0>(a, Numbers { w, states: [], g })
+        self.step::<A, 0>(a, Form { decay: true, extra: false }, Numbers { w, states: [], g })
     }
 }
 
@@ -96,7 +95,7 @@ impl Term<2> for StepOf<'_, Affine<Apart>> {
 impl Term<3> for StepOf<'_, Affine<Apart>> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g, m]: [A::Vector; 3]) -> A::Vector {
-        self.step::<Step<true, true>, A, 1>(a, Numbers { w, states: [m], g })
+        self.step::<A, 1>(a, Form::ALL, Numbers { w, states: [m], g })
     }
 }
 
@@ -104,7 +103,7 @@ impl Term<3> for StepOf<'_, Affine<Apart>> {
 impl Term<4> for StepOf<'_, TwoMoments<Apart>> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g, m, v]: [A::Vector; 4]) -> A::Vector {
-        self.step::<Adaptive<true, true>, A, 2>(a, Numbers { w, states: [m, v], g })
+        self.step::<A, 2>(a, Form::ALL, Numbers { w, states: [m, v], g })
     }
 }
 

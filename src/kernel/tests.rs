@@ -5,6 +5,7 @@ extern crate std;
 use super::formulas::{Affine, Apart, TwoMoments};
 use super::machine::{Machine, Threads};
 use super::max::{leaf_maxima, max_abs};
+use super::numbers::Numbers;
 use super::shape::{LEAF, fold_leaf_sums};
 use super::squares::{leaf_sums, sum_of_squares, sums_of_squares};
 use super::stream::{Memory, Written};
@@ -127,7 +128,7 @@ fn apply(
 ) -> Written {
     let (weights, gradients) = (w, &*g);
     match states {
-        0 => Memory::<f32, f32, 0> { weights, gradients, states: [] }.apply(machine, prescale, &k.affine, sum),
+        0 => Memory { weights, gradients, states: [] }.apply(machine, prescale, &k.affine, sum),
         1 => Memory { weights, gradients, states: [m] }.apply(machine, prescale, &k.affine, sum),
         _ => Memory { weights, gradients, states: [m, v] }.apply(machine, prescale, k, sum),
     }
@@ -213,9 +214,9 @@ fn maxima_are_those_of_plain_loops() {
     for (machine, len) in machines().flat_map(|machine| LENGTHS.map(|len| (machine, len))) {
         let [x, ..] = arrays(len);
         let max = |x: &[f32]| x.iter().fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
-        assert_eq!(max_abs(machine, &x), max(&x));
+        assert_eq!(max_abs(machine, Numbers::F32(&x)), max(&x));
         let mut leaves = vec![[7.0; 2]; len.div_ceil(LEAF)];
-        leaf_maxima(machine.backend, &x, &mut leaves, 1);
+        leaf_maxima(machine.backend, Numbers::F32(&x), &mut leaves, 1);
         let expected: Vec<[f64; 2]> = x.chunks(LEAF).map(|leaf| [7.0, max(leaf).into()]).collect();
         assert_eq!(leaves, expected);
     }

@@ -2,17 +2,23 @@
 
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 
 cpufeatures::new!(cpu, "avx2");
 
-/// The token of AVX2; to have one is to have the instructions.
+/// The token of AVX2, and with numbers of 16 bits of F16C; to have one is to have the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
 impl Avx2 {
-    /// A token, if this processor and its system have AVX2.
+    /// A token, if this processor and its system have the instructions.
     #[inline]
     pub(super) fn detect() -> Option<Self> {
+        #[cfg(feature = "half")]
+        if !has_f16c() {
+            return None;
+        }
         cpu::get().then_some(Avx2(()))
     }
 
@@ -39,11 +45,12 @@ impl Arithmetic for Avx2 {
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg_attr(feature = "half", target_feature(enable = "f16c"))]
         #[target_feature(enable = "avx2")]
         fn run<K: Kernel>(lanes: Avx2, kernel: K) -> K::Output {
             kernel.run(lanes)
         }
-        // SAFETY: the token proves that the processor has AVX2.
+        // SAFETY: the token proves that the processor has AVX2 (and F16C, where that is used).
         unsafe { run(self, kernel) }
     }
 
@@ -111,6 +118,8 @@ impl Arithmetic for Avx2 {
 impl Lanes for Avx2 {
     const LEAVES: usize = 2;
     const MASKS: bool = true;
+    #[cfg(feature = "half")]
+    const CONVERTS: bool = true;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
@@ -177,6 +186,86 @@ impl Lanes for Avx2 {
         }
     }
 
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> Self::Vector {
+        let ([a, b], lower) = (self.widen_bf16(upper), lower.as_ptr().cast::<__m128i>());
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside of sixteen, and
+        // need no alignment.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower.add(1)));
+            [_mm256_or_ps(a, _mm256_castsi256_ps(low)), _mm256_or_ps(b, _mm256_castsi256_ps(high))]
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn split(self, vector: Self::Vector, upper: &mut [bf16; WIDTH], lower: &mut [u16; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX2; both stores are of sixteen halves, and need no
+        // alignment.
+        unsafe {
+            let [a, b] = [_mm256_castps_si256(vector[0]), _mm256_castps_si256(vector[1])];
+            let high = packed(_mm256_srli_epi32::<16>(a), _mm256_srli_epi32::<16>(b));
+            _mm256_storeu_si256(upper.as_mut_ptr().cast(), high);
+            let mask = _mm256_set1_epi32(0xffff);
+            let low = packed(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask));
+            _mm256_storeu_si256(lower.as_mut_ptr().cast(), low);
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn clamp(self, vector: Self::Vector, max: f32) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2. Of a NaN and a number the second is taken.
+        unsafe {
+            let (max, min) = (_mm256_set1_ps(max), _mm256_set1_ps(-max));
+            let [a, b] = [_mm256_min_ps(max, vector[0]), _mm256_min_ps(max, vector[1])];
+            [_mm256_max_ps(min, a), _mm256_max_ps(min, b)]
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_bf16(self, from: &[bf16; WIDTH]) -> Self::Vector {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside of sixteen, and
+        // need no alignment.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(1)));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high))]
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_f16(self, from: &[f16; WIDTH]) -> Self::Vector {
+        let from = from.as_ptr().cast::<__m128i>();
+        // SAFETY: the token proves that the processor has AVX2 and F16C; both loads are of eight halves inside of
+        // sixteen, and need no alignment.
+        unsafe { [_mm256_cvtph_ps(_mm_loadu_si128(from)), _mm256_cvtph_ps(_mm_loadu_si128(from.add(1)))] }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_bf16(self, vector: Self::Vector, to: &mut [bf16; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX2; the store is of sixteen halves, and needs no alignment.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), packed(rounded(vector[0]), rounded(vector[1]))) }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_f16(self, vector: Self::Vector, to: &mut [f16; WIDTH]) {
+        let to = to.as_mut_ptr().cast::<__m128i>();
+        // SAFETY: the token proves that the processor has AVX2 and F16C; both stores are of eight halves inside of
+        // sixteen, and need no alignment.
+        unsafe {
+            _mm_storeu_si128(to, _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(vector[0]));
+            _mm_storeu_si128(to.add(1), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(vector[1]));
+        }
+    }
+
     #[inline(always)]
     fn are_finite(self, vector: Self::Vector) -> bool {
         // SAFETY: the token proves that the processor has AVX2.
@@ -200,9 +289,63 @@ impl Lanes for Avx2 {
     }
 }
 
+/// Whether the processor has F16C, which `cpufeatures` does not know. (All that have AVX2 do, but nothing says so.)
+#[cfg(feature = "half")]
+#[inline]
+fn has_f16c() -> bool {
+    use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    /// `cpuid` takes long, on virtual machines above all.
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+
+    if cfg!(target_feature = "f16c") {
+        return true;
+    }
+    if KNOWN.load(Relaxed) == 0 {
+        // SAFETY: every processor with 64 bits has `cpuid`, and its leaf 1. (Later compilers know that.)
+        #[allow(unused_unsafe)]
+        let features = unsafe { __cpuid(1) }.ecx;
+        KNOWN.store(if features & 1 << 29 != 0 { YES } else { NO }, Relaxed);
+    }
+    KNOWN.load(Relaxed) == YES
+}
+
 /// Masks of sixteen elements, from one that allows none: of `n` the last `n`, of `32 - n` the first `n`.
 #[inline(always)]
 fn masks(n: usize) -> &'static [i32; WIDTH] {
     static MASKS: [[i32; WIDTH]; 3] = [[0; WIDTH], [-1; WIDTH], [0; WIDTH]];
     MASKS.as_flattened().get(n..).and_then(|masks| masks.first_chunk()).unwrap_or(&[0; WIDTH])
+}
+
+/// The lower halves of sixteen numbers, whose upper halves are 0.
+///
+/// # Safety
+///
+/// The processor must have AVX2.
+#[cfg(feature = "half")]
+#[inline(always)]
+unsafe fn packed(low: __m256i, high: __m256i) -> __m256i {
+    // SAFETY: the caller vouches for AVX2. (Packing goes by halves of registers; the permutation puts them in order.)
+    unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)) }
+}
+
+/// Eight numbers rounded to `bf16`, in the lower halves of what is otherwise 0.
+///
+/// # Safety
+///
+/// The processor must have AVX2.
+#[cfg(feature = "half")]
+#[inline(always)]
+unsafe fn rounded(x: __m256) -> __m256i {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let high = _mm256_srli_epi32::<16>(bits);
+        let odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+        _mm256_blendv_epi8(_mm256_srli_epi32::<16>(up), _mm256_or_si256(high, _mm256_set1_epi32(0x40)), nan)
+    }
 }

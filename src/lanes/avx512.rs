@@ -2,6 +2,8 @@
 
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 
 cpufeatures::new!(cpu, "avx512f");
 
@@ -91,6 +93,8 @@ impl Arithmetic for Avx512 {
 impl Lanes for Avx512 {
     const LEAVES: usize = 4;
     const MASKS: bool = true;
+    #[cfg(feature = "half")]
+    const CONVERTS: bool = true;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> __m512 {
@@ -140,6 +144,82 @@ impl Lanes for Avx512 {
         unsafe { _mm512_maskz_mov_ps(!mask(WIDTH.saturating_sub(len)), vector) }
     }
 
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; both loads are of sixteen halves, and need no
+        // alignment.
+        unsafe {
+            let upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(upper.as_ptr().cast()));
+            let lower = _mm512_cvtepu16_epi32(_mm256_loadu_si256(lower.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_or_si512(_mm512_slli_epi32::<16>(upper), lower))
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn split(self, vector: __m512, upper: &mut [bf16; WIDTH], lower: &mut [u16; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; both stores are of sixteen halves, and need no
+        // alignment.
+        unsafe {
+            let bits = _mm512_castps_si512(vector);
+            let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(bits));
+            _mm256_storeu_si256(upper.as_mut_ptr().cast(), high);
+            _mm256_storeu_si256(lower.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(bits));
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn clamp(self, vector: __m512, max: f32) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512. Of a NaN and a number the second is taken.
+        unsafe { _mm512_max_ps(_mm512_set1_ps(-max), _mm512_min_ps(_mm512_set1_ps(max), vector)) }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_bf16(self, from: &[bf16; WIDTH]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen halves, and needs no
+        // alignment.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_f16(self, from: &[f16; WIDTH]) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512; the load is of sixteen halves, and needs no
+        // alignment.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_bf16(self, vector: __m512, to: &mut [bf16; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen halves, and needs no
+        // alignment.
+        unsafe {
+            // A NaN becomes one of which a sum does not overflow.
+            let number = _mm512_fixupimm_ps::<0>(vector, vector, _mm512_set1_epi32(NAN_TO_NAN));
+            let bits = _mm512_castps_si512(number);
+            let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x1_0000));
+            let up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+            let up = _mm512_mask_add_epi32(up, odd, bits, _mm512_set1_epi32(0x8000));
+            let halves = _mm512_srli_epi32::<16>(up);
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(halves));
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_f16(self, vector: __m512, to: &mut [f16; WIDTH]) {
+        // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen halves, and needs no
+        // alignment.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(vector)) }
+    }
+
     #[inline(always)]
     fn are_finite(self, vector: __m512) -> bool {
         // SAFETY: the token proves that the processor has AVX-512.
@@ -162,6 +242,10 @@ impl Lanes for Avx512 {
         }
     }
 }
+
+/// What `vfixupimmps` makes of each class of numbers, four bits for each: of NaNs, the first two, the default NaN.
+#[cfg(feature = "half")]
+const NAN_TO_NAN: i32 = 0x22;
 
 /// A bit for each of the first elements, sixteen at most.
 #[inline(always)]

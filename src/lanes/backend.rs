@@ -47,6 +47,14 @@ impl Backend {
         }
     }
 
+    /// Whether numbers of 16 bits are best converted as they are loaded and stored: vectors by instructions, or numbers
+    /// one by one.
+    #[cfg(feature = "half")]
+    #[inline]
+    pub(crate) fn converts(self) -> bool {
+        ONE_BY_ONE || self.0 != Kind::Portable
+    }
+
     #[inline]
     fn avx512() -> Option<Backend> {
         #[cfg(target_arch = "x86_64")]

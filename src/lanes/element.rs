@@ -34,6 +34,17 @@ impl Element for f32 {
         }
     }
 
+    /// Without the sign, the bits of floats order as integers do.
+    #[inline(always)]
+    fn size(self) -> u32 {
+        self.to_bits() & 0x7fff_ffff
+    }
+
+    #[inline(always)]
+    fn of_size(size: u32) -> f32 {
+        f32::from_bits(size)
+    }
+
     #[inline(always)]
     fn get(self) -> f32 {
         self

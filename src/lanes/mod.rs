@@ -10,6 +10,7 @@
 //! | `ops` | the operations |
 //! | `one` | arithmetic without vectors |
 //! | `element` | numbers in memory, and their conversion to lanes |
+//! | `halves` | the same for numbers of 16 bits |
 //! | `backend` | the choice of an instruction set |
 //! | `portable` | lanes of the crate `wide`, for every machine |
 //! | `avx2`, `avx512` | lanes of `core::arch`: all of the crate's unsafe code |
@@ -28,6 +29,8 @@ mod avx2;
 mod avx512;
 mod backend;
 mod element;
+#[cfg(feature = "half")]
+mod halves;
 mod one;
 mod ops;
 mod portable;
@@ -36,6 +39,8 @@ mod tests;
 
 pub use backend::Backend;
 pub(crate) use backend::dispatch;
+#[cfg(feature = "half")]
+pub(crate) use halves::{clamp, join, split};
 pub(crate) use one::{One, Two};
 pub(crate) use ops::{Arithmetic, Element, Kernel, Lanes, Loop, WIDTH};
 pub(crate) use portable::ONE_BY_ONE;

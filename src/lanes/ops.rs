@@ -1,5 +1,8 @@
 //! The operations: arithmetic, vectors, numbers in memory, and kernels, the loops that are written over them.
 
+#[cfg(feature = "half")]
+use half::{bf16, f16};
+
 /// How many elements one vector holds, whatever the width of the machine's registers.
 pub(crate) const WIDTH: usize = 16;
 
@@ -47,6 +50,10 @@ pub(crate) trait Lanes: Arithmetic {
     /// Whether a part of a vector is loaded as fast as a whole one, so that a norm may begin with a part.
     const MASKS: bool;
 
+    /// Whether numbers of 16 bits are converted by instructions.
+    #[cfg(feature = "half")]
+    const CONVERTS: bool;
+
     /// Sixteen values from memory of any alignment.
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
     /// At most sixteen values as the last of a vector, after zeros.
@@ -83,6 +90,28 @@ pub(crate) trait Lanes: Arithmetic {
         self.load_last(x.get(..len).unwrap_or_default())
     }
 
+    /// Sixteen numbers, of the upper and the lower halves of their bits.
+    #[cfg(feature = "half")]
+    fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> Self::Vector;
+    /// The upper and the lower halves of the bits.
+    #[cfg(feature = "half")]
+    fn split(self, vector: Self::Vector, upper: &mut [bf16; WIDTH], lower: &mut [u16; WIDTH]);
+    /// What is beyond `-max..=max` brought to its end; a NaN stays.
+    #[cfg(feature = "half")]
+    fn clamp(self, vector: Self::Vector, max: f32) -> Self::Vector;
+    /// Sixteen numbers, exactly.
+    #[cfg(feature = "half")]
+    fn widen_bf16(self, from: &[bf16; WIDTH]) -> Self::Vector;
+    /// Sixteen numbers, exactly.
+    #[cfg(feature = "half")]
+    fn widen_f16(self, from: &[f16; WIDTH]) -> Self::Vector;
+    /// Sixteen numbers, rounded to nearest, ties to even. A NaN stays one.
+    #[cfg(feature = "half")]
+    fn narrow_bf16(self, vector: Self::Vector, to: &mut [bf16; WIDTH]);
+    /// Sixteen numbers, rounded to nearest, ties to even. A NaN stays one.
+    #[cfg(feature = "half")]
+    fn narrow_f16(self, vector: Self::Vector, to: &mut [f16; WIDTH]);
+
     /// Whether all lanes are finite.
     fn are_finite(self, vector: Self::Vector) -> bool;
 
@@ -111,6 +140,10 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
     /// As many of sixteen numbers as there is room for.
     fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
+    /// An integer that orders as absolute values do, every NaN above infinity; 0 of zeros only.
+    fn size(self) -> u32;
+    /// The absolute value of which this is the integer.
+    fn of_size(size: u32) -> f32;
     /// One number.
     fn get(self) -> f32;
     /// One number.

@@ -1,7 +1,11 @@
 //! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has
 //! none, kernels go one by one and hardly use them.
 
+#[cfg(feature = "half")]
+use super::halves::{clamp, join, split};
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 use wide::f32x16;
 
 /// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
@@ -83,6 +87,8 @@ impl Arithmetic for Portable {
 impl Lanes for Portable {
     const LEAVES: usize = 1;
     const MASKS: bool = false;
+    #[cfg(feature = "half")]
+    const CONVERTS: bool = false;
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> f32x16 {
@@ -111,6 +117,54 @@ impl Lanes for Portable {
     #[inline(always)]
     fn store_partial(self, vector: f32x16, to: &mut [f32]) {
         copy(&vector.to_array(), to);
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> f32x16 {
+        let mut x = [0.0; WIDTH];
+        for ((x, upper), lower) in x.iter_mut().zip(upper).zip(lower) {
+            *x = join(*upper, *lower);
+        }
+        f32x16::new(x)
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn split(self, vector: f32x16, upper: &mut [bf16; WIDTH], lower: &mut [u16; WIDTH]) {
+        for ((x, upper), lower) in vector.to_array().into_iter().zip(upper).zip(lower) {
+            (*upper, *lower) = split(x);
+        }
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn clamp(self, vector: f32x16, max: f32) -> f32x16 {
+        f32x16::new(vector.to_array().map(|x| clamp(x, max)))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_bf16(self, from: &[bf16; WIDTH]) -> f32x16 {
+        f32x16::new(from.map(bf16::to_f32))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn widen_f16(self, from: &[f16; WIDTH]) -> f32x16 {
+        f32x16::new(from.map(f16::to_f32))
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_bf16(self, vector: f32x16, to: &mut [bf16; WIDTH]) {
+        *to = vector.to_array().map(bf16::from_f32);
+    }
+
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn narrow_f16(self, vector: f32x16, to: &mut [f16; WIDTH]) {
+        *to = vector.to_array().map(f16::from_f32);
     }
 
     #[inline(always)]

@@ -5,6 +5,9 @@ use super::floats::{Floats, FloatsMut};
 use super::layer::LayerMemory;
 use super::model::Model;
 use super::table::Layers;
+#[cfg(feature = "half")]
+use super::weights::WeightCopy;
+use super::weights::WeightsMut;
 use crate::error::{Argument, Error, check_length};
 
 /// A model whose layers lie in one buffer of weights, one of gradients and one of each moment.
@@ -30,7 +33,7 @@ pub struct FlatModel<'a, S> {
     layers: Layers<'a>,
     /// Where the buffers begin in those of the whole model, of which this may be a part.
     start: usize,
-    weights: FloatsMut<'a>,
+    weights: WeightsMut<'a>,
     gradients: Floats<'a>,
     momentum: Option<FloatsMut<'a>>,
     second_moment: Option<FloatsMut<'a>>,
@@ -50,7 +53,7 @@ impl<'a, S> FlatModel<'a, S> {
         FlatModel {
             layers: *layers,
             start: 0,
-            weights: weights.into(),
+            weights: weights.into().into(),
             gradients: gradients.into(),
             momentum: None,
             second_moment: None,
@@ -69,6 +72,30 @@ impl<'a, S> FlatModel<'a, S> {
     #[inline]
     pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { second_moment: Some(second_moment.into()), ..self }
+    }
+
+    /// The same model with split weights: `weights` are the upper halves of the bits, these are the lower ones. See
+    /// [`LayerMemory::lower`].
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn lower(self, lower: &'a mut [u16]) -> Self {
+        FlatModel { weights: WeightsMut { lower: Some(lower), ..self.weights }, ..self }
+    }
+
+    /// The same model with a copy of the weights, rounded to nearest. See [`LayerMemory::copy`].
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
+        let copy = WeightCopy { floats: copy.into(), saturating: false };
+        FlatModel { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+    }
+
+    /// The same with a copy that saturates. See [`LayerMemory::saturating_copy`].
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
+        let copy = WeightCopy { floats: copy.into(), saturating: true };
+        FlatModel { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
     }
 
     /// The same model with carried norms, as many as there are layers.
@@ -179,6 +206,7 @@ impl<S> Model<S> for FlatModel<'_, S> {
         let (elements, count) = (self.layers.elements(), self.layers.count());
         check_length(Argument::Weights, elements, self.weights.len())?;
         check_length(Argument::Gradients, elements, self.gradients.len())?;
+        self.weights.check()?;
         let moments = [(Argument::Momentum, &self.momentum), (Argument::SecondMoment, &self.second_moment)];
         for (what, moment) in moments {
             let moment = moment.as_ref().filter(|moment| !moment.is_empty());

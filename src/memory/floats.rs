@@ -2,13 +2,15 @@
 
 use core::fmt;
 use core::ops::{Index, IndexMut, Range, RangeFull};
+#[cfg(feature = "half")]
+use half::{bf16, f16};
 
 /// An element type that the kernels know. Sealed: a new one comes with a new version of this crate.
 ///
 /// There will never be `f64`: a float literal is an `f32` here because no other element is a float to the compiler.
 #[diagnostic::on_unimplemented(
     message = "layerwise has no kernels for elements of type `{Self}`",
-    label = "elements are `f32`"
+    label = "elements are `f32`, or with the feature `half` also `bf16` and `f16`"
 )]
 pub trait Element: Copy + sealed::Sealed + 'static {
     #[doc(hidden)]
@@ -19,19 +21,43 @@ pub trait Element: Copy + sealed::Sealed + 'static {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for f32 {}
 }
 
-impl Element for f32 {
-    #[inline]
-    fn floats(of: &[Self]) -> Floats<'_> {
-        Floats::F32(of)
-    }
+/// An element type and its variant.
+macro_rules! element {
+    ($type:ident, $variant:ident) => {
+        impl sealed::Sealed for $type {}
 
-    #[inline]
-    fn floats_mut(of: &mut [Self]) -> FloatsMut<'_> {
-        FloatsMut::F32(of)
-    }
+        impl Element for $type {
+            #[inline]
+            fn floats(of: &[Self]) -> Floats<'_> {
+                Floats::$variant(of)
+            }
+
+            #[inline]
+            fn floats_mut(of: &mut [Self]) -> FloatsMut<'_> {
+                FloatsMut::$variant(of)
+            }
+        }
+    };
+}
+element!(f32, F32);
+#[cfg(feature = "half")]
+element!(bf16, Bf16);
+#[cfg(feature = "half")]
+element!(f16, F16);
+
+/// The same expression of the slice of every variant.
+macro_rules! each {
+    ($floats:expr, $type:ident, $x:ident => $result:expr) => {
+        match $floats {
+            $type::F32($x) => $result,
+            #[cfg(feature = "half")]
+            $type::Bf16($x) => $result,
+            #[cfg(feature = "half")]
+            $type::F16($x) => $result,
+        }
+    };
 }
 
 /// A slice of numbers to be read, of any element type.
@@ -50,6 +76,12 @@ impl Element for f32 {
 pub enum Floats<'a> {
     /// Single precision.
     F32(&'a [f32]),
+    /// The upper half of single precision: its range, with 8 bits of precision.
+    #[cfg(feature = "half")]
+    Bf16(&'a [bf16]),
+    /// Half precision (IEEE 754): up to 65504, with 11 bits of precision.
+    #[cfg(feature = "half")]
+    F16(&'a [f16]),
 }
 
 /// A slice of numbers to be written, of any element type; otherwise like [`Floats`].
@@ -57,14 +89,19 @@ pub enum Floats<'a> {
 pub enum FloatsMut<'a> {
     /// Single precision.
     F32(&'a mut [f32]),
+    /// The upper half of single precision.
+    #[cfg(feature = "half")]
+    Bf16(&'a mut [bf16]),
+    /// Half precision.
+    #[cfg(feature = "half")]
+    F16(&'a mut [f16]),
 }
 
 impl<'a> Floats<'a> {
     /// The number of elements.
     #[inline]
     pub fn len(&self) -> usize {
-        let Floats::F32(x) = self;
-        x.len()
+        each!(self, Floats, x => x.len())
     }
 
     /// Whether there are none.
@@ -76,14 +113,7 @@ impl<'a> Floats<'a> {
     /// The elements of a range, if there are as many.
     #[inline]
     pub fn get(&self, range: Range<usize>) -> Option<Floats<'a>> {
-        let Floats::F32(x) = self;
-        Some(Floats::F32(x.get(range)?))
-    }
-
-    #[inline]
-    pub(crate) fn f32s(self) -> &'a [f32] {
-        let Floats::F32(x) = self;
-        x
+        each!(self, Floats, x => x.get(range).map(Element::floats))
     }
 }
 
@@ -103,36 +133,28 @@ impl<'a> FloatsMut<'a> {
     /// The same slice, to be read.
     #[inline]
     pub fn as_floats(&self) -> Floats<'_> {
-        let FloatsMut::F32(x) = self;
-        Floats::F32(x)
+        each!(self, FloatsMut, x => Element::floats(x))
     }
 
     /// The same slice for a shorter time, as `&mut *x` is for a reference.
     #[inline]
     pub fn reborrow(&mut self) -> FloatsMut<'_> {
-        let FloatsMut::F32(x) = self;
-        FloatsMut::F32(x)
+        each!(self, FloatsMut, x => Element::floats_mut(x))
     }
 
     /// The elements of a range, if there are as many.
     #[inline]
     pub fn get(&mut self, range: Range<usize>) -> Option<FloatsMut<'_>> {
-        let FloatsMut::F32(x) = self;
-        Some(FloatsMut::F32(x.get_mut(range)?))
+        each!(self, FloatsMut, x => x.get_mut(range).map(Element::floats_mut))
     }
 
     /// The elements before an index and the others, if there are as many.
     #[inline]
     pub fn split_at(self, at: usize) -> Option<(FloatsMut<'a>, FloatsMut<'a>)> {
-        let FloatsMut::F32(x) = self;
-        let (left, right) = x.split_at_mut_checked(at)?;
-        Some((FloatsMut::F32(left), FloatsMut::F32(right)))
-    }
-
-    #[inline]
-    pub(crate) fn f32s(self) -> &'a mut [f32] {
-        let FloatsMut::F32(x) = self;
-        x
+        each!(self, FloatsMut, x => {
+            let (left, right) = x.split_at_mut_checked(at)?;
+            Some((Element::floats_mut(left), Element::floats_mut(right)))
+        })
     }
 }
 
@@ -161,7 +183,14 @@ impl<'a, E: Element, T: ?Sized + IndexMut<RangeFull, Output = [E]>> From<&'a mut
 // Lengths only: nobody wants a million numbers in a message.
 impl fmt::Debug for Floats<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} f32", self.len())
+        let kind = match self {
+            Floats::F32(_) => "f32",
+            #[cfg(feature = "half")]
+            Floats::Bf16(_) => "bf16",
+            #[cfg(feature = "half")]
+            Floats::F16(_) => "f16",
+        };
+        write!(f, "{} {kind}", self.len())
     }
 }
 

@@ -2,6 +2,9 @@
 
 use super::carried::CarriedNorms;
 use super::floats::{Floats, FloatsMut};
+#[cfg(feature = "half")]
+use super::weights::WeightCopy;
+use super::weights::{Weights, WeightsMut};
 use crate::rules::layer::LayerConfig;
 
 /// One layer in the caller's memory, for one step: weights, gradients, state, and what else the rule or the host wants.
@@ -22,7 +25,7 @@ use crate::rules::layer::LayerConfig;
 #[derive(Debug)]
 pub struct LayerMemory<'a, S> {
     pub(crate) config: LayerConfig,
-    pub(crate) weights: FloatsMut<'a>,
+    pub(crate) weights: WeightsMut<'a>,
     pub(crate) gradients: Floats<'a>,
     pub(crate) momentum: Option<FloatsMut<'a>>,
     pub(crate) second_moment: Option<FloatsMut<'a>>,
@@ -36,7 +39,7 @@ impl<'a, S> LayerMemory<'a, S> {
     pub fn new(weights: impl Into<FloatsMut<'a>>, gradients: impl Into<Floats<'a>>, state: &'a mut S) -> Self {
         LayerMemory {
             config: LayerConfig::DEFAULT,
-            weights: weights.into(),
+            weights: weights.into().into(),
             gradients: gradients.into(),
             momentum: None,
             second_moment: None,
@@ -55,6 +58,49 @@ impl<'a, S> LayerMemory<'a, S> {
     #[inline]
     pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { second_moment: Some(second_moment.into()), ..self }
+    }
+
+    /// The same layer with split weights: `weights` are `bf16`, the upper halves of the bits of `f32` weights, and these
+    /// are the lower halves.
+    ///
+    /// Training has the bits of training in `f32`, in 4 bytes a weight, and the model can compute with the upper halves
+    /// as they are. They are the weights cut towards zero, not rounded.
+    ///
+    /// ```
+    /// use half::bf16;
+    /// use layerwise::{LayerMemory, Sgd, SgdConfig, SgdState};
+    ///
+    /// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
+    /// let (mut upper, mut lower) = ([bf16::from_f32(1.0)], [0]);
+    /// for _ in 0..3 {
+    ///     let layer = LayerMemory::new(&mut upper, &[0.1], &mut SgdState::default()).lower(&mut lower);
+    ///     sgd.step_layer(1e-3, layer).map(|_| ())?;
+    /// }
+    /// let weight = f32::from_bits(u32::from(upper[0].to_bits()) << 16 | u32::from(lower[0]));
+    /// assert_eq!(weight, 1.0 - 1e-4 - 1e-4 - 1e-4); // a bf16 alone would still be 1
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn lower(self, lower: &'a mut [u16]) -> Self {
+        LayerMemory { weights: WeightsMut { lower: Some(lower), ..self.weights }, ..self }
+    }
+
+    /// The same layer with a copy of the weights, rounded to nearest, which is written in the same pass: of `f32`
+    /// weights, for a model that computes with 16 bits.
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
+        let copy = WeightCopy { floats: copy.into(), saturating: false };
+        LayerMemory { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+    }
+
+    /// The same, where weights beyond the largest finite number of the copy become that number, not an infinity.
+    #[cfg(feature = "half")]
+    #[inline]
+    pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
+        let copy = WeightCopy { floats: copy.into(), saturating: true };
+        LayerMemory { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
     }
 
     /// The same layer with another configuration.
@@ -94,7 +140,7 @@ impl<'a, S> LayerMemory<'a, S> {
     pub fn view(&self) -> LayerView<'_> {
         LayerView {
             config: self.config,
-            weights: self.weights.as_floats(),
+            weights: self.weights.read(),
             gradients: self.gradients,
             momentum: self.momentum.as_ref().map(FloatsMut::as_floats),
             second_moment: self.second_moment.as_ref().map(FloatsMut::as_floats),
@@ -107,7 +153,7 @@ impl<'a, S> LayerMemory<'a, S> {
 #[derive(Clone, Copy, Debug)]
 pub struct LayerView<'a> {
     pub(crate) config: LayerConfig,
-    pub(crate) weights: Floats<'a>,
+    pub(crate) weights: Weights<'a>,
     pub(crate) gradients: Floats<'a>,
     pub(crate) momentum: Option<Floats<'a>>,
     pub(crate) second_moment: Option<Floats<'a>>,
@@ -125,7 +171,7 @@ impl<'a> LayerView<'a> {
     pub fn new(weights: impl Into<Floats<'a>>, gradients: impl Into<Floats<'a>>) -> Self {
         LayerView {
             config: LayerConfig::DEFAULT,
-            weights: weights.into(),
+            weights: weights.into().into(),
             gradients: gradients.into(),
             momentum: None,
             second_moment: None,
@@ -145,6 +191,15 @@ impl<'a> LayerView<'a> {
     #[must_use]
     pub fn second_moment(self, second_moment: impl Into<Floats<'a>>) -> Self {
         LayerView { second_moment: Some(second_moment.into()), ..self }
+    }
+
+    /// The same layer with split weights, whose upper halves are its weights; see
+    /// [`LayerMemory::lower`](crate::LayerMemory::lower).
+    #[cfg(feature = "half")]
+    #[inline]
+    #[must_use]
+    pub fn lower(self, lower: &'a [u16]) -> Self {
+        LayerView { weights: Weights { lower: Some(lower), ..self.weights }, ..self }
     }
 
     /// The same layer with another configuration.

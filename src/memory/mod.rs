@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `floats`, `bytes` | slices of numbers of any element type; numbers in buffers of bytes |
+//! | `weights` | weights with their lower halves and their copy, where there are any |
 //! | `layer` | one layer with the memory that a step needs of it |
 //! | `model`, `table`, `flat` | many layers: the trait; the table of layers in one buffer; a model in one buffer |
 //! | `owner` | with the feature `alloc`, the owner of all that an optimizer remembers |
@@ -19,3 +20,4 @@ pub(crate) mod model;
 pub(crate) mod owner;
 pub(crate) mod report;
 pub(crate) mod table;
+pub(crate) mod weights;

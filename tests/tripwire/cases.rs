@@ -137,7 +137,7 @@ fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
         let report = plain_step(larc, backend, 0.0, weights, gradients);
         found(name, "two norms", report.weight_norm.to_bits() ^ report.gradient_norm.to_bits());
         let max = match backend {
-            Some(backend) => layerwise::on::max_norm(backend, weights),
+            Some(backend) => layerwise::on::max_norm(backend, &*weights),
             None => layerwise::max_norm(&*weights),
         };
         found(name, "maximum", max.to_bits().into());

@@ -1,0 +1,182 @@
+//! Arrays of numbers of a type that is known when the program runs.
+
+#[cfg(feature = "half")]
+use super::array::Array;
+#[cfg(feature = "half")]
+use super::terms::{Plain, squares_of_term};
+#[cfg(feature = "half")]
+use crate::lanes::join;
+#[cfg(feature = "half")]
+use half::{bf16, f16};
+
+/// Numbers to be read.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbers<'a> {
+    F32(&'a [f32]),
+    #[cfg(feature = "half")]
+    Bf16(&'a [bf16]),
+    #[cfg(feature = "half")]
+    F16(&'a [f16]),
+    /// The upper and the lower halves of the bits of `f32`.
+    #[cfg(feature = "half")]
+    Split(&'a [bf16], &'a [u16]),
+}
+
+/// Numbers to be written.
+#[cfg(feature = "half")]
+pub(crate) enum NumbersMut<'a> {
+    F32(&'a mut [f32]),
+    Bf16(&'a mut [bf16]),
+    F16(&'a mut [f16]),
+    /// The upper and the lower halves of the bits of `f32`.
+    Split(&'a mut [bf16], &'a mut [u16]),
+}
+
+/// All arrays, if they are of `f32`.
+#[inline(always)]
+pub(crate) fn f32s<'a, const N: usize>(arrays: [Numbers<'a>; N]) -> Option<[&'a [f32]; N]> {
+    let mut f32s = [&[] as &[f32]; N];
+    for (f32s, array) in f32s.iter_mut().zip(arrays) {
+        match array {
+            Numbers::F32(x) => *f32s = x,
+            #[cfg(feature = "half")]
+            _ => return None,
+        }
+    }
+    Some(f32s)
+}
+
+#[cfg(feature = "half")]
+impl Array for Numbers<'_> {
+    #[inline]
+    fn len(self) -> usize {
+        match self {
+            Numbers::F32(x) => x.len(),
+            Numbers::Bf16(x) => x.len(),
+            Numbers::F16(x) => x.len(),
+            Numbers::Split(upper, _) => upper.len(),
+        }
+    }
+
+    #[inline]
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        match self {
+            Numbers::F32(x) => both(Array::split_at(x, mid), Numbers::F32),
+            Numbers::Bf16(x) => both(Array::split_at(x, mid), Numbers::Bf16),
+            Numbers::F16(x) => both(Array::split_at(x, mid), Numbers::F16),
+            Numbers::Split(upper, lower) => {
+                let (u1, u2) = Array::split_at(upper, mid);
+                let (l1, l2) = lower.split_at_checked(mid).unwrap_or((lower, &[]));
+                (Numbers::Split(u1, l1), Numbers::Split(u2, l2))
+            }
+        }
+    }
+
+    #[inline]
+    fn get(self, i: usize) -> f32 {
+        match self {
+            Numbers::F32(x) => Array::get(x, i),
+            Numbers::Bf16(x) => Array::get(x, i),
+            Numbers::F16(x) => Array::get(x, i),
+            Numbers::Split(upper, lower) => match (upper.get(i), lower.get(i)) {
+                (Some(upper), Some(lower)) => join(*upper, *lower),
+                _ => 0.0,
+            },
+        }
+    }
+
+    #[inline]
+    fn is_zero(self) -> bool {
+        match self {
+            Numbers::F32(x) => x.is_zero(),
+            Numbers::Bf16(x) => x.is_zero(),
+            Numbers::F16(x) => x.is_zero(),
+            Numbers::Split(upper, lower) => upper.is_zero() && lower.iter().fold(0, |bits, x| bits | x) == 0,
+        }
+    }
+
+    #[inline]
+    fn squares_one_by_one(self) -> f32 {
+        match self {
+            Numbers::F32(x) => x.squares_one_by_one(),
+            Numbers::Bf16(x) => x.squares_one_by_one(),
+            Numbers::F16(x) => x.squares_one_by_one(),
+            Numbers::Split(..) => squares_of_term(Plain, &[self]),
+        }
+    }
+}
+
+#[cfg(feature = "half")]
+impl NumbersMut<'_> {
+    /// The number of numbers.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.read().len()
+    }
+
+    /// The same, to be read.
+    #[inline]
+    pub(crate) fn read(&self) -> Numbers<'_> {
+        match self {
+            NumbersMut::F32(x) => Numbers::F32(x),
+            NumbersMut::Bf16(x) => Numbers::Bf16(x),
+            NumbersMut::F16(x) => Numbers::F16(x),
+            NumbersMut::Split(upper, lower) => Numbers::Split(upper, lower),
+        }
+    }
+
+    /// The same for a shorter time.
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> NumbersMut<'_> {
+        match self {
+            NumbersMut::F32(x) => NumbersMut::F32(x),
+            NumbersMut::Bf16(x) => NumbersMut::Bf16(x),
+            NumbersMut::F16(x) => NumbersMut::F16(x),
+            NumbersMut::Split(upper, lower) => NumbersMut::Split(upper, lower),
+        }
+    }
+
+    /// The first numbers, as many as `mid` or as there are, and the others.
+    #[inline]
+    pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
+        match self {
+            NumbersMut::F32(x) => both(split_mut(x, mid), NumbersMut::F32),
+            NumbersMut::Bf16(x) => both(split_mut(x, mid), NumbersMut::Bf16),
+            NumbersMut::F16(x) => both(split_mut(x, mid), NumbersMut::F16),
+            NumbersMut::Split(upper, lower) => {
+                let ((u1, u2), (l1, l2)) = (split_mut(upper, mid), split_mut(lower, mid));
+                (NumbersMut::Split(u1, l1), NumbersMut::Split(u2, l2))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "half")]
+#[inline]
+fn split_mut<E>(x: &mut [E], mid: usize) -> (&mut [E], &mut [E]) {
+    x.split_at_mut(mid.min(x.len()))
+}
+
+/// Two parts of one array.
+#[cfg(feature = "half")]
+#[inline]
+fn both<X, Y>((left, right): (X, X), numbers: impl Fn(X) -> Y) -> (Y, Y) {
+    (numbers(left), numbers(right))
+}
+
+/// Where the new weights are written once more.
+#[cfg(feature = "half")]
+pub(crate) struct Copied<'a> {
+    pub(crate) to: NumbersMut<'a>,
+    /// Weights beyond `-largest..=largest` are brought to its end; infinity where none are.
+    pub(crate) largest: f32,
+}
+
+#[cfg(feature = "half")]
+impl Copied<'_> {
+    /// The copies of the first weights, and of the others.
+    pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
+        let (left, right) = self.to.split_at(mid);
+        (Copied { to: left, largest: self.largest }, Copied { to: right, largest: self.largest })
+    }
+}

@@ -1,0 +1,249 @@
+//! The loop that writes where numbers have 16 bits, which it converts as it loads and stores them.
+//!
+//! There are many combinations of types. Those of gradients and momentum have a loop each. What weights are (whole,
+//! split, with a copy), and the form of the update, is looked at for every vector: a processor foresees it. The loop does
+//! not begin on a cache line.
+
+use super::formulas::{Form, Forms, Numbers as Of, Scalars};
+use super::numbers::{Copied, NumbersMut};
+use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, One, WIDTH, clamp, dispatch, join, split};
+use half::{bf16, f16};
+/// An update, of which the types of gradients and momentum are not yet known.
+pub(super) struct Update<'a, K> {
+    pub(super) k: &'a K,
+    pub(super) prescale: f32,
+    pub(super) backend: Backend,
+    pub(super) weights: NumbersMut<'a>,
+    pub(super) second: &'a mut [f32],
+    pub(super) copy: Option<Copied<'a>>,
+}
+
+impl<K> Update<'_, K> {
+    /// Updates all, and returns whether all new weights are finite.
+    #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+    pub(super) fn of<G: Element, M: Element, const N: usize>(self, gradients: &[G], momentum: &mut [M]) -> bool
+    where
+        K: Forms<N>,
+    {
+        let Update { k, prescale, backend, weights, second, copy } = self;
+        let (whole, upper, lower) = match weights {
+            NumbersMut::F32(whole) => (whole, Default::default(), Default::default()),
+            NumbersMut::Split(upper, lower) => (Default::default(), upper, lower),
+            _ => return true,
+        };
+        let largest = copy.as_ref().map_or(0.0, |copy| copy.largest);
+        let (bf16_copy, f16_copy) = match copy.map(|copy| copy.to) {
+            Some(NumbersMut::Bf16(copy)) => (copy, Default::default()),
+            Some(NumbersMut::F16(copy)) => (Default::default(), copy),
+            _ => Default::default(),
+        };
+        let memory = &mut Typed { whole, upper, lower, gradients, momentum, second, bf16_copy, f16_copy, largest };
+        dispatch(backend, Loop { k: &(k, prescale), memory })
+    }
+}
+
+/// The memory of a layer as the loop takes it. What is not there is empty.
+struct Typed<'a, G, M> {
+    whole: &'a mut [f32],
+    upper: &'a mut [bf16],
+    lower: &'a mut [u16],
+    gradients: &'a [G],
+    momentum: &'a mut [M],
+    second: &'a mut [f32],
+    bf16_copy: &'a mut [bf16],
+    f16_copy: &'a mut [f16],
+    /// Weights beyond `-largest..=largest` are brought to its end in the copy.
+    largest: f32,
+}
+
+/// The loop. Its output is whether all new weights are finite.
+struct Loop<'a, 'b, K, G, M, const N: usize> {
+    /// The scalars, and what gradients are multiplied by first.
+    k: &'a (&'a K, f32),
+    memory: &'a mut Typed<'b, G, M>,
+}
+
+/// Scalars in vectors.
+struct Splat<K: Scalars, A: Arithmetic> {
+    k: K::As<A::Vector>,
+    prescale: A::Vector,
+    form: Form,
+}
+
+impl<K: Scalars, A: Arithmetic> Splat<K, A> {
+    #[inline(always)]
+    fn of<const N: usize>(a: A, k: &K, prescale: f32) -> Self
+    where
+        K: Forms<N>,
+    {
+        Splat { k: k.splat(a), prescale: a.splat(prescale), form: k.form() }
+    }
+
+    /// New weights and states of old ones.
+    #[inline(always)]
+    fn updated<const N: usize>(&self, a: A, old: Of<A::Vector, N>) -> (A::Vector, [A::Vector; N])
+    where
+        K: Forms<N>,
+    {
+        let old = Of { g: a.mul(self.prescale, old.g), ..old };
+        let states = K::states(a, self.form, &self.k, old);
+        (a.sub(old.w, K::step(a, self.form, &self.k, Of { states, ..old })), states)
+    }
+}
+
+impl<K: Forms<N>, G: Element, M: Element, const N: usize> Kernel for Loop<'_, '_, K, G, M, N> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> bool {
+        let Loop { k: &(k, prescale), memory } = self;
+        let Some(last) = memory.gradients.len().checked_sub(WIDTH).filter(|_| L::CONVERTS) else { return true };
+        let k = &Splat::of(lanes, k, prescale);
+        // What is less than a vector overlaps the others. It is made of the old numbers, so an element gets the same
+        // new one twice.
+        let rest = if last % WIDTH > 0 { memory.blocks(last).updated(lanes, k, 0) } else { None };
+        let (mut blocks, mut sum) = (memory.blocks(0), lanes.splat(0.0));
+        for i in 0..blocks.gradients.len() {
+            let Some(new) = blocks.updated(lanes, k, i) else { break };
+            blocks.store(lanes, i, new);
+            sum = lanes.add(sum, new.0);
+        }
+        if let Some(new) = rest {
+            memory.blocks(last).store(lanes, 0, new);
+            sum = lanes.add(sum, new.0);
+        }
+        lanes.are_finite(sum) || memory.is_finite()
+    }
+
+    fn run_one(self) -> bool {
+        let Loop { k: &(k, prescale), memory } = self;
+        let (k, mut sum) = (&Splat::of(One, k, prescale), 0.0);
+        for i in 0..memory.gradients.len() {
+            let Some(w) = memory.update_one(k, i) else { break };
+            sum += w;
+        }
+        sum.is_finite() || memory.is_finite()
+    }
+}
+
+/// The whole vectors of a memory.
+struct Blocks<'a, G, M> {
+    whole: &'a mut [[f32; WIDTH]],
+    upper: &'a mut [[bf16; WIDTH]],
+    lower: &'a mut [[u16; WIDTH]],
+    gradients: &'a [[G; WIDTH]],
+    momentum: &'a mut [[M; WIDTH]],
+    second: &'a mut [[f32; WIDTH]],
+    bf16_copy: &'a mut [[bf16; WIDTH]],
+    f16_copy: &'a mut [[f16; WIDTH]],
+    largest: f32,
+}
+
+impl<G: Element, M: Element> Typed<'_, G, M> {
+    /// The whole vectors from an element on.
+    #[inline(always)]
+    fn blocks(&mut self, start: usize) -> Blocks<'_, G, M> {
+        Blocks {
+            whole: blocks_mut(self.whole, start),
+            upper: blocks_mut(self.upper, start),
+            lower: blocks_mut(self.lower, start),
+            gradients: self.gradients.get(start..).unwrap_or_default().as_chunks().0,
+            momentum: blocks_mut(self.momentum, start),
+            second: blocks_mut(self.second, start),
+            bf16_copy: blocks_mut(self.bf16_copy, start),
+            f16_copy: blocks_mut(self.f16_copy, start),
+            largest: self.largest,
+        }
+    }
+
+    /// Updates one element and returns its new weight.
+    #[inline(always)]
+    fn update_one<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, i: usize) -> Option<f32> {
+        let w = match self.whole.get(i) {
+            Some(w) => *w,
+            None => join(*self.upper.get(i)?, *self.lower.get(i)?),
+        };
+        let mut states = [0.0; N];
+        if let ([m, ..], Some(old)) = (states.as_mut_slice(), self.momentum.get(i)) {
+            *m = old.get();
+        }
+        if let ([_, v, ..], Some(old)) = (states.as_mut_slice(), self.second.get(i)) {
+            *v = *old;
+        }
+        let (w, states) = k.updated(One, Of { w, states, g: self.gradients.get(i)?.get() });
+        if let ([m, ..], Some(new)) = (states.as_slice(), self.momentum.get_mut(i)) {
+            *new = M::of(*m);
+        }
+        if let ([_, v, ..], Some(new)) = (states.as_slice(), self.second.get_mut(i)) {
+            *new = *v;
+        }
+        if let Some(new) = self.whole.get_mut(i) {
+            *new = w;
+        } else if let (Some(upper), Some(lower)) = (self.upper.get_mut(i), self.lower.get_mut(i)) {
+            (*upper, *lower) = split(w);
+        }
+        if let Some(copy) = self.bf16_copy.get_mut(i) {
+            *copy = bf16::of(clamp(w, self.largest));
+        }
+        if let Some(copy) = self.f16_copy.get_mut(i) {
+            *copy = f16::of(clamp(w, self.largest));
+        }
+        Some(w)
+    }
+
+    /// Whether all weights are finite: for a sum that is not, which may have overflowed.
+    #[cold]
+    #[inline(never)]
+    fn is_finite(&self) -> bool {
+        let halves = self.upper.iter().zip(self.lower.iter());
+        self.whole.iter().all(|w| w.is_finite()) && halves.map(|(u, l)| join(*u, *l)).all(f32::is_finite)
+    }
+}
+
+impl<G: Element, M: Element> Blocks<'_, G, M> {
+    /// The new numbers of a vector.
+    #[inline(always)]
+    fn updated<L: Lanes, K: Forms<N>, const N: usize>(&self, lanes: L, k: &Splat<K, L>, i: usize) -> Option<New<L, N>> {
+        let w = match self.whole.get(i) {
+            Some(w) => lanes.load(w),
+            None => lanes.join(self.upper.get(i)?, self.lower.get(i)?),
+        };
+        let mut states = [lanes.splat(0.0); N];
+        if let [m, ..] = states.as_mut_slice() {
+            *m = M::load(lanes, self.momentum.get(i)?);
+        }
+        if let [_, v, ..] = states.as_mut_slice() {
+            *v = lanes.load(self.second.get(i)?);
+        }
+        Some(k.updated(lanes, Of { w, states, g: G::load(lanes, self.gradients.get(i)?) }))
+    }
+
+    /// Stores them.
+    #[inline(always)]
+    fn store<L: Lanes, const N: usize>(&mut self, lanes: L, i: usize, (w, states): New<L, N>) {
+        if let ([m, ..], Some(to)) = (states.as_slice(), self.momentum.get_mut(i)) {
+            M::store(lanes, *m, to);
+        }
+        if let ([_, v, ..], Some(to)) = (states.as_slice(), self.second.get_mut(i)) {
+            lanes.store(*v, to);
+        }
+        if let Some(to) = self.whole.get_mut(i) {
+            lanes.store(w, to);
+        } else if let (Some(upper), Some(lower)) = (self.upper.get_mut(i), self.lower.get_mut(i)) {
+            lanes.split(w, upper, lower);
+        }
+        if let Some(to) = self.bf16_copy.get_mut(i) {
+            lanes.narrow_bf16(lanes.clamp(w, self.largest), to);
+        } else if let Some(to) = self.f16_copy.get_mut(i) {
+            lanes.narrow_f16(lanes.clamp(w, self.largest), to);
+        }
+    }
+}
+
+/// New weights and states.
+type New<L, const N: usize> = (<L as Arithmetic>::Vector, [<L as Arithmetic>::Vector; N]);
+
+#[inline(always)]
+fn blocks_mut<E>(x: &mut [E], start: usize) -> &mut [[E; WIDTH]] {
+    x.get_mut(start..).unwrap_or_default().as_chunks_mut().0
+}
