@@ -17,7 +17,7 @@
 //! m = momentum·m + share·h
 //! v = keep·v + (fresh·h)·h
 //! d = √(unbias·v + eps_root) + eps
-//! u = (rate·m) / d                    (+ direct·h + shrink·w, unless both are 0)
+//! u = (rate·m) / d                    (+ direct·h, unless direct is 0; + shrink·w, unless shrink is 0)
 //! ```
 
 use crate::lanes::Arithmetic;
@@ -106,7 +106,8 @@ impl<V: Copy> Affine<V> {
     /// `u`, of its first term.
     #[inline(always)]
     fn u<A: Arithmetic<Vector = V>>(&self, a: A, form: Form, first: V, h: V, w: V) -> V {
-        if form.extra { a.add(a.add(first, a.mul(self.direct, h)), a.mul(self.shrink, w)) } else { first }
+        let u = if form.direct { a.add(first, a.mul(self.direct, h)) } else { first };
+        if form.shrink { a.add(u, a.mul(self.shrink, w)) } else { u }
     }
 }
 
@@ -142,40 +143,45 @@ impl Scalars for TwoMoments<Apart> {
 /// Which terms of an update there are. Those whose scalars are 0 are left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
-    /// The term of `decay`.
     pub(crate) decay: bool,
-    /// The terms of `direct` and `shrink`.
-    pub(crate) extra: bool,
+    pub(crate) direct: bool,
+    pub(crate) shrink: bool,
+    /// Whether `eps_root` is added, and a quotient by 0 is looked for.
+    pub(crate) guarded: bool,
 }
 
 impl Form {
-    pub(crate) const ALL: Form = Form { decay: true, extra: true };
+    pub(crate) const ALL: Form = Form { decay: true, direct: true, shrink: true, guarded: true };
 }
 
 /// An update that has forms, by its scalars.
 pub(crate) trait Forms<const N: usize>: Scalars {
-    /// The scalars that decide which form it is.
-    fn affine(&self) -> &Affine<Apart>;
+    /// Its form.
+    fn form(&self) -> Form;
+
+    /// The form that has a loop of its own, for one bit of each of `decay` and of what is added to `u`; nothing where an
+    /// update is in none of them.
+    fn usual(decay: bool, extra: bool) -> Form;
 
     /// [`Formula::states`] of a form.
     fn states<A: Arithmetic>(a: A, form: Form, k: &Self::As<A::Vector>, old: Numbers<A::Vector, N>) -> [A::Vector; N];
 
     /// [`Formula::step`] of a form.
     fn step<A: Arithmetic>(a: A, form: Form, k: &Self::As<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector;
-
-    /// Its form.
-    #[inline(always)]
-    fn form(&self) -> Form {
-        let Affine { decay, direct, shrink, .. } = self.affine();
-        Form { decay: decay.0 != 0.0, extra: N > 0 && (direct.0 != 0.0 || shrink.0 != 0.0) }
-    }
 }
 
 /// The first update of the top of this page. Its one state, if there is one, is the momentum.
 impl<const N: usize> Forms<N> for Affine<Apart> {
     #[inline(always)]
-    fn affine(&self) -> &Affine<Apart> {
-        self
+    fn form(&self) -> Form {
+        let extra = N > 0 && (self.direct.0 != 0.0 || self.shrink.0 != 0.0);
+        <Self as Forms<N>>::usual(self.decay.0 != 0.0, extra)
+    }
+
+    /// Both terms, or none.
+    #[inline(always)]
+    fn usual(decay: bool, extra: bool) -> Form {
+        Form { decay, direct: extra, shrink: extra, guarded: false }
     }
 
     #[inline(always)]
@@ -198,8 +204,19 @@ impl<const N: usize> Forms<N> for Affine<Apart> {
 /// The second update of the top of this page. Its states are the momentum and the second moment.
 impl Forms<2> for TwoMoments<Apart> {
     #[inline(always)]
-    fn affine(&self) -> &Affine<Apart> {
-        &self.affine
+    fn form(&self) -> Form {
+        let Affine { decay, direct, shrink, .. } = self.affine;
+        Form {
+            decay: decay.0 != 0.0,
+            direct: direct.0 != 0.0,
+            shrink: shrink.0 != 0.0,
+            guarded: self.eps_root.0 != 0.0 || self.eps.0 == 0.0,
+        }
+    }
+
+    #[inline(always)]
+    fn usual(decay: bool, shrink: bool) -> Form {
+        Form { decay, direct: false, shrink, guarded: false }
     }
 
     #[inline(always)]
@@ -217,8 +234,13 @@ impl Forms<2> for TwoMoments<Apart> {
     #[inline(always)]
     fn step<A: Arithmetic>(a: A, form: Form, k: &TwoMoments<A::Vector>, x: Numbers<A::Vector, 2>) -> A::Vector {
         let (h, [m, v]) = (k.affine.h(a, form, x.w, x.g), x.states);
-        let d = a.add(a.sqrt(a.add(a.mul(k.unbias, v), k.eps_root)), k.eps);
-        k.affine.u(a, form, a.div(a.mul(k.affine.rate, m), d), h, x.w)
+        let (v, m) = (a.mul(k.unbias, v), a.mul(k.affine.rate, m));
+        let first = if form.guarded {
+            a.div(m, a.add(a.sqrt(a.add(v, k.eps_root)), k.eps))
+        } else {
+            a.div_nonzero(m, a.add(a.sqrt(v), k.eps))
+        };
+        k.affine.u(a, form, first, h, x.w)
     }
 }
 
@@ -230,12 +252,38 @@ impl<K: Forms<N>, const DECAY: bool, const EXTRA: bool, const N: usize> Formula<
 
     #[inline(always)]
     fn states<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
-        K::states(a, Form { decay: DECAY, extra: EXTRA }, k, old)
+        K::states(a, K::usual(DECAY, EXTRA), k, old)
     }
 
     #[inline(always)]
     fn step<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector {
-        K::step(a, Form { decay: DECAY, extra: EXTRA }, k, x)
+        K::step(a, K::usual(DECAY, EXTRA), k, x)
+    }
+}
+
+/// An update whose form is looked at for every vector: one loop for all.
+pub(crate) struct AnyForm<'a, K>(PhantomData<&'a K>);
+
+impl<'a, K: Forms<N>, const N: usize> Formula<N> for AnyForm<'a, K> {
+    type Scalars = (&'a K, Form);
+
+    #[inline(always)]
+    fn states<A: Arithmetic>(a: A, (k, form): &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N] {
+        K::states(a, *form, k, old)
+    }
+
+    #[inline(always)]
+    fn step<A: Arithmetic>(a: A, (k, form): &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector {
+        K::step(a, *form, k, x)
+    }
+}
+
+impl<K: Scalars> Scalars for (&K, Form) {
+    type As<V: Copy> = (K::As<V>, Form);
+
+    #[inline(always)]
+    fn splat<A: Arithmetic>(&self, a: A) -> (K::As<A::Vector>, Form) {
+        (self.0.splat(a), self.1)
     }
 }
 

@@ -9,7 +9,7 @@
 //! and a half after they were stored, takes 1.53, 1.40, 1.25 and 1.05 times as long as C for a LARC step of 256, 1 Ki,
 //! 4 Ki and 64 Ki elements. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a line.)
 
-use super::formulas::{Affine, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
+use super::formulas::{Affine, AnyForm, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
 use super::shape::{LEAF, TILE, Tree, head_len, left_len};
 use super::squares::{checked, sum_of_squares};
@@ -140,12 +140,17 @@ impl<const N: usize> Memory<'_, N> {
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
         }
-        let Form { decay, extra } = k.form();
-        match (decay, extra) {
-            (false, false) => self.stream::<Fixed<K, false, false>>(machine.backend, prescale, k, sum),
-            (true, false) => self.stream::<Fixed<K, true, false>>(machine.backend, prescale, k, sum),
-            (false, true) => self.stream::<Fixed<K, false, true>>(machine.backend, prescale, k, sum),
-            (true, true) => self.stream::<Fixed<K, true, true>>(machine.backend, prescale, k, sum),
+        let form = k.form();
+        let Form { decay, direct, shrink, guarded } = form;
+        // Of two moments some settings are rare.
+        if N > 1 && (direct || guarded) {
+            return self.stream::<AnyForm<'_, K>, false>(machine.backend, prescale, &(k, form), sum);
+        }
+        match (decay, direct || shrink) {
+            (false, false) => self.stream::<Fixed<K, false, false>, true>(machine.backend, prescale, k, sum),
+            (true, false) => self.stream::<Fixed<K, true, false>, true>(machine.backend, prescale, k, sum),
+            (false, true) => self.stream::<Fixed<K, false, true>, true>(machine.backend, prescale, k, sum),
+            (true, true) => self.stream::<Fixed<K, true, true>, true>(machine.backend, prescale, k, sum),
         }
     }
 
@@ -155,12 +160,18 @@ impl<const N: usize> Memory<'_, N> {
         machine.both(|| left.apply(machine, prescale, k, sum), || right.apply(machine, prescale, k, sum)).into()
     }
 
-    /// Updates all by one form of the formula.
+    /// Updates all by one form of the formula. A common form has a loop that leaves the sum of squares (`SUMS`).
     #[inline]
-    fn stream<F: Formula<N>>(&mut self, backend: Backend, prescale: f32, k: &F::Scalars, sum: bool) -> Written {
+    fn stream<F: Formula<N>, const SUMS: bool>(
+        &mut self,
+        backend: Backend,
+        prescale: f32,
+        k: &F::Scalars,
+        sum: bool,
+    ) -> Written {
         let mut written = if prescale != 1.0 {
             self.prescaled(prescale, &|memory| dispatch(backend, Stream::<F, N, false> { k, memory }))
-        } else if sum && !ONE_BY_ONE {
+        } else if SUMS && sum && !ONE_BY_ONE {
             return dispatch(backend, Stream::<F, N, true> { k, memory: self });
         } else {
             dispatch(backend, Stream::<F, N, false> { k, memory: self })

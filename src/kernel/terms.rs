@@ -87,7 +87,7 @@ impl<K: Scalars> StepOf<'_, K> {
 impl Term<2> for StepOf<'_, Affine<Apart>> {
     #[inline(always)]
     fn of<A: Arithmetic>(self, a: A, [w, g]: [A::Vector; 2]) -> A::Vector {
-        self.step::<A, 0>(a, Form { decay: true, extra: false }, Numbers { w, states: [], g })
+        self.step::<A, 0>(a, Form { direct: false, shrink: false, ..Form::ALL }, Numbers { w, states: [], g })
     }
 }
 

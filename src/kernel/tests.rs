@@ -92,8 +92,11 @@ fn step(k: &TwoMoments<Apart>, states: usize, prescale: f32, [w, g, m, v]: [f32;
             (m, v, if d == 0.0 { 0.0 } else { rate.0 * m / d })
         }
     };
-    if direct.0 != 0.0 || shrink.0 != 0.0 {
+    let both = states == 1 && (direct.0 != 0.0 || shrink.0 != 0.0);
+    if both || direct.0 != 0.0 {
         u += direct.0 * h;
+    }
+    if both || shrink.0 != 0.0 {
         u += shrink.0 * w;
     }
     [u, m, v]

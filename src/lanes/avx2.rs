@@ -109,6 +109,12 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
+    fn div_nonzero(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: the token proves that the processor has AVX2.
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: Self::Vector) -> Self::Vector {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])] }

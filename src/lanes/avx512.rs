@@ -84,6 +84,12 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
+    fn div_nonzero(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves that the processor has AVX-512.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: __m512) -> __m512 {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe { _mm512_sqrt_ps(a) }

@@ -61,6 +61,11 @@ impl Arithmetic for One {
     }
 
     #[inline(always)]
+    fn div_nonzero(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: f32) -> f32 {
         libm::sqrtf(a)
     }
@@ -122,6 +127,11 @@ impl Arithmetic for Two {
     #[inline(always)]
     fn div(self, a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
         [One.div(a[0], b[0]), One.div(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn div_nonzero(self, a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
+        [a[0] / b[0], a[1] / b[1]]
     }
 
     #[inline(always)]

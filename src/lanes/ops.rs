@@ -38,6 +38,8 @@ pub(crate) trait Arithmetic: Copy {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a / b` in each lane, rounded once; 0 where `b` is 0.
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a / b` in each lane, rounded once, where no `b` is 0.
+    fn div_nonzero(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The square root in each lane, rounded once.
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
 }

@@ -78,6 +78,11 @@ impl Arithmetic for Portable {
     }
 
     #[inline(always)]
+    fn div_nonzero(self, a: f32x16, b: f32x16) -> f32x16 {
+        a / b
+    }
+
+    #[inline(always)]
     #[allow(clippy::disallowed_methods, reason = "machines with vectors have an instruction for it")]
     fn sqrt(self, a: f32x16) -> f32x16 {
         if ONE_BY_ONE { f32x16::new(a.to_array().map(libm::sqrtf)) } else { a.sqrt() }

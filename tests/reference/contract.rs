@@ -89,8 +89,12 @@ fn step_of(update: &Update, terms: Terms, w: f32, g: f32, [m, v]: [f32; 2]) -> (
             (if denominator == 0.0 { 0.0 } else { step / denominator }, m, v)
         }
     };
-    if terms == Terms::All || direct != 0.0 || shrink != 0.0 {
+    // Beside a second moment each term is left out for itself.
+    let both = update.second.is_none() && (direct != 0.0 || shrink != 0.0);
+    if terms == Terms::All || both || direct != 0.0 {
         u += direct * h;
+    }
+    if terms == Terms::All || both || shrink != 0.0 {
         u += shrink * w;
     }
     (u, [m, v])
