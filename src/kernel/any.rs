@@ -59,14 +59,24 @@ pub(crate) fn leaf_sums<T: Term<N>, const N: usize, const M: usize>(
     match f32s(arrays) {
         Some(arrays) => squares::leaf_sums(backend, term, arrays, sums, column),
         #[cfg(feature = "half")]
-        None => {
-            let mut rest = arrays;
-            for place in sums.iter_mut().filter_map(|row| row.get_mut(column)) {
-                *place = leaf(backend, term, cut(&mut rest, LEAF));
-            }
-        }
+        None => leaves(backend, term, arrays, &mut sums.iter_mut().filter_map(|row| row.get_mut(column))),
         #[cfg(not(feature = "half"))]
         None => {}
+    }
+}
+
+/// The sum of each leaf, of which some numbers have 16 bits.
+#[cfg(feature = "half")]
+#[inline(never)]
+fn leaves<T: Term<N>, const N: usize>(
+    backend: Backend,
+    term: T,
+    arrays: [Numbers<'_>; N],
+    sums: &mut dyn Iterator<Item = &mut f64>,
+) {
+    let mut rest = arrays;
+    for sum in sums {
+        *sum = leaf(backend, term, cut(&mut rest, LEAF));
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) trait Vectors: Array {
     /// Its whole groups of [`LANES`] numbers.
     type Groups: Copy;
 
+    /// How many leaves may be summed side by side: of numbers that are converted, that is the longer part.
+    const LEAVES: usize;
+
     /// The whole groups.
     fn groups(self) -> Self::Groups;
     /// How many groups there are.
@@ -69,6 +72,8 @@ impl<E: Element> Array for &[E] {
 
 impl<'a, E: Element> Vectors for &'a [E] {
     type Groups = &'a [[[E; WIDTH]; VECTORS]];
+
+    const LEAVES: usize = if size_of::<E>() == size_of::<f32>() { 4 } else { 2 };
 
     #[inline(always)]
     fn groups(self) -> Self::Groups {

@@ -68,6 +68,14 @@ pub(crate) trait Formula<const N: usize>: Sized {
 #[repr(align(8))]
 pub(crate) struct Apart(pub(crate) f32);
 
+impl Apart {
+    /// By its bits, for a processor without floats, and for a loop that would compare again for every vector.
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        self.0.to_bits() << 1 == 0
+    }
+}
+
 /// The scalars of an affine update.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Affine<V> {
@@ -174,8 +182,8 @@ pub(crate) trait Forms<const N: usize>: Scalars {
 impl<const N: usize> Forms<N> for Affine<Apart> {
     #[inline(always)]
     fn form(&self) -> Form {
-        let extra = N > 0 && (self.direct.0 != 0.0 || self.shrink.0 != 0.0);
-        <Self as Forms<N>>::usual(self.decay.0 != 0.0, extra)
+        let extra = N > 0 && !(self.direct.is_zero() && self.shrink.is_zero());
+        <Self as Forms<N>>::usual(!self.decay.is_zero(), extra)
     }
 
     /// Both terms, or none.
@@ -207,10 +215,10 @@ impl Forms<2> for TwoMoments<Apart> {
     fn form(&self) -> Form {
         let Affine { decay, direct, shrink, .. } = self.affine;
         Form {
-            decay: decay.0 != 0.0,
-            direct: direct.0 != 0.0,
-            shrink: shrink.0 != 0.0,
-            guarded: self.eps_root.0 != 0.0 || self.eps.0 == 0.0,
+            decay: !decay.is_zero(),
+            direct: !direct.is_zero(),
+            shrink: !shrink.is_zero(),
+            guarded: !self.eps_root.is_zero() || self.eps.is_zero(),
         }
     }
 

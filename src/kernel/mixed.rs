@@ -96,12 +96,12 @@ impl Mixed<'_> {
         let momentum = if N == 0 { NumbersMut::F32(&mut []) } else { momentum };
         let update = Update { k, prescale, backend, weights, second, copy };
         match (gradients, momentum) {
-            (Numbers::F32(g), NumbersMut::F32(m)) => update.of(g, m),
-            (Numbers::F32(g), NumbersMut::Bf16(m)) => update.of(g, m),
-            (Numbers::Bf16(g), NumbersMut::F32(m)) => update.of(g, m),
-            (Numbers::Bf16(g), NumbersMut::Bf16(m)) => update.of(g, m),
-            (Numbers::F16(g), NumbersMut::F32(m)) => update.of(g, m),
-            (Numbers::F16(g), NumbersMut::Bf16(m)) => update.of(g, m),
+            (Numbers::F32(g), NumbersMut::F32(m)) => update.of::<_, _, N, false>(g, m),
+            (Numbers::F32(g), NumbersMut::Bf16(m)) => update.of::<_, _, N, false>(g, m),
+            (Numbers::Bf16(g), NumbersMut::F32(m)) => update.of::<_, _, N, true>(g, m),
+            (Numbers::Bf16(g), NumbersMut::Bf16(m)) => update.of::<_, _, N, true>(g, m),
+            (Numbers::F16(g), NumbersMut::F32(m)) => update.of::<_, _, N, false>(g, m),
+            (Numbers::F16(g), NumbersMut::Bf16(m)) => update.of::<_, _, N, false>(g, m),
             // Callers see to it that there are no others.
             _ => true,
         }

@@ -58,7 +58,7 @@ impl Array for Numbers<'_> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
             Numbers::F32(x) => both(Array::split_at(x, mid), Numbers::F32),
@@ -137,7 +137,7 @@ impl NumbersMut<'_> {
     }
 
     /// The first numbers, as many as `mid` or as there are, and the others.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
             NumbersMut::F32(x) => both(split_mut(x, mid), NumbersMut::F32),

@@ -140,10 +140,10 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         let mut tree = Tree::EMPTY;
         let mut rest = *arrays;
         if self.in_cache && N == 1 {
-            match L::LEAVES {
-                4 => self.groups::<4, X>(&mut rest, &mut tree),
-                2 => self.groups::<2, X>(&mut rest, &mut tree),
-                _ => {}
+            match (L::LEAVES, X::LEAVES) {
+                (4, 4) => self.groups::<4, X>(&mut rest, &mut tree),
+                (1, _) => {}
+                _ => self.groups::<2, X>(&mut rest, &mut tree),
             }
         }
         self.groups::<1, X>(&mut rest, &mut tree);

@@ -143,7 +143,7 @@ impl<const N: usize> Memory<'_, N> {
         let form = k.form();
         let Form { decay, direct, shrink, guarded } = form;
         // Of two moments some settings are rare.
-        if N > 1 && (direct || guarded) {
+        if const { N > 1 } && (direct || guarded) {
             return self.stream::<AnyForm<'_, K>, false>(machine.backend, prescale, &(k, form), sum);
         }
         match (decay, direct || shrink) {

@@ -1,11 +1,11 @@
 //! The loop that writes where numbers have 16 bits, which it converts as it loads and stores them.
 //!
 //! There are many combinations of types. Those of gradients and momentum have a loop each. What weights are (whole,
-//! split, with a copy), and the form of the update, is looked at for every vector: a processor foresees it. The loop does
-//! not begin on a cache line.
+//! split, with a copy), and the form of the update, is looked at for every vector: a processor foresees it.
 
 use super::formulas::{Form, Forms, Numbers as Of, Scalars};
 use super::numbers::{Copied, NumbersMut};
+use super::shape::head_len;
 use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, One, WIDTH, clamp, dispatch, join, split};
 use half::{bf16, f16};
 /// An update, of which the types of gradients and momentum are not yet known.
@@ -19,9 +19,14 @@ pub(super) struct Update<'a, K> {
 }
 
 impl<K> Update<'_, K> {
-    /// Updates all, and returns whether all new weights are finite.
+    /// Updates all, and returns whether all new weights are finite. `COMMON` types have a loop for whole weights without a
+    /// copy too.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
-    pub(super) fn of<G: Element, M: Element, const N: usize>(self, gradients: &[G], momentum: &mut [M]) -> bool
+    pub(super) fn of<G: Element, M: Element, const N: usize, const COMMON: bool>(
+        self,
+        gradients: &[G],
+        momentum: &mut [M],
+    ) -> bool
     where
         K: Forms<N>,
     {
@@ -38,7 +43,15 @@ impl<K> Update<'_, K> {
             _ => Default::default(),
         };
         let memory = &mut Typed { whole, upper, lower, gradients, momentum, second, bf16_copy, f16_copy, largest };
-        dispatch(backend, Loop { k: &(k, prescale), memory })
+        let k = &(k, prescale);
+        if const { COMMON && N > 0 }
+            && memory.lower.is_empty()
+            && memory.bf16_copy.is_empty()
+            && memory.f16_copy.is_empty()
+        {
+            return dispatch(backend, Loop::<K, G, M, N, true> { k, memory });
+        }
+        dispatch(backend, Loop::<K, G, M, N, false> { k, memory })
     }
 }
 
@@ -56,8 +69,8 @@ struct Typed<'a, G, M> {
     largest: f32,
 }
 
-/// The loop. Its output is whether all new weights are finite.
-struct Loop<'a, 'b, K, G, M, const N: usize> {
+/// The loop. Its output is whether all new weights are finite. It may be for whole weights only, without a copy.
+struct Loop<'a, 'b, K, G, M, const N: usize, const WHOLE: bool> {
     /// The scalars, and what gradients are multiplied by first.
     k: &'a (&'a K, f32),
     memory: &'a mut Typed<'b, G, M>,
@@ -91,7 +104,9 @@ impl<K: Scalars, A: Arithmetic> Splat<K, A> {
     }
 }
 
-impl<K: Forms<N>, G: Element, M: Element, const N: usize> Kernel for Loop<'_, '_, K, G, M, N> {
+impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Kernel
+    for Loop<'_, '_, K, G, M, N, WHOLE>
+{
     type Output = bool;
 
     #[inline(always)]
@@ -99,20 +114,31 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize> Kernel for Loop<'_, '_
         let Loop { k: &(k, prescale), memory } = self;
         let Some(last) = memory.gradients.len().checked_sub(WIDTH).filter(|_| L::CONVERTS) else { return true };
         let k = &Splat::of(lanes, k, prescale);
-        // What is less than a vector overlaps the others. It is made of the old numbers, so an element gets the same
-        // new one twice.
-        let rest = if last % WIDTH > 0 { memory.blocks(last).updated(lanes, k, 0) } else { None };
-        let (mut blocks, mut sum) = (memory.blocks(0), lanes.splat(0.0));
+        // The loop for whole weights begins on a cache line. Vectors at both ends overlap those between. They are made of the old
+        // numbers, so an element gets the same new one twice.
+        let head_len = if WHOLE { head_len(memory.whole) } else { 0 };
+        let mut sums = [lanes.splat(0.0); 2];
+        let first = if head_len > 0 { memory.blocks(0).updated::<L, K, N, WHOLE>(lanes, k, 0) } else { None };
+        let rest = if (last - head_len) % WIDTH > 0 {
+            memory.blocks(last).updated::<L, K, N, WHOLE>(lanes, k, 0)
+        } else {
+            None
+        };
+        let mut blocks = memory.blocks(head_len);
         for i in 0..blocks.gradients.len() {
-            let Some(new) = blocks.updated(lanes, k, i) else { break };
-            blocks.store(lanes, i, new);
-            sum = lanes.add(sum, new.0);
+            let Some(new) = blocks.updated::<L, K, N, WHOLE>(lanes, k, i) else { break };
+            blocks.store::<L, N, WHOLE>(lanes, i, new);
+            sums = [sums[1], lanes.add(sums[0], new.0)];
+        }
+        if let Some(new) = first {
+            memory.blocks(0).store::<L, N, WHOLE>(lanes, 0, new);
+            sums[0] = lanes.add(sums[0], new.0);
         }
         if let Some(new) = rest {
-            memory.blocks(last).store(lanes, 0, new);
-            sum = lanes.add(sum, new.0);
+            memory.blocks(last).store::<L, N, WHOLE>(lanes, 0, new);
+            sums[1] = lanes.add(sums[1], new.0);
         }
-        lanes.are_finite(sum) || memory.is_finite()
+        lanes.are_finite(lanes.add(sums[0], sums[1])) || memory.is_finite()
     }
 
     fn run_one(self) -> bool {
@@ -203,9 +229,15 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
 impl<G: Element, M: Element> Blocks<'_, G, M> {
     /// The new numbers of a vector.
     #[inline(always)]
-    fn updated<L: Lanes, K: Forms<N>, const N: usize>(&self, lanes: L, k: &Splat<K, L>, i: usize) -> Option<New<L, N>> {
+    fn updated<L: Lanes, K: Forms<N>, const N: usize, const WHOLE: bool>(
+        &self,
+        lanes: L,
+        k: &Splat<K, L>,
+        i: usize,
+    ) -> Option<New<L, N>> {
         let w = match self.whole.get(i) {
             Some(w) => lanes.load(w),
+            None if WHOLE => return None,
             None => lanes.join(self.upper.get(i)?, self.lower.get(i)?),
         };
         let mut states = [lanes.splat(0.0); N];
@@ -220,7 +252,7 @@ impl<G: Element, M: Element> Blocks<'_, G, M> {
 
     /// Stores them.
     #[inline(always)]
-    fn store<L: Lanes, const N: usize>(&mut self, lanes: L, i: usize, (w, states): New<L, N>) {
+    fn store<L: Lanes, const N: usize, const WHOLE: bool>(&mut self, lanes: L, i: usize, (w, states): New<L, N>) {
         if let ([m, ..], Some(to)) = (states.as_slice(), self.momentum.get_mut(i)) {
             M::store(lanes, *m, to);
         }
@@ -229,7 +261,11 @@ impl<G: Element, M: Element> Blocks<'_, G, M> {
         }
         if let Some(to) = self.whole.get_mut(i) {
             lanes.store(w, to);
-        } else if let (Some(upper), Some(lower)) = (self.upper.get_mut(i), self.lower.get_mut(i)) {
+        }
+        if WHOLE {
+            return;
+        }
+        if let (Some(upper), Some(lower)) = (self.upper.get_mut(i), self.lower.get_mut(i)) {
             lanes.split(w, upper, lower);
         }
         if let Some(to) = self.bf16_copy.get_mut(i) {

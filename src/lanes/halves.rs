@@ -5,7 +5,7 @@ use half::{bf16, f16};
 
 /// Both types are read and written in the same way.
 macro_rules! elements {
-    ($($type:ident $widen:ident $narrow:ident;)*) => { $(
+    ($($type:ident $widen:ident $narrow:ident $get:expr, $of:expr;)*) => { $(
         impl Element for $type {
             #[inline(always)]
             fn load<L: Lanes>(lanes: L, from: &[$type; WIDTH]) -> L::Vector {
@@ -54,19 +54,31 @@ macro_rules! elements {
 
             #[inline(always)]
             fn get(self) -> f32 {
-                self.to_f32()
+                $get(self)
             }
 
             #[inline(always)]
             fn of(x: f32) -> $type {
-                $type::from_f32(x)
+                $of(x)
             }
         }
     )* };
 }
 elements! {
-    bf16 widen_bf16 narrow_bf16;
-    f16 widen_f16 narrow_f16;
+    bf16 widen_bf16 narrow_bf16 bf16::to_f32, bf16::from_f32;
+    f16 widen_f16 narrow_f16 f16_to_f32, f16_from_f32;
+}
+
+/// (Without an instruction for it this is much code.)
+#[inline(never)]
+pub(super) fn f16_to_f32(x: f16) -> f32 {
+    x.to_f32()
+}
+
+/// (Without an instruction for it this is much code.)
+#[inline(never)]
+pub(super) fn f16_from_f32(x: f32) -> f16 {
+    f16::from_f32(x)
 }
 
 /// Sixteen numbers with these at an index, and zeros.

@@ -2,7 +2,7 @@
 //! none, kernels go one by one and hardly use them.
 
 #[cfg(feature = "half")]
-use super::halves::{clamp, join, split};
+use super::halves::{clamp, f16_from_f32, f16_to_f32, join, split};
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
@@ -157,7 +157,7 @@ impl Lanes for Portable {
     #[cfg(feature = "half")]
     #[inline(always)]
     fn widen_f16(self, from: &[f16; WIDTH]) -> f32x16 {
-        f32x16::new(from.map(f16::to_f32))
+        f32x16::new(from.map(f16_to_f32))
     }
 
     #[cfg(feature = "half")]
@@ -169,7 +169,7 @@ impl Lanes for Portable {
     #[cfg(feature = "half")]
     #[inline(always)]
     fn narrow_f16(self, vector: f32x16, to: &mut [f16; WIDTH]) {
-        *to = vector.to_array().map(f16::from_f32);
+        *to = vector.to_array().map(f16_from_f32);
     }
 
     #[inline(always)]
