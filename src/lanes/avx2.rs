@@ -183,7 +183,7 @@ impl Lanes for Avx2 {
                 four = _mm256_extractf128_ps::<1>(eight);
             }
             if len & 2 != 0 {
-                _mm_storel_pd(at(len & 12).cast(), _mm_castps_pd(four));
+                _mm_storel_epi64(at(len & 12).cast(), _mm_castps_si128(four));
                 four = _mm_movehl_ps(four, four);
             }
             if len & 1 != 0 {
