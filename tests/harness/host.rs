@@ -1,5 +1,6 @@
 //! One layer in guarded arrays, and all that a host keeps of it.
 
+use super::compare::bits;
 use super::optimizers::{keeps_momentum, keeps_second_moment};
 use layerwise::pieces::LayerView;
 use layerwise::rule::{Rule, RuleState};
@@ -37,12 +38,13 @@ impl Array {
     /// Fails if something was written before or after the array.
     pub fn assert_guards(&self) {
         let (before, after) = (&self.memory[..self.start], &self.memory[self.start + self.len..]);
-        assert!(before.iter().chain(after).all(|x| *x == GUARDED), "written out of bounds");
+        let guards = [GUARDED; 3 * GUARD];
+        assert!(before == &guards[..before.len()] && after == &guards[..after.len()], "written out of bounds");
     }
 }
 
 /// One layer and all that a host keeps of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host<S> {
     pub config: LayerConfig,
     pub weights: Array,
@@ -110,5 +112,16 @@ impl<S: RuleState> Host<S> {
     /// Other gradients of the same length.
     pub fn set_gradients(&mut self, gradients: &[f32]) {
         self.gradients.get_mut().copy_from_slice(gradients);
+    }
+
+    /// Fails unless two layers are the same, bit for bit.
+    pub fn assert_same(&self, other: &Self) {
+        let arrays = |host: &Self| {
+            [&host.weights, &host.gradients, &host.momentum, &host.second_moment].map(|array| bits(array.get()))
+        };
+        assert_eq!(arrays(self), arrays(other));
+        // As text, for a state may have a NaN.
+        let rest = |host: &Self| format!("{:?}", (host.config, host.state, host.norms));
+        assert_eq!(rest(self), rest(other));
     }
 }
