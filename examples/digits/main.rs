@@ -5,10 +5,15 @@
 //! cargo run --release --example digits -- --sweep      # 11 learning rates × 3 initial scales, and a chart
 //! cargo run --release --example digits -- --restarts   # LARC where the rate rises, and two cures
 //! cargo run --release --example digits -- --short      # three epochs, to see that it works; also after another word
+//! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights beside f32
 //! ```
 
 mod chart;
 mod data;
+#[cfg(feature = "half")]
+mod layer;
+#[cfg(feature = "half")]
+mod mixed;
 mod network;
 mod optimizers;
 mod restarts;
@@ -23,6 +28,7 @@ use std::time::{Duration, Instant};
 use training::{BATCH, Training};
 
 const EPOCHS: usize = 40;
+const USAGE: &str = "there are --short, and one of --sweep, --restarts and --mixed";
 
 /// What one training run came to.
 struct Outcome {
@@ -38,7 +44,7 @@ struct Outcome {
 
 /// Trains with a learning rate that falls linearly from `lr` to zero.
 fn train(mut training: Training, contender: &Contender, lr: f64, progress: &ProgressBar) -> Outcome {
-    let (state_bytes, mut step) = (contender.start)(&training.network.layers);
+    let (state_bytes, mut step) = contender.start(&training.network.layers);
     let mut time = Duration::ZERO;
     training.run(progress, |done, layers| {
         let start = Instant::now();
@@ -90,14 +96,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--short" => epochs = 3,
-            "--sweep" | "--restarts" if what.is_empty() => what = argument,
-            _ => return Err(format!("not {argument}; there are --short, and one of --sweep and --restarts").into()),
+            "--sweep" | "--restarts" | "--mixed" if what.is_empty() => what = argument,
+            _ => return Err(format!("not {argument}; {USAGE}").into()),
         }
     }
     let digits = Digits::load()?;
     match what.as_str() {
         "--sweep" => sweep::run(&digits, epochs),
         "--restarts" => restarts::run(&digits, epochs),
+        #[cfg(feature = "half")]
+        "--mixed" => mixed::run(&digits, epochs),
+        #[cfg(not(feature = "half"))]
+        "--mixed" => Err("--mixed needs 16-bit numbers: run it with --features half".into()),
         _ => {
             compare(&digits, epochs);
             Ok(())

@@ -11,36 +11,42 @@ pub struct Contender {
     pub name: &'static str,
     /// A learning rate that suits the optimizer, out of those of the sweep.
     pub lr: f64,
-    /// A fresh optimizer for these layers, and how many bytes it remembers from step to step.
-    pub start: fn(&[Parameters]) -> (usize, Step),
+    pub config: Config,
+}
+
+pub enum Config {
+    Sgd(SgdConfig),
+    NovoGrad(NovoGradConfig),
+    Adam(AdamConfig),
 }
 
 pub const LARC: SgdConfig = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
 
+const MOMENTUM: SgdConfig = SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT };
+
 pub const ALL: [Contender; 7] = [
-    Contender { name: "SGD", lr: 0.3, start: |layers| sgd(SgdConfig::DEFAULT, layers) },
-    Contender {
-        name: "SGD + momentum",
-        lr: 0.1,
-        start: |layers| sgd(SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT }, layers),
-    },
-    Contender { name: "LARC", lr: 1.0, start: |layers| sgd(LARC, layers) },
-    Contender {
-        name: "NovoGrad",
-        lr: 0.01,
-        start: |layers| of_crate(NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings"), layers),
-    },
-    Contender { name: "Adam", lr: 0.003, start: |layers| adam(AdamConfig::DEFAULT, layers) },
-    Contender { name: "AdamW", lr: 0.003, start: |layers| adam(AdamConfig::TORCH_ADAMW, layers) },
-    Contender { name: "LAMB", lr: 0.003, start: |layers| adam(AdamConfig::TIMM_LAMB, layers) },
+    Contender { name: "SGD", lr: 0.3, config: Config::Sgd(SgdConfig::DEFAULT) },
+    Contender { name: "SGD + momentum", lr: 0.1, config: Config::Sgd(MOMENTUM) },
+    Contender { name: "LARC", lr: 1.0, config: Config::Sgd(LARC) },
+    Contender { name: "NovoGrad", lr: 0.01, config: Config::NovoGrad(NovoGradConfig::DEFAULT) },
+    Contender { name: "Adam", lr: 0.003, config: Config::Adam(AdamConfig::DEFAULT) },
+    Contender { name: "AdamW", lr: 0.003, config: Config::Adam(AdamConfig::TORCH_ADAMW) },
+    Contender { name: "LAMB", lr: 0.003, config: Config::Adam(AdamConfig::TIMM_LAMB) },
 ];
+
+impl Contender {
+    /// A fresh optimizer for these layers, and how many bytes it remembers from step to step.
+    pub fn start(&self, layers: &[Parameters]) -> (usize, Step) {
+        match self.config {
+            Config::Sgd(config) => sgd(config, layers),
+            Config::NovoGrad(config) => of_crate(NovoGrad::new(config).expect("valid settings"), layers),
+            Config::Adam(config) => of_crate(Adam::new(config).expect("valid settings"), layers),
+        }
+    }
+}
 
 pub fn sgd(config: SgdConfig, layers: &[Parameters]) -> (usize, Step) {
     of_crate(Sgd::new(config).expect("valid settings"), layers)
-}
-
-fn adam(config: AdamConfig, layers: &[Parameters]) -> (usize, Step) {
-    of_crate(Adam::new(config).expect("valid settings"), layers)
 }
 
 /// Any optimizer, with what it remembers of each layer.
