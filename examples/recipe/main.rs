@@ -6,11 +6,21 @@
 //! ```
 //!
 //! With `--short` it is three epochs, whatever length the recipe has.
+//!
+//! A recipe whose `dtype` is `mixed` wants 16-bit numbers. With the feature `half` it gets them. Without the feature it
+//! trains in `f32`, with the loss scale of the recipe, and says so:
+//!
+//! ```text
+//! cargo run --release --features serde,alloc,half --example recipe -- examples/recipe/mixed.json
+//! ```
 
 #[path = "../digits/data.rs"]
 mod data;
+#[cfg(feature = "half")]
+mod mixed;
 #[path = "../digits/network.rs"]
 mod network;
+mod precision;
 mod train;
 
 use data::{Digits, FOLDS};
@@ -37,8 +47,11 @@ fn read(path: &str, is_short: bool) -> Result<Recipe, Box<dyn Error>> {
 fn describe(path: &str, training: &Training) {
     let Training { steps, iter_size, .. } = training;
     println!("{path}: {steps} steps of {iter_size} × {BATCH} digits");
-    if training.is_mixed {
-        println!("The recipe is for mixed precision. Here numbers are f32; the loss is scaled all the same.");
+    if training.is_mixed && cfg!(feature = "half") {
+        println!("Mixed precision: gradients and the weights of the network are f16, beside f32 weights.");
+    } else if training.is_mixed {
+        println!("The recipe is for mixed precision, which needs the feature half. Here numbers are f32.");
+        println!("The loss is scaled all the same.");
     }
     println!("\nepoch   rate       loss scale   clipped layers   skipped layers");
 }
@@ -46,7 +59,7 @@ fn describe(path: &str, training: &Training) {
 fn report(number: usize, epoch: &Epoch) {
     let percent = |count: usize| 100.0 * count as f64 / epoch.layers as f64;
     let (clipped, skipped) = (percent(epoch.clipped), percent(epoch.skipped));
-    println!("{number:>5}   {:<8.3e}   {:>10}   {clipped:>12.1} %   {skipped:>12.1} %", epoch.rate, epoch.loss_scale);
+    println!("{number:>5}   {:<8.3e}   {:>10.0}   {clipped:>12.1} %   {skipped:>12.1} %", epoch.rate, epoch.loss_scale);
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,11 +1,14 @@
 //! The training loop around the steps: batches, loss scale, schedule.
 
 use crate::data::Digit;
-use crate::network::Network;
+#[cfg(feature = "half")]
+use crate::mixed::Mixed;
+use crate::network::{Network, Parameters};
+use crate::precision::{Precision, Single, State};
 use indicatif::ProgressBar;
 use layerwise::recipe::Training;
 use layerwise::schedule::LossScaleState;
-use layerwise::{AnyOptimizer, Error, LayerConfig, Memory, Step, accumulate, max_norm};
+use layerwise::{AnyOptimizer, Error, LayerConfig, Memory, Report, Step};
 
 pub const BATCH: usize = 32;
 
@@ -14,9 +17,8 @@ pub struct Trainer<'a> {
     pub network: Network,
     training: Training,
     optimizer: AnyOptimizer,
-    memory: Memory<[f64; 3]>,
-    /// The mean gradient of the batches of a step, layer by layer.
-    gradients: Vec<Vec<f32>>,
+    memory: Memory<State>,
+    tensors: Box<dyn Precision>,
     digits: Vec<&'a Digit>,
     rng: fastrand::Rng,
     loss_scale: LossScaleState,
@@ -41,16 +43,17 @@ pub struct Epoch {
 impl<'a> Trainer<'a> {
     pub fn new(training: Training, digits: Vec<&'a Digit>) -> Self {
         let mut rng = fastrand::Rng::with_seed(1998);
-        let network = Network::new(&mut rng, 1.0);
+        let mut network = Network::new(&mut rng, 1.0);
         let optimizer = training.optimizer();
         let mut memory = optimizer.memory(network.layers.iter().map(|layer| layer.weights.len()));
         // Biases have neither decay nor a rate of their own: OpenSeq2Seq's LARC would leave those that are 0 at 0.
         for bias in [1, 3] {
             *memory.config_mut(bias).expect("four layers") = LayerConfig::PLAIN;
         }
-        let gradients = network.layers.iter().map(|layer| vec![0.0; layer.weights.len()]).collect();
+        let tensors = tensors(&training, &network.layers);
+        tensors.write(&mut network.layers);
         let loss_scale = LossScaleState::START;
-        Trainer { network, training, optimizer, memory, gradients, digits, rng, loss_scale, step: 0, tried: 0 }
+        Trainer { network, training, optimizer, memory, tensors, digits, rng, loss_scale, step: 0, tried: 0 }
     }
 
     /// Trains for one epoch; `None` if the training is over.
@@ -81,10 +84,12 @@ impl<'a> Trainer<'a> {
         self.gradients(digits, scale)?;
         let rate = self.training.schedule.rate(self.step);
         let step = Step::new(rate).gradient_scale(1.0 / scale);
-        let tensors = self.network.layers.iter_mut().map(|layer| &mut layer.weights).zip(&self.gradients);
-        let summary = self.memory.step(&self.optimizer, step, tensors)?;
+        let largest = self.tensors.largest();
+        let mut layers = self.tensors.lend(&mut self.memory, &mut self.network.layers)?;
+        let mut reports = vec![Report::ABSENT; layers.len()];
+        let summary = self.optimizer.step(step, &mut layers, &mut reports)?;
+        self.tensors.write(&mut self.network.layers);
 
-        let largest = self.gradients.iter().map(|g| f64::from(max_norm(g))).fold(0.0, f64::max);
         let is_skipped = match &self.training.loss_scaler {
             Some(scaler) => scaler.update(&mut self.loss_scale, summary.skipped == 0, largest / scale).skip,
             None => false,
@@ -92,10 +97,8 @@ impl<'a> Trainer<'a> {
         self.tried += 1;
         self.step += u64::from(!is_skipped);
 
-        let layers = self.network.layers.len();
-        let clipped = self.memory.reports().iter().filter(|report| report.clipped || summary.clip < 1.0).count();
-        epoch.layers += layers;
-        epoch.clipped += clipped;
+        epoch.layers += reports.len();
+        epoch.clipped += reports.iter().filter(|report| report.clipped || summary.clip < 1.0).count();
         epoch.skipped += summary.skipped;
         (epoch.rate, epoch.loss_scale) = (rate, self.loss_scale());
         Ok(())
@@ -103,13 +106,21 @@ impl<'a> Trainer<'a> {
 
     /// Makes the mean gradient of some batches, of a loss that is multiplied by `scale`.
     fn gradients(&mut self, digits: &[&Digit], scale: f64) -> Result<(), Error> {
-        self.gradients.iter_mut().for_each(|sum| sum.fill(0.0));
+        self.tensors.clear();
         for batch in digits.chunks(BATCH) {
             self.network.gradients(batch);
-            for (sum, layer) in self.gradients.iter_mut().zip(&self.network.layers) {
-                accumulate(sum, &layer.gradients, scale / self.training.iter_size as f64)?;
-            }
+            self.tensors.add(&self.network.layers, scale, self.training.iter_size)?;
         }
         Ok(())
     }
+}
+
+/// The tensors of a recipe: of mixed precision if it says so and there are 16-bit numbers.
+fn tensors(training: &Training, network: &[Parameters]) -> Box<dyn Precision> {
+    #[cfg(feature = "half")]
+    if training.is_mixed {
+        return Box::new(Mixed::new(network, training.iter_size));
+    }
+    let _ = training;
+    Box::new(Single::new(network))
 }
