@@ -71,10 +71,9 @@ impl<'a, S> LayerMemory<'a, S> {
     /// use layerwise::{LayerMemory, Sgd, SgdConfig, SgdState};
     ///
     /// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
-    /// let (mut upper, mut lower) = ([bf16::from_f32(1.0)], [0]);
+    /// let (mut upper, mut lower, mut state) = ([bf16::from_f32(1.0)], [0], SgdState::default());
     /// for _ in 0..3 {
-    ///     let layer = LayerMemory::new(&mut upper, &[0.1], &mut SgdState::default()).lower(&mut lower);
-    ///     sgd.step_layer(1e-3, layer).map(|_| ())?;
+    ///     sgd.step_layer(1e-3, LayerMemory::new(&mut upper, &[0.1], &mut state).lower(&mut lower))?;
     /// }
     /// let weight = f32::from_bits(u32::from(upper[0].to_bits()) << 16 | u32::from(lower[0]));
     /// assert_eq!(weight, 1.0 - 1e-4 - 1e-4 - 1e-4); // a bf16 alone would still be 1
