@@ -6,7 +6,7 @@
 //! | `weights` | weights with their lower halves and their copy, where there are any |
 //! | `layer` | one layer with the memory that a step needs of it |
 //! | `model`, `table`, `flat` | many layers: the trait; the table of layers in one buffer; a model in one buffer |
-//! | `owner` | with the feature `alloc`, the owner of all that an optimizer remembers |
+//! | `owner`, `saved` | with the feature `alloc`, the owner of all that an optimizer remembers; its saved form |
 //! | `carried` | norms that are known before a step |
 //! | `report` | what a step did |
 
@@ -19,5 +19,7 @@ pub(crate) mod model;
 #[cfg(feature = "alloc")]
 pub(crate) mod owner;
 pub(crate) mod report;
+#[cfg(feature = "alloc")]
+mod saved;
 pub(crate) mod table;
 pub(crate) mod weights;
