@@ -351,7 +351,7 @@ pub enum LoadError {
         /// How many were saved.
         found: usize,
     },
-    /// A layer has another length, or keeps other moments.
+    /// A layer has another length, or keeps other arrays or numbers of another type.
     Layer {
         /// The layer.
         layer: usize,
@@ -367,10 +367,12 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Format => f.write_str("this is not a saved memory, or it is of a later version"),
+            LoadError::Format => f.write_str("this is not a saved memory, or this build does not know its version"),
             LoadError::Length => f.write_str("the saved memory is cut off, or something follows it"),
             LoadError::Layers { expected, found } => write!(f, "{expected} layers expected, {found} were saved"),
-            LoadError::Layer { layer } => write!(f, "layer {layer} was saved with another length, or other moments"),
+            LoadError::Layer { layer } => {
+                write!(f, "layer {layer} was saved with another length, or with moments or weights in another form")
+            }
             LoadError::State { layer } => write!(f, "the saved state of layer {layer} is none of this rule"),
         }
     }

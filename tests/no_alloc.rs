@@ -231,4 +231,19 @@ fn a_memory_allocates_as_it_says() {
         }
     });
     assert_eq!(one_by_one, 0);
+    #[cfg(feature = "half")]
+    a_memory_of_16_bits_allocates_no_more();
+}
+
+#[cfg(all(feature = "half", feature = "alloc"))]
+fn a_memory_of_16_bits_allocates_no_more() {
+    use half::bf16;
+    let (optimizer, gradients) = (larc(), LENGTHS.map(|len| vec![bf16::ONE; len]));
+    let (mut weights, mut masters) = (LENGTHS.map(|len| vec![bf16::ONE; len]), vec![0.0; LENGTHS[2]]);
+    let mut memory = optimizer.memory(LENGTHS).bf16_momentum().split_weights(|_| true);
+    let step = allocations(|| {
+        memory.step(&optimizer, 0.1, weights.iter_mut().zip(&gradients)).unwrap();
+    });
+    let join = allocations(|| memory.join(2, &weights[2], &mut masters).unwrap());
+    assert_eq!((step, join), (1, 0));
 }

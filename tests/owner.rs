@@ -496,6 +496,15 @@ fn momentum_of_a_length_of_its_own_is_no_memory() {
 }
 
 #[test]
+#[cfg(not(feature = "half"))]
+fn numbers_of_16_bits_need_their_feature() {
+    let mut bytes = sgd().memory([]).to_bytes();
+    assert!(Memory::<SgdState>::from_bytes(&bytes).is_ok());
+    bytes[9] = 2; // the version
+    assert_eq!(Memory::<SgdState>::from_bytes(&bytes).unwrap_err(), LoadError::Format);
+}
+
+#[test]
 fn memories_are_equal_if_all_that_they_remember_is() {
     let (mut memory, _) = trained(&sgd());
     let same = memory.clone();

@@ -6,7 +6,8 @@
 //! | `weights` | weights with their lower halves and their copy, where there are any |
 //! | `layer` | one layer with the memory that a step needs of it |
 //! | `model`, `table`, `flat` | many layers: the trait; the table of layers in one buffer; a model in one buffer |
-//! | `owner`, `saved` | with the feature `alloc`, the owner of all that an optimizer remembers; its saved form |
+//! | `owner`, `moment`, `saved` | with the feature `alloc`, the owner of all that an optimizer remembers; its momentum; its saved form |
+//! | `halves` | what an owner can keep in 16 bits |
 //! | `carried` | norms that are known before a step |
 //! | `report` | what a step did |
 
@@ -14,8 +15,12 @@ pub(crate) mod bytes;
 pub(crate) mod carried;
 pub(crate) mod flat;
 pub(crate) mod floats;
+#[cfg(all(feature = "half", feature = "alloc"))]
+mod halves;
 pub(crate) mod layer;
 pub(crate) mod model;
+#[cfg(feature = "alloc")]
+mod moment;
 #[cfg(feature = "alloc")]
 pub(crate) mod owner;
 pub(crate) mod report;

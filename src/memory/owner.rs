@@ -3,6 +3,7 @@
 use super::carried::CarriedNorms;
 use super::floats::{Floats, FloatsMut};
 use super::layer::{LayerMemory, LayerView};
+use super::moment::Moment;
 use super::report::Report;
 use crate::error::{Argument, Error, check_length};
 use crate::rules::layer::LayerConfig;
@@ -47,8 +48,10 @@ pub struct Memory<S> {
 pub(crate) struct Owned<S> {
     pub(super) len: usize,
     pub(super) config: LayerConfig,
-    pub(super) momentum: Vec<f32>,
+    pub(super) momentum: Moment,
     pub(super) second_moment: Vec<f32>,
+    /// The lower halves of split weights, which the feature `half` has.
+    pub(super) lower: Option<Vec<u16>>,
     pub(super) state: S,
     pub(super) norms: CarriedNorms,
 }
@@ -59,8 +62,9 @@ impl<S: RuleState> Memory<S> {
         let owned = |len| Owned {
             len,
             config: LayerConfig::DEFAULT,
-            momentum: vec![0.0; if moments >= Moments::First { len } else { 0 }],
+            momentum: Moment::F32(vec![0.0; if moments >= Moments::First { len } else { 0 }]),
             second_moment: vec![0.0; if moments >= Moments::FirstAndSecond { len } else { 0 }],
+            lower: None,
             state: S::default(),
             norms: CarriedNorms::new(),
         };
@@ -94,8 +98,7 @@ impl<S: RuleState> Memory<S> {
 
     /// How many bytes are remembered from step to step.
     pub fn bytes(&self) -> usize {
-        let of_moments = |layer: &Owned<S>| layer.moments().map(size_of_val).into_iter().sum::<usize>();
-        self.layers.iter().map(|layer| of_moments(layer) + size_of::<S>()).sum()
+        self.layers.iter().map(|layer| layer.bytes() + size_of::<S>()).sum()
     }
 
     /// What happened to each layer in the last [`step`](Memory::step).
@@ -115,7 +118,7 @@ impl<S: RuleState> Memory<S> {
 
     /// The momentum of a layer; empty if there is none.
     pub fn momentum(&self, layer: usize) -> Option<Floats<'_>> {
-        Some(Floats::from(&self.layers.get(layer)?.momentum))
+        Some(self.layers.get(layer)?.momentum.get())
     }
 
     /// The moment of the squares of a layer; empty if there is none.
@@ -134,9 +137,8 @@ impl<S: RuleState> Memory<S> {
         weights: impl Into<FloatsMut<'a>>,
         gradients: impl Into<Floats<'a>>,
     ) -> Result<LayerMemory<'a, S>, Error> {
-        let (expected, carries_norms) = (self.layers.len(), self.carries_norms);
-        let owned = self.layers.get_mut(layer).ok_or(Error::Layers { expected, found: layer.saturating_add(1) })?;
-        owned.lend(layer, carries_norms, weights.into(), gradients.into())
+        let carries_norms = self.carries_norms;
+        self.get_mut(layer)?.lend(layer, carries_norms, weights.into(), gradients.into())
     }
 
     /// The same layer, to be read.
@@ -150,11 +152,15 @@ impl<S: RuleState> Memory<S> {
         weights: impl Into<Floats<'a>>,
         gradients: impl Into<Floats<'a>>,
     ) -> Result<LayerView<'a>, Error> {
-        let (weights, expected) = (weights.into(), self.layers.len());
-        let owned = self.layers.get(layer).ok_or(Error::Layers { expected, found: layer.saturating_add(1) })?;
+        let (weights, owned) = (weights.into(), self.get(layer)?);
         check_length(Argument::Weights, owned.len, weights.len()).map_err(|error| error.in_layer(layer))?;
         let view = LayerView::new(weights, gradients).config(owned.config);
-        let view = view.momentum(&owned.momentum).second_moment(&owned.second_moment);
+        let view = view.momentum(owned.momentum.get()).second_moment(&owned.second_moment);
+        #[cfg(feature = "half")]
+        let view = match &owned.lower {
+            Some(lower) => view.lower(lower),
+            None => view,
+        };
         Ok(if self.carries_norms { view.norms(&owned.norms) } else { view })
     }
 
@@ -170,6 +176,18 @@ impl<S: RuleState> Memory<S> {
         lend_all(&mut self.layers, self.carries_norms, tensors)
     }
 
+    /// What is remembered of a layer.
+    pub(super) fn get(&self, layer: usize) -> Result<&Owned<S>, Error> {
+        let none = Error::Layers { expected: self.layers.len(), found: layer.saturating_add(1) };
+        self.layers.get(layer).ok_or(none)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, layer: usize) -> Result<&mut Owned<S>, Error> {
+        let none = Error::Layers { expected: self.layers.len(), found: layer.saturating_add(1) };
+        self.layers.get_mut(layer).ok_or(none)
+    }
+
     /// All layers as [`layers`](Memory::layers) gives them, and their reports.
     pub(crate) fn layers_and_reports<'a, W: Into<FloatsMut<'a>>, G: Into<Floats<'a>>>(
         &'a mut self,
@@ -180,8 +198,10 @@ impl<S: RuleState> Memory<S> {
 }
 
 impl<S> Owned<S> {
-    pub(super) fn moments(&self) -> [&[f32]; 2] {
-        [&self.momentum, &self.second_moment]
+    /// How many bytes the arrays have.
+    fn bytes(&self) -> usize {
+        let lower = self.lower.as_deref().map_or(0, size_of_val);
+        self.momentum.get().len() * self.momentum.size() + size_of_val(&self.second_moment[..]) + lower
     }
 }
 
@@ -195,7 +215,12 @@ impl<S: RuleState> Owned<S> {
     ) -> Result<LayerMemory<'a, S>, Error> {
         check_length(Argument::Weights, self.len, weights.len()).map_err(|error| error.in_layer(layer))?;
         let memory = LayerMemory::new(weights, gradients, &mut self.state).config(self.config);
-        let memory = memory.momentum(&mut self.momentum).second_moment(&mut self.second_moment);
+        let memory = memory.momentum(self.momentum.get_mut()).second_moment(&mut self.second_moment);
+        #[cfg(feature = "half")]
+        let memory = match &mut self.lower {
+            Some(lower) => memory.lower(lower),
+            None => memory,
+        };
         Ok(if carries_norms { memory.norms(&mut self.norms) } else { memory })
     }
 }

@@ -1,6 +1,7 @@
 //! The saved form of what an optimizer remembers: bytes that are the same on every machine, loaded all or nothing.
 
 use super::carried::CarriedNorms;
+use super::moment::Moment;
 use super::owner::{Memory, Owned};
 use super::report::Report;
 use crate::error::LoadError;
@@ -9,30 +10,44 @@ use crate::rules::rule::RuleState;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What a saved memory begins with. The last byte is the version of the form.
-const MAGIC: &[u8; 10] = b"layerwise\x01";
+/// What a saved memory begins with. The version of the form follows.
+const NAME: &[u8; 9] = b"layerwise";
+
+/// The version where all numbers are `f32`.
+const PLAIN: u8 = 1;
+
+/// The version where some have 16 bits.
+const MIXED: u8 = 2;
 
 impl<S: RuleState> Memory<S> {
     /// Moments and states as bytes, in the same form on every machine: `layerwise`, the version of the form, the number
     /// of layers, and for each its length, the lengths of its momentum and second moment, the three numbers of its
     /// state, and the moments; all numbers little-endian, counts in 64 bits.
+    ///
+    /// The version is 1. It is 2 where a layer has a momentum of `bf16` or split weights. Then each layer has two counts
+    /// more after its lengths: the bytes of a number of its momentum, 4 or 2, and 1 if its weights are split, otherwise
+    /// 0. Lower halves follow the moments.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut to = Vec::with_capacity(MAGIC.len() + 8 + self.layers.len() * 48 + self.bytes());
-        to.extend(MAGIC);
+        let version = if self.layers.iter().any(|layer| layer.form().is_mixed()) { MIXED } else { PLAIN };
+        let mut to = Vec::with_capacity(NAME.len() + 9 + self.layers.len() * 64 + self.bytes());
+        to.extend(NAME);
+        to.push(version);
         to.extend((self.layers.len() as u64).to_le_bytes());
         for layer in &self.layers {
-            to.extend((layer.len as u64).to_le_bytes());
-            for moment in layer.moments() {
-                to.extend((moment.len() as u64).to_le_bytes());
-            }
+            layer.form().write(version, &mut to);
             to.extend(layer.state.to_numbers().into_iter().flat_map(f64::to_le_bytes));
-            to.extend(layer.moments().into_iter().flatten().flat_map(|x| x.to_le_bytes()));
+            layer.momentum.write(&mut to);
+            to.extend(layer.second_moment.iter().flat_map(|x| x.to_le_bytes()));
+            to.extend(layer.lower.iter().flatten().flat_map(|x| x.to_le_bytes()));
         }
         to
     }
 
     /// Takes over what [`to_bytes`](Memory::to_bytes) has saved, if it is of layers like these. Configurations stay as
     /// they are.
+    ///
+    /// Moments must have the type that they have here. A memory in `f32` becomes one with `bf16` or split weights by
+    /// [`from_bytes`](Memory::from_bytes), the methods that made this one so, and [`take_over`](Memory::take_over).
     ///
     /// # Errors
     ///
@@ -52,9 +67,7 @@ impl<S: RuleState> Memory<S> {
         if expected != found {
             return Err(LoadError::Layers { expected, found });
         }
-        let lengths = |layer: &Owned<S>| (layer.len, layer.moments().map(<[f32]>::len));
-        let same = |(a, b): (&Owned<S>, &Owned<S>)| lengths(a) == lengths(b);
-        if let Some(layer) = self.layers.iter().zip(&from.layers).position(|pair| !same(pair)) {
+        if let Some(layer) = self.layers.iter().zip(&from.layers).position(|(a, b)| a.form() != b.form()) {
             return Err(LoadError::Layer { layer });
         }
         for (to, from) in self.layers.iter_mut().zip(from.layers) {
@@ -70,27 +83,82 @@ impl<S: RuleState> Memory<S> {
     ///
     /// A [`LoadError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
-        let mut rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(LoadError::Format)?;
-        let count = number(&mut rest)?;
-        let mut layers = Vec::new();
-        for layer in 0..count {
-            let [len, momentum_len, second_len] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
-            if [momentum_len, second_len].iter().any(|&moment| moment != 0 && moment != len) {
-                return Err(LoadError::Layer { layer });
-            }
-            let mut numbers = [0.0; 3];
-            for number in &mut numbers {
-                *number = f64::from_le_bytes(take(&mut rest)?);
-            }
-            let state = S::from_numbers(numbers).ok_or(LoadError::State { layer })?;
-            let (momentum, second_moment) = (floats(&mut rest, momentum_len)?, floats(&mut rest, second_len)?);
-            let (config, norms) = (LayerConfig::DEFAULT, CarriedNorms::new());
-            layers.push(Owned { len, config, momentum, second_moment, state, norms });
-        }
+        let mut rest = bytes.strip_prefix(NAME.as_slice()).ok_or(LoadError::Format)?;
+        let version = match rest.split_off_first() {
+            Some(&version) if version == PLAIN || version == MIXED && cfg!(feature = "half") => version,
+            _ => return Err(LoadError::Format),
+        };
+        let layers = (0..number(&mut rest)?).map(|layer| Owned::read(layer, version, &mut rest));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
         if !rest.is_empty() {
             return Err(LoadError::Length);
         }
         Ok(Memory { reports: vec![Report::ABSENT; layers.len()], layers, carries_norms: false })
+    }
+}
+
+/// What arrays a layer has.
+#[derive(PartialEq)]
+struct Form {
+    len: usize,
+    momentum: usize,
+    second_moment: usize,
+    /// The bytes of a number of the momentum.
+    size: usize,
+    is_split: bool,
+}
+
+impl Form {
+    fn is_mixed(&self) -> bool {
+        self.size != 4 || self.is_split
+    }
+
+    fn write(&self, version: u8, to: &mut Vec<u8>) {
+        let counts = [self.len, self.momentum, self.second_moment, self.size, self.is_split.into()];
+        let counts = counts.into_iter().take(if version == PLAIN { 3 } else { 5 });
+        to.extend(counts.flat_map(|count| (count as u64).to_le_bytes()));
+    }
+
+    fn read(layer: usize, version: u8, from: &mut &[u8]) -> Result<Self, LoadError> {
+        let [len, momentum, second_moment] = [number(from)?, number(from)?, number(from)?];
+        let [size, split] = if version == PLAIN { [4, 0] } else { [number(from)?, number(from)?] };
+        let fits = |moment| moment == 0 || moment == len;
+        if !fits(momentum) || !fits(second_moment) || !matches!((size, split), (2 | 4, 0 | 1)) {
+            return Err(LoadError::Layer { layer });
+        }
+        Ok(Form { len, momentum, second_moment, size, is_split: split == 1 })
+    }
+}
+
+impl<S> Owned<S> {
+    fn form(&self) -> Form {
+        Form {
+            len: self.len,
+            momentum: self.momentum.get().len(),
+            second_moment: self.second_moment.len(),
+            size: self.momentum.size(),
+            is_split: self.lower.is_some(),
+        }
+    }
+}
+
+impl<S: RuleState> Owned<S> {
+    fn read(layer: usize, version: u8, from: &mut &[u8]) -> Result<Self, LoadError> {
+        let form = Form::read(layer, version, from)?;
+        let mut numbers = [0.0; 3];
+        for number in &mut numbers {
+            *number = f64::from_le_bytes(take(from)?);
+        }
+        let state = S::from_numbers(numbers).ok_or(LoadError::State { layer })?;
+        let momentum = match form.size {
+            #[cfg(feature = "half")]
+            2 => Moment::Bf16(array(from, form.momentum, half::bf16::from_le_bytes)?),
+            _ => Moment::F32(array(from, form.momentum, f32::from_le_bytes)?),
+        };
+        let second_moment = array(from, form.second_moment, f32::from_le_bytes)?;
+        let lower = if form.is_split { Some(array(from, form.len, u16::from_le_bytes)?) } else { None };
+        let (config, norms) = (LayerConfig::DEFAULT, CarriedNorms::new());
+        Ok(Owned { len: form.len, config, momentum, second_moment, lower, state, norms })
     }
 }
 
@@ -104,11 +172,12 @@ fn number(from: &mut &[u8]) -> Result<usize, LoadError> {
     usize::try_from(u64::from_le_bytes(take(from)?)).map_err(|_| LoadError::Length)
 }
 
-fn floats(from: &mut &[u8], len: usize) -> Result<Vec<f32>, LoadError> {
-    let size = len.checked_mul(size_of::<f32>()).ok_or(LoadError::Length)?;
+/// An array of as many numbers as there should be, of `N` bytes each.
+fn array<const N: usize, E>(from: &mut &[u8], len: usize, of: fn([u8; N]) -> E) -> Result<Vec<E>, LoadError> {
+    let size = len.checked_mul(N).ok_or(LoadError::Length)?;
     let (numbers, rest) = from.split_at_checked(size).ok_or(LoadError::Length)?;
     *from = rest;
-    Ok(numbers.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect())
+    Ok(numbers.as_chunks().0.iter().map(|number| of(*number)).collect())
 }
 
 /// Two memories are the same if they are of the same layers and remember the same, bit for bit.

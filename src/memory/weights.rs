@@ -71,7 +71,10 @@ impl Weights<'_> {
             (Floats::F32(_), None) => Ok(()),
             (Floats::Bf16(_), Some(lower)) => check_length(Argument::Lower, self.len(), lower.len()),
             (Floats::F32(_), Some(_)) => Err(Error::of_type(Argument::Lower, "given with weights of bf16")),
-            _ => Err(Error::of_type(Argument::Weights, "f32, or bf16 with `.lower(..)`")),
+            _ => Err(Error::of_type(
+                Argument::Weights,
+                "f32, or bf16 with `.lower(..)` (of a `Memory`: `split_weights`)",
+            )),
         };
         #[cfg(not(feature = "half"))]
         Ok(())
