@@ -316,19 +316,26 @@ impl core::error::Error for LayersError {}
 #[non_exhaustive]
 pub enum BytesError {
     /// It does not begin at a multiple of the size of an element. Copy it to where it does.
-    Misaligned,
+    Misaligned {
+        /// The size of an element in bytes.
+        size: usize,
+    },
     /// Its length is no multiple of the size of an element.
     PartialFloat {
         /// Its length in bytes.
         len: usize,
+        /// The size of an element in bytes.
+        size: usize,
     },
 }
 
 impl fmt::Display for BytesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BytesError::Misaligned => f.write_str("the bytes do not begin at a multiple of 4"),
-            BytesError::PartialFloat { len } => write!(f, "{len} bytes are not a whole number of f32"),
+            BytesError::Misaligned { size } => write!(f, "the bytes do not begin at a multiple of {size}"),
+            BytesError::PartialFloat { len, size } => {
+                write!(f, "{len} bytes are not a whole number of floats of {size} bytes")
+            }
         }
     }
 }
@@ -340,7 +347,8 @@ impl core::error::Error for BytesError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The bytes are not a saved memory, or of a later version.
+    /// The bytes are not a saved memory, or of a version that this build does not know: a later one, or without the
+    /// feature `half` one with numbers of 16 bits.
     Format,
     /// The bytes end too early, or go on too long.
     Length,

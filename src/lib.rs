@@ -38,7 +38,7 @@
 //! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
 //! | a configuration of OpenSeq2Seq | [`recipe`] (features `serde` and `alloc`) |
 //! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
-//! | buffers of bytes | [`floats`] and [`floats_mut`] |
+//! | buffers of bytes | [`floats`] and [`floats_mut`], [`floats_of`] for other elements than `f32` |
 //! | a norm | [`l2_norm`], [`sum_of_squares`], [`max_norm`] |
 //!
 //! What a caller gets wrong is an [`Error`], and nothing is written. What is wrong with the numbers of a layer is an
@@ -160,7 +160,7 @@ pub use driver::accumulate::{GradientSum, accumulate, accumulate_finite, accumul
 pub use driver::norm::{l2_norm, max_norm, sum_of_squares};
 pub use driver::optimizer::{Adam, AnyOptimizer, NovoGrad, Optimizer, Sgd};
 pub use error::{Argument, BytesError, ConfigError, Error, LayersError};
-pub use memory::bytes::{floats, floats_mut};
+pub use memory::bytes::{floats, floats_mut, floats_of, floats_of_mut};
 pub use memory::carried::CarriedNorms;
 pub use memory::flat::FlatModel;
 pub use memory::floats::{Element, Floats, FloatsMut};

@@ -50,9 +50,9 @@ impl Buffer {
     fn fault(&self) -> Option<BytesError> {
         let (address, len) = (self.get().as_ptr().addr(), self.get().len());
         if len > 0 && !address.is_multiple_of(4) {
-            return Some(BytesError::Misaligned);
+            return Some(BytesError::Misaligned { size: 4 });
         }
-        (!len.is_multiple_of(4)).then_some(BytesError::PartialFloat { len })
+        (!len.is_multiple_of(4)).then_some(BytesError::PartialFloat { len, size: 4 })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Numbers in buffers of bytes: of other languages, mapped files of weights.
 
+use super::floats::Element;
 use crate::error::BytesError;
 use bytemuck::PodCastError;
 
@@ -18,8 +19,8 @@ use bytemuck::PodCastError;
 ///
 /// let bytes: &[u8] = bytemuck::cast_slice(&[3.0_f32, 4.0]);
 /// assert_eq!(l2_norm(floats(bytes)?), 5.0);
-/// assert_eq!(floats(&bytes[..7]), Err(BytesError::PartialFloat { len: 7 }));
-/// assert_eq!(floats(&bytes[1..5]), Err(BytesError::Misaligned));
+/// assert_eq!(floats(&bytes[..7]), Err(BytesError::PartialFloat { len: 7, size: 4 }));
+/// assert_eq!(floats(&bytes[1..5]), Err(BytesError::Misaligned { size: 4 }));
 /// # Ok::<(), BytesError>(())
 /// ```
 ///
@@ -41,10 +42,7 @@ use bytemuck::PodCastError;
 /// # Ok::<(), Error>(())
 /// ```
 pub fn floats(bytes: &[u8]) -> Result<&[f32], BytesError> {
-    if bytes.is_empty() {
-        return Ok(&[]);
-    }
-    bytemuck::try_cast_slice(bytes).map_err(|error| bytes_error(error, bytes.len()))
+    floats_of(bytes)
 }
 
 /// The `f32` numbers of a buffer, in place, for writing; otherwise like [`floats`].
@@ -53,16 +51,52 @@ pub fn floats(bytes: &[u8]) -> Result<&[f32], BytesError> {
 ///
 /// As [`floats`].
 pub fn floats_mut(bytes: &mut [u8]) -> Result<&mut [f32], BytesError> {
+    floats_of_mut(bytes)
+}
+
+/// The numbers of a buffer, in place, of any element type; otherwise like [`floats`].
+///
+/// # Errors
+///
+/// A [`BytesError`] if the buffer does not begin at a multiple of the size of an element, or is not a whole number of
+/// elements long. An empty buffer may begin anywhere.
+///
+#[cfg_attr(feature = "half", doc = "```")]
+#[cfg_attr(not(feature = "half"), doc = "```ignore")]
+/// use half::bf16;
+/// use layerwise::{BytesError, floats_of, l2_norm};
+///
+/// let numbers = [bf16::from_f32(3.0), bf16::from_f32(4.0)].map(bf16::to_bits);
+/// let bytes: &[u8] = bytemuck::cast_slice(&numbers);
+/// assert_eq!(l2_norm(floats_of::<bf16>(bytes)?), 5.0);
+/// assert_eq!(floats_of::<bf16>(&bytes[..3]), Err(BytesError::PartialFloat { len: 3, size: 2 }));
+/// assert_eq!(floats_of::<bf16>(&bytes[1..3]), Err(BytesError::Misaligned { size: 2 }));
+/// # Ok::<(), BytesError>(())
+/// ```
+pub fn floats_of<E: Element>(bytes: &[u8]) -> Result<&[E], BytesError> {
+    if bytes.is_empty() {
+        return Ok(&[]);
+    }
+    E::of_bytes(bytes).map_err(|error| bytes_error::<E>(error, bytes.len()))
+}
+
+/// The numbers of a buffer, in place, for writing, of any element type; otherwise like [`floats_of`].
+///
+/// # Errors
+///
+/// As [`floats_of`].
+pub fn floats_of_mut<E: Element>(bytes: &mut [u8]) -> Result<&mut [E], BytesError> {
     let len = bytes.len();
     if len == 0 {
         return Ok(&mut []);
     }
-    bytemuck::try_cast_slice_mut(bytes).map_err(|error| bytes_error(error, len))
+    E::of_bytes_mut(bytes).map_err(|error| bytes_error::<E>(error, len))
 }
 
-fn bytes_error(error: PodCastError, len: usize) -> BytesError {
+fn bytes_error<E>(error: PodCastError, len: usize) -> BytesError {
+    let size = size_of::<E>();
     match error {
-        PodCastError::OutputSliceWouldHaveSlop => BytesError::PartialFloat { len },
-        _ => BytesError::Misaligned,
+        PodCastError::OutputSliceWouldHaveSlop => BytesError::PartialFloat { len, size },
+        _ => BytesError::Misaligned { size },
     }
 }

@@ -1,9 +1,10 @@
 //! Slices of numbers of any element type.
 
+use bytemuck::{PodCastError, try_cast_slice, try_cast_slice_mut};
 use core::fmt;
 use core::ops::{Index, IndexMut, Range, RangeFull};
 #[cfg(feature = "half")]
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfBitsSliceExt};
 
 /// An element type that the kernels know. Sealed: a new one comes with a new version of this crate.
 ///
@@ -17,15 +18,19 @@ pub trait Element: Copy + sealed::Sealed + 'static {
     fn floats(of: &[Self]) -> Floats<'_>;
     #[doc(hidden)]
     fn floats_mut(of: &mut [Self]) -> FloatsMut<'_>;
+    #[doc(hidden)]
+    fn of_bytes(bytes: &[u8]) -> Result<&[Self], PodCastError>;
+    #[doc(hidden)]
+    fn of_bytes_mut(bytes: &mut [u8]) -> Result<&mut [Self], PodCastError>;
 }
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// An element type and its variant.
+/// An element type and its variant, and how plain numbers of its size are seen as such elements.
 macro_rules! element {
-    ($type:ident, $variant:ident) => {
+    ($type:ident, $variant:ident, $x:ident => $cast:expr, $cast_mut:expr) => {
         impl sealed::Sealed for $type {}
 
         impl Element for $type {
@@ -38,14 +43,24 @@ macro_rules! element {
             fn floats_mut(of: &mut [Self]) -> FloatsMut<'_> {
                 FloatsMut::$variant(of)
             }
+
+            #[inline]
+            fn of_bytes(bytes: &[u8]) -> Result<&[Self], PodCastError> {
+                try_cast_slice(bytes).map(|$x| $cast)
+            }
+
+            #[inline]
+            fn of_bytes_mut(bytes: &mut [u8]) -> Result<&mut [Self], PodCastError> {
+                try_cast_slice_mut(bytes).map(|$x| $cast_mut)
+            }
         }
     };
 }
-element!(f32, F32);
+element!(f32, F32, x => x, x);
 #[cfg(feature = "half")]
-element!(bf16, Bf16);
+element!(bf16, Bf16, x => <[u16]>::reinterpret_cast(x), <[u16]>::reinterpret_cast_mut(x));
 #[cfg(feature = "half")]
-element!(f16, F16);
+element!(f16, F16, x => <[u16]>::reinterpret_cast(x), <[u16]>::reinterpret_cast_mut(x));
 
 /// The same expression of the slice of every variant.
 macro_rules! each {

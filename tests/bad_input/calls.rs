@@ -9,7 +9,8 @@ use layerwise::{
     Adam, AdamConfig, AdamDecay, AdamState, AnyOptimizer, Argument, BytesError, CarriedNorms, ConfigError, DecayMode,
     Error, GradientSum, Larc, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Layers, LayersError, Luc, MomentNorm,
     NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step,
-    TrustRatio, ZeroNorm, accumulate, accumulate_finite, accumulate_model, floats, floats_mut,
+    TrustRatio, ZeroNorm, accumulate, accumulate_finite, accumulate_model, floats, floats_mut, floats_of,
+    floats_of_mut,
 };
 
 /// The error of a step of one layer, which the host of the test expects too.
@@ -148,6 +149,54 @@ fn momentum_for_a_rule_that_keeps_none() {
 }
 
 #[test]
+#[cfg(feature = "half")]
+fn arrays_of_a_type_that_they_cannot_have() {
+    use half::{bf16, f16};
+    let refused = |layer: LayerMemory<'_, AdamState>| match adam().step_layer(0.1, layer) {
+        Err(Error::Type { layer: None, what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let (g, mut state) = ([1.0; 3], AdamState::default());
+    let (mut w, mut m, mut v) = ([1.0; 3], [1.0; 3], [1.0; 3]);
+    let (mut b, mut h, mut lower) = ([bf16::ONE; 3], [f16::ONE; 3], [1; 3]);
+    let layer = LayerMemory::new(&mut h, &g, &mut state).momentum(&mut m).second_moment(&mut v);
+    assert_eq!(refused(layer), Argument::Weights);
+    let layer = LayerMemory::new(&mut h, &g, &mut state).momentum(&mut m).second_moment(&mut v);
+    assert_eq!(refused(layer.lower(&mut lower)), Argument::Weights);
+    let layer = LayerMemory::new(&mut b, &g, &mut state).momentum(&mut m).second_moment(&mut v);
+    assert_eq!(refused(layer), Argument::Weights, "bf16 without the lower halves");
+    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut v);
+    assert_eq!(refused(layer.lower(&mut lower)), Argument::Lower);
+    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut h).second_moment(&mut v);
+    assert_eq!(refused(layer), Argument::Momentum);
+    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut b);
+    assert_eq!(refused(layer), Argument::SecondMoment);
+    let mut copy = [1.0; 3];
+    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut v);
+    assert_eq!(refused(layer.copy(&mut copy)), Argument::Copy);
+    assert_eq!((w, m, v, copy), ([1.0; 3], [1.0; 3], [1.0; 3], [1.0; 3]));
+    assert_eq!((b, h, lower, state), ([bf16::ONE; 3], [f16::ONE; 3], [1; 3], AdamState::default()));
+    let error = Error::Type { layer: Some(2), what: Argument::SecondMoment, allowed: "f32" };
+    assert_eq!(error.to_string(), "layer 2: second_moment must be f32");
+}
+
+#[test]
+#[cfg(feature = "half")]
+fn halves_and_copies_of_another_length() {
+    use half::bf16;
+    let (mut upper, mut lower, mut copy, mut state) = ([bf16::ONE; 3], [1; 4], [bf16::ONE; 4], SgdState::default());
+    let layer = LayerMemory::new(&mut upper, &[1.0; 3], &mut state).lower(&mut lower);
+    assert_eq!(plain().step_layer(0.1, layer).unwrap_err(), length(Argument::Lower, 3, 4));
+    let layer = LayerMemory::new(&mut upper, &[1.0; 3], &mut state).lower(&mut lower[..3]).saturating_copy(&mut copy);
+    assert_eq!(plain().step_layer(0.1, layer).unwrap_err(), length(Argument::Copy, 3, 4));
+    let optimizer = plain();
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let view = LayerView::new(&upper, &[1.0; 3]).lower(&lower);
+    assert_eq!(pass.measure(view).unwrap_err(), length(Argument::Lower, 3, 4));
+    assert_eq!((upper, lower, copy), ([bf16::ONE; 3], [1; 4], [bf16::ONE; 4]));
+}
+
+#[test]
 fn one_layer_with_a_wrong_length() {
     let lengths = [[20, 20, 20], [20, 19, 20], [20, 20, 21]];
     for (bad, what, found) in [(1, Argument::Gradients, 19), (2, Argument::Momentum, 21)] {
@@ -209,6 +258,14 @@ fn a_saved_memory_that_does_not_fit() {
     of_novograd.step(&novograd(), 0.1, [(&mut [1.0; 3][..], &[1.0; 3][..]), (&mut [1.0; 2], &[1.0; 2])]).unwrap();
     assert_eq!(load(&of_novograd.to_bytes()), LoadError::State { layer: 0 });
     assert_eq!(memory, larc().memory([3, 2]));
+    #[cfg(feature = "half")]
+    {
+        let split = larc().memory([3, 2]).split_weights(|layer| layer == 1);
+        for (other, layer) in [(larc().memory([3, 2]).bf16_momentum(), 0), (split, 1)] {
+            assert_eq!(memory.load(&other.to_bytes()), Err(LoadError::Layer { layer }));
+        }
+        assert_eq!(memory, larc().memory([3, 2]));
+    }
 }
 
 #[test]
@@ -444,23 +501,52 @@ fn misaligned_bytes() {
     assert_eq!(floats(&buffer.0[..80]).unwrap(), [f32::from_ne_bytes([1; 4]); 20]);
     assert_eq!(floats_mut(&mut buffer.0[..80]).unwrap().len(), 20);
     for offset in 1..4 {
-        assert_eq!(floats(&buffer.0[offset..80 + offset]), Err(BytesError::Misaligned));
-        assert_eq!(floats_mut(&mut buffer.0[offset..80 + offset]), Err(BytesError::Misaligned));
+        assert_eq!(floats(&buffer.0[offset..80 + offset]), Err(BytesError::Misaligned { size: 4 }));
+        assert_eq!(floats_mut(&mut buffer.0[offset..80 + offset]), Err(BytesError::Misaligned { size: 4 }));
         // Nothing may begin anywhere.
         assert!(floats(&buffer.0[offset..offset]).unwrap().is_empty());
         assert!(floats_mut(&mut buffer.0[offset..offset]).unwrap().is_empty());
     }
-    let error = Error::Bytes { what: Argument::Momentum, error: BytesError::Misaligned };
+    let error = Error::Bytes { what: Argument::Momentum, error: BytesError::Misaligned { size: 4 } };
     assert_eq!(error.to_string(), "momentum: the bytes do not begin at a multiple of 4");
     assert!(std::error::Error::source(&error).is_some());
+    assert_eq!(floats_of::<f32>(&buffer.0[1..5]), Err(BytesError::Misaligned { size: 4 }));
+    #[cfg(feature = "half")]
+    {
+        use half::{bf16, f16};
+        let misaligned = BytesError::Misaligned { size: 2 };
+        for offset in [0, 2] {
+            let bytes = &mut buffer.0[offset..6 + offset];
+            assert_eq!(floats_of::<bf16>(bytes).unwrap(), [bf16::from_bits(0x0101); 3]);
+            assert_eq!(floats_of::<f16>(bytes).unwrap(), [f16::from_bits(0x0101); 3]);
+            floats_of_mut::<bf16>(bytes).unwrap()[2] = bf16::ONE;
+            assert_eq!(floats_of_mut::<f16>(bytes).unwrap()[2], f16::from_bits(bf16::ONE.to_bits()));
+            bytes.fill(1);
+        }
+        for offset in [1, 3] {
+            assert_eq!(floats_of::<bf16>(&buffer.0[offset..6 + offset]), Err(misaligned));
+            assert_eq!(floats_of_mut::<f16>(&mut buffer.0[offset..6 + offset]), Err(misaligned));
+            assert!(floats_of::<f16>(&buffer.0[offset..offset]).unwrap().is_empty());
+            assert!(floats_of_mut::<bf16>(&mut buffer.0[offset..offset]).unwrap().is_empty());
+        }
+        assert_eq!(misaligned.to_string(), "the bytes do not begin at a multiple of 2");
+    }
 }
 
 #[test]
 fn parts_of_a_float() {
     let mut buffer = Buffer([1; 83]);
     for len in [1, 3, 79, 81] {
-        assert_eq!(floats(&buffer.0[..len]), Err(BytesError::PartialFloat { len }));
-        assert_eq!(floats_mut(&mut buffer.0[..len]), Err(BytesError::PartialFloat { len }));
+        assert_eq!(floats(&buffer.0[..len]), Err(BytesError::PartialFloat { len, size: 4 }));
+        assert_eq!(floats_mut(&mut buffer.0[..len]), Err(BytesError::PartialFloat { len, size: 4 }));
+        assert_eq!(floats_of_mut::<f32>(&mut buffer.0[..len]), Err(BytesError::PartialFloat { len, size: 4 }));
+        #[cfg(feature = "half")]
+        {
+            let error = BytesError::PartialFloat { len, size: 2 };
+            assert_eq!(floats_of::<half::bf16>(&buffer.0[..len]), Err(error));
+            assert_eq!(floats_of_mut::<half::f16>(&mut buffer.0[..len]), Err(error));
+            assert_eq!(error.to_string(), format!("{len} bytes are not a whole number of floats of 2 bytes"));
+        }
     }
 }
 
