@@ -38,6 +38,7 @@
 //! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
 //! | a configuration of OpenSeq2Seq | [`recipe`] (features `serde` and `alloc`) |
 //! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
+//! | gradients, momentum or weights of 16 bits | [`numbers_of_16_bits`] (feature `half`) |
 //! | buffers of bytes | [`floats`] and [`floats_mut`], [`floats_of`] for other elements than `f32` |
 //! | a norm | [`l2_norm`], [`sum_of_squares`], [`max_norm`] |
 //!
@@ -79,19 +80,21 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `alloc` | [`Memory`], the owner of momentum, states and settings of a model, which also saves and loads them; a `Vec` of [`LayerMemory`] is a model |
+//! | `half` | [numbers of 16 bits][`numbers_of_16_bits`]: gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
 //! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the bits of one thread |
 //! | `serde` | settings are read (in the words of OpenSeq2Seq, such as `larc_eta`), checked and written; states and [`Memory`] too |
 //!
 //! # What it is not
 //!
-//! There are no models and no backward passes. Numbers are `f32` in the memory of the processor: no 16-bit numbers, no
-//! GPU. There is no C interface, and no adapter for a framework yet.
+//! There are no models and no backward passes. Numbers are in the memory of the processor, `f32` or with the feature
+//! `half` of 16 bits: no GPU, no `f64`, nothing of 8 bits. There is no C interface, and no adapter for a framework yet.
 //!
 //! # More
 //!
 //! - [`guarantees`]: what holds, and the command that shows it
 //! - [`numeric_contract`]: the arithmetic to the last bit
 //! - [`bad_input`]: what wrong arguments and wrong numbers get
+//! - [`numbers_of_16_bits`]: their four uses, with examples, and bytes for each weight
 //! - [`accuracy`], [`speed`], [`microcontrollers`]: measured, with commands
 //! - [`design`]: the source, and what to touch to add something; [`unsafe_code`]: each block with its reason
 //!
@@ -116,6 +119,13 @@ pub mod guarantees {}
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../docs/contract.md")]
 pub mod numeric_contract {}
+
+// Its examples need both features.
+#[doc = include_str!("links.md")]
+#[cfg_attr(feature = "alloc", doc = "[`Memory`]: crate::Memory")]
+#[cfg_attr(all(feature = "half", feature = "alloc"), doc = include_str!("../docs/sixteen_bits.md"))]
+#[cfg_attr(not(all(feature = "half", feature = "alloc")), doc = "A page of the features `half` and `alloc`.")]
+pub mod numbers_of_16_bits {}
 
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../docs/accuracy.md")]

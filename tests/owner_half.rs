@@ -323,6 +323,14 @@ fn a_copy_of_the_weights_for_layers_that_a_memory_lends() {
     for (copy, weights) in copies.iter().zip(&weights) {
         assert!(copy.iter().zip(weights).all(|(copy, weight)| *copy == f16::from_f32(*weight)));
     }
+    // Layers that are frozen or skipped leave theirs alone.
+    copies.iter_mut().for_each(|copy| copy.fill(f16::ONE));
+    memory.config_mut(3).unwrap().frozen = true;
+    let gradients = LENGTHS.map(|len| vec![f32::NAN; len]);
+    let layers = memory.layers(weights.iter_mut().zip(&gradients)).unwrap().into_iter();
+    let mut layers: Vec<_> = layers.zip(&mut copies).map(|(layer, copy)| layer.copy(copy)).collect();
+    optimizer.step(LR, &mut layers, &mut [Report::ABSENT; 5]).unwrap();
+    assert!(copies.iter().flatten().all(|copy| *copy == f16::ONE));
 }
 
 /// A model after two steps, with momentum of 16 bits.

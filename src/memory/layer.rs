@@ -86,7 +86,7 @@ impl<'a, S> LayerMemory<'a, S> {
     }
 
     /// The same layer with a copy of the weights, rounded to nearest, which is written in the same pass: of `f32`
-    /// weights, for a model that computes with 16 bits.
+    /// weights, for a model that computes with 16 bits. A layer that is frozen or skipped leaves its copy alone.
     #[cfg(feature = "half")]
     #[inline]
     pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {

@@ -19,6 +19,9 @@ use alloc::vec::Vec;
 /// [loaded](Memory::load) goes on with the same bits. (What is saved are moments and states. Configurations are yours
 /// to set again, and norms are measured again.)
 ///
+/// With the feature `half` it can keep momentum in `bf16` (`bf16_momentum`), and for a model of `bf16` what makes its
+/// weights `f32` (`split_weights`).
+///
 /// ```
 /// use layerwise::{Sgd, SgdConfig};
 ///
