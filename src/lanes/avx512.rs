@@ -251,7 +251,7 @@ impl Lanes for Avx512 {
 
 /// What `vfixupimmps` makes of each class of numbers, four bits for each: of NaNs, the first two, the default NaN.
 #[cfg(feature = "half")]
-const NAN_TO_NAN: i32 = 0x22;
+const NAN_TO_NAN: i32 = 0x33;
 
 /// A bit for each of the first elements, sixteen at most.
 #[inline(always)]
