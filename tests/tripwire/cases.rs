@@ -1,11 +1,13 @@
 //! The cases of the tripwire: fixed inputs, and the bits that come of them. Needs no `std`, so that firmware can run
 //! them.
 
+#[cfg(feature = "half")]
+use crate::halves::{self, Halves};
 use crate::settings;
 use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    Adam, Backend, CarriedNorms, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd, SgdConfig,
-    SgdState, Step, accumulate,
+    Adam, Backend, CarriedNorms, Floats, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd,
+    SgdConfig, SgdState, Step, accumulate,
 };
 
 /// The longest array: four leaves and a part, so that there is a tree.
@@ -17,16 +19,24 @@ pub struct Arrays {
     pub gradients: [f32; LEN],
     pub momentum: [f32; LEN],
     pub second_moment: [f32; LEN],
+    #[cfg(feature = "half")]
+    pub halves: Halves,
 }
 
 impl Arrays {
-    pub const ZEROS: Arrays =
-        Arrays { weights: [0.0; LEN], gradients: [0.0; LEN], momentum: [0.0; LEN], second_moment: [0.0; LEN] };
+    pub const ZEROS: Arrays = Arrays {
+        weights: [0.0; LEN],
+        gradients: [0.0; LEN],
+        momentum: [0.0; LEN],
+        second_moment: [0.0; LEN],
+        #[cfg(feature = "half")]
+        halves: Halves::ZEROS,
+    };
 }
 
 /// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of a mantissa
 /// are in use, so that any rounding that is left out or added shows.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
     fn bits(&mut self) -> u32 {
@@ -35,7 +45,7 @@ impl Numbers {
     }
 
     /// From -2 to 2, but not close to zero; times a power of two.
-    fn fill(&mut self, to: &mut [f32], exponent: impl Fn(usize) -> i32) {
+    pub fn fill(&mut self, to: &mut [f32], exponent: impl Fn(usize) -> i32) {
         for (i, x) in to.iter_mut().enumerate() {
             let bits = self.bits();
             let exponent = (127 + exponent(i)) as u32;
@@ -45,8 +55,13 @@ impl Numbers {
 }
 
 /// Mixes the bits of an array into one number (FNV-1a over words), so that no change goes unseen.
-fn hash(x: &[f32]) -> u64 {
-    x.iter().fold(0xcbf2_9ce4_8422_2325, |hash, x| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3))
+pub fn hash(x: &[f32]) -> u64 {
+    hash_words(x.iter().map(|x| x.to_bits()))
+}
+
+/// The same of words.
+pub fn hash_words(words: impl Iterator<Item = u32>) -> u64 {
+    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ u64::from(word)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Runs all cases on a backend, or on what the crate chooses, and passes to `found` the name of each and its bits.
@@ -86,6 +101,8 @@ pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(
     for way in [&plain, &scaled] {
         more_rules(way, arrays, &mut found);
     }
+    #[cfg(feature = "half")]
+    halves::run(arrays, backend, &mut found);
 }
 
 /// Limits of the step, LARC in front of NovoGrad and Adam, second moments, and rules that are chosen at run time.
@@ -108,8 +125,11 @@ fn more_rules(way: &Way, arrays: &mut Arrays, found: &mut impl FnMut(&str, &str,
 }
 
 /// The sum of squares on a backend, or on what the crate chooses.
-fn sum_of_squares(backend: Option<Backend>, x: &[f32]) -> f64 {
-    backend.map_or_else(|| layerwise::sum_of_squares(x), |backend| layerwise::on::sum_of_squares(backend, x))
+pub fn sum_of_squares<'a>(backend: Option<Backend>, x: impl Into<Floats<'a>>) -> f64 {
+    match backend {
+        Some(backend) => layerwise::on::sum_of_squares(backend, x),
+        None => layerwise::sum_of_squares(x),
+    }
 }
 
 /// Norms of numbers of every size.
@@ -150,7 +170,7 @@ fn subnormal(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnM
     for (i, x) in weights.iter_mut().enumerate() {
         *x = f32::from_bits(1 + i as u32);
     }
-    found("subnormal", "of 5000", sum_of_squares(backend, weights).to_bits());
+    found("subnormal", "of 5000", sum_of_squares(backend, &*weights).to_bits());
     Numbers(3).fill(gradients, |_| -126);
     plain_step(SgdConfig::DEFAULT, backend, 0.3, weights, gradients);
     found("subnormal", "update", hash(weights));
@@ -166,7 +186,7 @@ fn plain_step(config: SgdConfig, backend: Option<Backend>, lr: f64, weights: &mu
     report.unwrap_or_default()
 }
 
-fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimizer<R> {
+pub fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimizer<R> {
     match backend {
         Some(backend) => optimizer.on(backend),
         None => optimizer,
@@ -193,7 +213,7 @@ impl Way {
         found: &mut impl FnMut(&str, &str, u64),
     ) {
         let Some(optimizer) = optimizer.map(|optimizer| on(optimizer, self.backend)) else { return };
-        let Arrays { weights, gradients, momentum, second_moment } = arrays;
+        let Arrays { weights, gradients, momentum, second_moment, .. } = arrays;
         Numbers(4).fill(weights, |_| -4);
         momentum.fill(0.0);
         second_moment.fill(0.0);

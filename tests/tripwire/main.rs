@@ -1,10 +1,12 @@
 //! Fixed inputs have the bits that are stored in `tests/data/tripwire.txt`, on every machine and every backend. They
 //! change if anything is fused, reassociated or flushed.
 //!
-//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --test tripwire` writes the file anew. A line that changes is a change of the
-//! numeric contract.
+//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --features half --test tripwire` writes the file anew. A line that changes is a
+//! change of the numeric contract. Lines of numbers of 16 bits are passed over by a build that has none.
 
 mod cases;
+#[cfg(feature = "half")]
+mod halves;
 #[path = "../harness/settings.rs"]
 mod settings;
 
@@ -21,17 +23,19 @@ fn cases(backend: Option<Backend>) -> String {
 #[test]
 fn bits_are_those_that_are_stored() {
     if std::env::var_os("LAYERWISE_NEW_TRIPWIRE").is_some() {
+        assert!(cfg!(feature = "half"), "a build without 16 bits would leave out their lines");
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tripwire.txt"), cases(None)).unwrap();
         return;
     }
-    let stored = include_str!("../data/tripwire.txt");
+    let is_checked = |line: &&str| cfg!(feature = "half") || line.get(17..24) != Some("16 bits");
+    let stored: Vec<&str> = include_str!("../data/tripwire.txt").lines().filter(is_checked).collect();
     for backend in Backend::available().map(Some).chain([None]) {
         let name = backend.map_or("the crate's own choice", Backend::name);
         let found = cases(backend);
-        for (found, stored) in found.lines().zip(stored.lines()) {
-            assert_eq!(found, stored, "{name}");
+        for (found, stored) in found.lines().zip(&stored) {
+            assert_eq!(found, *stored, "{name}");
         }
-        assert_eq!(found.lines().count(), stored.lines().count(), "{name}");
+        assert_eq!(found.lines().count(), stored.len(), "{name}");
     }
 }
 
