@@ -6,6 +6,9 @@
 
 #[path = "../../../../tests/tripwire/cases.rs"]
 mod cases;
+#[cfg(feature = "half")]
+#[path = "../../../../tests/tripwire/halves.rs"]
+mod halves;
 #[path = "../../../../tests/harness/settings.rs"]
 mod settings;
 
