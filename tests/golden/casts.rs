@@ -1,4 +1,5 @@
-//! Casts between 32 and 16 bits: rows of bit patterns, inputs that must stay NaN, and hashes over many more.
+//! Casts between 32 and 16 bits: rows of bit patterns, inputs that must stay NaN, and hashes over many more. They are
+//! made by the reference, and with the feature `half` by the crate on every instruction set.
 
 use crate::files::File;
 use crate::inputs::Inputs;
@@ -43,10 +44,24 @@ struct Column {
     cast: Cast,
 }
 
-/// Narrowing casts have hashes of many inputs, widening ones of all.
+/// Narrowing casts have hashes of many inputs, widening ones of all. Each has the cast of the reference.
 enum Cast {
     Narrow(fn(u32) -> u16),
     Widen(fn(u16) -> u32),
+}
+
+/// Who makes casts: their name, and the outputs of inputs.
+type By = (String, Box<dyn Fn(&Column, &[u32]) -> Vec<u32>>);
+
+/// Everyone who makes casts.
+fn everyone() -> Vec<By> {
+    #[allow(unused_mut, reason = "without 16 bits that is all")]
+    let mut everyone: Vec<By> = vec![("the reference".to_string(), Box::new(Column::by_reference))];
+    #[cfg(feature = "half")]
+    for (name, backend) in crate::backends::backends() {
+        everyone.push((name.to_string(), Box::new(move |column, inputs| column.by_crate(backend, inputs))));
+    }
+    everyone
 }
 
 const fn narrow(rows: &'static str, nans: &'static str, to: Format, cast: fn(u32) -> u16) -> Column {
@@ -57,7 +72,7 @@ const fn widen(rows: &'static str, nans: &'static str, hash: &'static str, cast:
     Column { rows, nans, hash, to: F32, cast: Cast::Widen(cast) }
 }
 
-/// Every cast that files have rows of, by everyone who makes it.
+/// Every cast that files have rows of.
 const COLUMNS: [Column; 6] = [
     narrow("f32_to_bf16", "f32_to_bf16_nan", BF16, cast::f32_to_bf16),
     narrow("f32_to_bf16_saturating", "f32_to_bf16_nan", BF16, cast::f32_to_bf16_saturating),
@@ -78,15 +93,21 @@ pub fn replay(file: &File, _: &Inputs) -> String {
     keys.no_matter(&["schema", "peer", "peer_version", "source", "notes"]);
     hashes.no_matter(&["notes"]);
     let (mut rows, mut nans, mut count) = (0, 0, 0);
+    let everyone = everyone();
     for column in &COLUMNS {
-        rows += column.check_rows(keys.get(column.rows));
-        nans += column.check_nans(keys.get(column.nans));
-        count += column.check_hash(hashes.get(column.hash), multiplier);
+        let (of_rows, of_nans, hash) = (keys.get(column.rows), keys.get(column.nans), hashes.get(column.hash));
+        for by in &everyone {
+            rows += column.check_rows(by, of_rows);
+            nans += column.check_nans(by, of_nans);
+            count += column.check_hash(by, hash, multiplier);
+        }
     }
     assert!(rows > 0, "there are no casts");
     keys.finish();
     hashes.finish();
-    format!("IEEE casts by the reference, {rows} rows and {nans} NaNs, {count} casts in hashes, all bits the same")
+    let names: Vec<&str> = everyone.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    format!("IEEE casts by {names}: {rows} rows and {nans} NaNs, {count} casts in hashes, all bits the same")
 }
 
 /// A pattern in hexadecimal digits.
@@ -99,40 +120,60 @@ fn list(value: Option<&Value>) -> &[Value] {
 }
 
 impl Column {
-    fn cast(&self, input: u32) -> u32 {
-        self.to.unify(match self.cast {
-            Cast::Narrow(cast) => cast(input).into(),
-            Cast::Widen(cast) => cast(input.try_into().expect("an input of 16 bits")),
-        })
+    fn by_reference(&self, inputs: &[u32]) -> Vec<u32> {
+        let cast = |input: &u32| match self.cast {
+            Cast::Narrow(cast) => cast(*input).into(),
+            Cast::Widen(cast) => cast((*input).try_into().expect("an input of 16 bits")),
+        };
+        inputs.iter().map(cast).collect()
     }
 
-    fn check_rows(&self, rows: Option<&Value>) -> usize {
-        for row in list(rows) {
-            let (Some(input), Some(expected)) = (bits(&row[0]), bits(&row[1])) else { panic!("{}: {row}", self.rows) };
-            let (output, expected) = (self.cast(input), self.to.unify(expected));
-            assert!(output == expected, "{}: {input:x} becomes {output:x} instead of {expected:x}", self.rows);
+    #[cfg(feature = "half")]
+    fn by_crate(&self, backend: Option<layerwise::Backend>, inputs: &[u32]) -> Vec<u32> {
+        match self.cast {
+            Cast::Narrow(_) => {
+                let saturating = self.rows.ends_with("saturating");
+                crate::crate_casts::narrow(self.to.infinity == F16.infinity, saturating, backend, inputs)
+            }
+            Cast::Widen(_) => crate::crate_casts::widen(self.rows.starts_with("f16"), backend, inputs),
         }
-        list(rows).len()
     }
 
-    fn check_nans(&self, inputs: Option<&Value>) -> usize {
-        for input in list(inputs) {
-            let input = bits(input).unwrap_or_else(|| panic!("{}: {input}", self.nans));
-            assert!(self.to.is_nan(self.cast(input)), "{}: {input:x} does not stay NaN", self.rows);
+    /// The outputs of inputs, with one NaN for all.
+    fn cast(&self, by: &By, inputs: &[u32]) -> Vec<u32> {
+        by.1(self, inputs).into_iter().map(|output| self.to.unify(output)).collect()
+    }
+
+    fn check_rows(&self, by: &By, rows: Option<&Value>) -> usize {
+        let row = |row: &Value| bits(&row[0]).zip(bits(&row[1])).unwrap_or_else(|| panic!("{}: {row}", self.rows));
+        let (inputs, outputs): (Vec<u32>, Vec<u32>) = list(rows).iter().map(row).unzip();
+        for ((input, output), expected) in inputs.iter().zip(self.cast(by, &inputs)).zip(outputs) {
+            let (of, who, expected) = (self.rows, &by.0, self.to.unify(expected));
+            assert!(output == expected, "{of}: {input:x} becomes {output:x} instead of {expected:x} by {who}");
         }
-        list(inputs).len()
+        inputs.len()
+    }
+
+    fn check_nans(&self, by: &By, inputs: Option<&Value>) -> usize {
+        let input = |input: &Value| bits(input).unwrap_or_else(|| panic!("{}: {input}", self.nans));
+        let inputs: Vec<u32> = list(inputs).iter().map(input).collect();
+        for (input, output) in inputs.iter().zip(self.cast(by, &inputs)) {
+            assert!(self.to.is_nan(output), "{}: {input:x} does not stay NaN by {}", self.nans, by.0);
+        }
+        inputs.len()
     }
 
     /// Compares the hash of many outputs; returns how many.
-    fn check_hash(&self, hash: Option<&Value>, multiplier: u32) -> usize {
+    fn check_hash(&self, by: &By, hash: Option<&Value>, multiplier: u32) -> usize {
         let Some(hash) = hash else { return 0 };
         let inputs: Vec<u32> = match self.cast {
             Cast::Narrow(_) => (0..1 << 20_u32).map(|i: u32| i.wrapping_mul(multiplier)).collect(),
             Cast::Widen(_) => (0..1 << 16).collect(),
         };
-        let bytes = inputs.iter().flat_map(|input| self.cast(*input).to_le_bytes().into_iter().take(self.to.bytes()));
-        let ours = format!("{:016x}", fnv(bytes));
-        assert!(*hash == ours.as_str(), "{}: the hash of the outputs is {ours} instead of {hash}", self.hash);
+        let outputs = self.cast(by, &inputs);
+        let bytes = outputs.iter().flat_map(|output| output.to_le_bytes().into_iter().take(self.to.bytes()));
+        let (of, who, ours) = (self.hash, &by.0, format!("{:016x}", fnv(bytes)));
+        assert!(*hash == ours.as_str(), "{of}: the hash of the outputs is {ours} instead of {hash} by {who}");
         inputs.len()
     }
 }

@@ -19,13 +19,19 @@
 //! | `policies`, `scalers`, `clip`, `mixed` | traces of what surrounds a step |
 //! | `recipes` | configurations: read, and trained with (`recipes_elsewhere` in a build that cannot read them) |
 //! | `altered` | files with something wrong in them, which must fail |
-//! | `casts` | casts between 32 and 16 bits |
+//! | `casts`, `crate_casts` | casts between 32 and 16 bits, by everyone and by the crate |
 
 #[cfg(panic = "unwind")]
 mod altered;
+#[cfg(feature = "half")]
+#[path = "../harness/backends.rs"]
+#[allow(dead_code, reason = "cases are named otherwise here")]
+mod backends;
 mod casts;
 mod clip;
 mod compare;
+#[cfg(feature = "half")]
+mod crate_casts;
 mod files;
 mod inputs;
 mod keys;

@@ -1,4 +1,5 @@
-//! Trainings in mixed precision: a recorded run of OpenSeq2Seq with 16-bit gradients of a scaled loss.
+//! Trainings in mixed precision: a recorded run of OpenSeq2Seq with 16-bit gradients of a scaled loss. With the feature
+//! `half` the crate reads them as they are, and writes the 16-bit weights of the model itself.
 
 use crate::compare::{TOLERANCE, assert_within, wide, worst};
 use crate::files::File;
@@ -7,6 +8,8 @@ use crate::keys::{Keys, numbers};
 use crate::peers::openseq2seq_larc;
 use crate::reference::{cast, max_norm};
 use crate::scalers::loss_scaling;
+#[cfg(feature = "half")]
+use half::f16;
 use layerwise::schedule::{LossScaleState, LossScaler};
 use layerwise::{LayerMemory, NonFinite, Policy, Sgd, SgdConfig, SgdState, Step};
 use serde::Deserialize;
@@ -81,12 +84,20 @@ pub fn replay(file: &File, _: &Inputs) -> String {
     let list = |value| numbers(value).expect("a list of numbers");
     let mut weights: Vec<f32> = list(&trace.w0).iter().map(|&w| w as f32).collect();
     let (mut momentum, mut layer) = (vec![0.0_f32; weights.len()], SgdState::default());
+    #[cfg(feature = "half")]
+    let mut copy: Vec<f16> = weights.iter().map(|w| f16::from_f32(*w)).collect();
     let (mut state, mut global_step, mut deviation) = (LossScaleState::default(), 0, 0.0_f64);
     for (i, step) in trace.steps.iter().enumerate() {
         let scale = scaler.scale(&state);
         assert!(scale == step.loss_scale_used, "step {i}: the scale is {scale}");
         let scaled: Vec<f32> = list(&trace.g16[i]).iter().map(|g| to_f16(scale * g)).collect();
-        let memory = LayerMemory::new(&mut weights, &scaled, &mut layer).momentum(&mut momentum);
+        #[cfg(feature = "half")]
+        let scaled_16: Vec<f16> = scaled.iter().map(|g| f16::from_f32(*g)).collect();
+        #[cfg(feature = "half")]
+        let memory = LayerMemory::new(&mut weights, &scaled_16, &mut layer).saturating_copy(&mut copy);
+        #[cfg(not(feature = "half"))]
+        let memory = LayerMemory::new(&mut weights, &scaled, &mut layer);
+        let memory = memory.momentum(&mut momentum);
         let report = sgd.step_layer(Step::new(trace.lr[i]).gradient_scale(1.0 / scale), memory).unwrap();
         let update = scaler.update(&mut state, report.applied(), max_norm(&wide(&scaled)) / scale);
         assert!(update.scale == step.loss_scale_after, "step {i}: the scale becomes {}", update.scale);
@@ -98,6 +109,8 @@ pub fn replay(file: &File, _: &Inputs) -> String {
         deviation = deviation.max(worst(&ours, &step.master32, largest));
         assert_within(&format!("step {i}: the weights, of which one"), deviation, TOLERANCE);
         check_copy(&ours, &step.w16, TOLERANCE * largest);
+        #[cfg(feature = "half")]
+        assert_eq!(copy.iter().map(|w| w.to_f64()).collect::<Vec<_>>(), step.w16, "step {i}: the weights of 16 bits");
     }
     let (steps, count) = (trace.steps.len(), trace.steps.iter().map(|step| step.w16.len() + step.master32.len() + 3));
     format!("{}, {steps} steps, {} numbers, weights within {deviation:.1e}", trace.peer, count.sum::<usize>())
