@@ -2,6 +2,8 @@
 
 mod calls;
 mod data;
+#[cfg(feature = "half")]
+mod halves;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../reference/mod.rs"]
@@ -43,7 +45,7 @@ fn length(what: Argument, expected: usize, found: usize) -> Error {
 fn every_row_has_its_test() {
     let page = include_str!("../../docs/bad_input.md");
     let rows: Vec<&str> = page.lines().filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next()).collect();
-    let files = [include_str!("calls.rs"), include_str!("data.rs")];
+    let files = [include_str!("calls.rs"), include_str!("halves.rs"), include_str!("data.rs")];
     let tests: Vec<&str> = files
         .iter()
         .flat_map(|file| file.split("#[test]\n").skip(1))
