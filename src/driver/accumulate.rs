@@ -16,8 +16,8 @@ use crate::memory::floats::{Floats, FloatsMut};
 ///
 /// # Errors
 ///
-/// [`Error::Length`] if the lengths differ, [`Error::GradientScale`] if `scale` is not finite, or beyond 2²¹⁸, where
-/// hardly any `f32` can be scaled by it; then nothing is written.
+/// [`Error::Length`] if the lengths differ, [`Error::Type`] if the sum is not of `f32`, [`Error::GradientScale`] if
+/// `scale` is not finite, or beyond 2²¹⁸, where hardly any `f32` can be scaled by it; then nothing is written.
 ///
 /// ```
 /// use layerwise::accumulate;

@@ -178,8 +178,8 @@ impl<S: RuleState> Planned<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`] and
-    /// [`Error::Missing`]; then nothing is written.
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`],
+    /// [`Error::Missing`] and [`Error::Type`]; then nothing is written.
     pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
         let len = chunk.weights.len();
         check_leaves(start, len, sums.len())?;
@@ -199,7 +199,7 @@ impl<S: RuleState> Planned<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`], [`Error::Missing`], and [`Error::StepNotSeen`] if the rule [must see the
+    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], and [`Error::StepNotSeen`] if the rule [must see the
     /// step](Planned::needs_step) first; then nothing is written.
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
         let len = chunk.weights.len();

@@ -182,7 +182,7 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`], [`Error::Missing`], [`Error::LearningRate`] and [`Error::Decay`].
+    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], [`Error::LearningRate`] and [`Error::Decay`].
     pub fn measure(&mut self, layer: LayerView<'_>) -> Result<Measured, Error> {
         self.optimizer.check_view(&self.step, &layer)?;
         let machine = self.optimizer.machine(Threads::One);

@@ -20,8 +20,8 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::LearningRate`], [`Error::GradientScale`], [`Error::Decay`], [`Error::Length`] and [`Error::Missing`];
-    /// then nothing is written.
+    /// [`Error::LearningRate`], [`Error::GradientScale`], [`Error::Decay`], [`Error::Length`], [`Error::Missing`] and
+    /// [`Error::Type`]; then nothing is written.
     ///
     /// ```
     /// use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
