@@ -8,6 +8,7 @@ mod reference;
 
 mod accumulate;
 mod bytes;
+mod halves;
 mod input;
 mod layer;
 mod models;
@@ -18,6 +19,7 @@ mod settings;
 
 pub use accumulate::accumulate;
 pub use bytes::bytes;
+pub use halves::halves;
 pub use layer::{adam, novograd, sgd};
 pub use models::{models, parallel};
 pub use norms::norms;
@@ -31,7 +33,7 @@ use arbitrary::Unstructured;
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("norms", norms),
     ("sgd", sgd),
     ("novograd", novograd),
@@ -40,6 +42,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("parallel", parallel),
     ("pieces", pieces),
     ("accumulate", accumulate),
+    ("halves", halves),
     ("owner", owner),
     ("bytes", bytes),
     ("settings", settings),
