@@ -23,7 +23,9 @@ fn cases(backend: Option<Backend>) -> String {
 #[test]
 fn bits_are_those_that_are_stored() {
     if std::env::var_os("LAYERWISE_NEW_TRIPWIRE").is_some() {
-        assert!(cfg!(feature = "half"), "a build without 16 bits would leave out their lines");
+        if !cfg!(feature = "half") {
+            panic!("a build without 16 bits would leave out their lines");
+        }
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tripwire.txt"), cases(None)).unwrap();
         return;
     }
