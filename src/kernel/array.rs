@@ -58,10 +58,10 @@ impl<E: Element> Array for &[E] {
         <[E]>::get(self, i).map_or(0.0, |x| x.get())
     }
 
-    /// All elements are looked at, so that the compiler may use vectors.
+    /// All elements are looked at, so that the compiler may use vectors. The sign does not count.
     #[inline(always)]
     fn is_zero(self) -> bool {
-        self.iter().fold(0, |sizes, x| sizes | x.size()) == 0
+        self.iter().fold(0, |bits, x| bits | x.bits()) & !E::SIGN == 0
     }
 
     #[inline]

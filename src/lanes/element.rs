@@ -5,6 +5,8 @@
 use super::ops::{Element, Lanes, WIDTH};
 
 impl Element for f32 {
+    const SIGN: u32 = 1 << 31;
+
     #[inline(always)]
     fn load<L: Lanes>(lanes: L, from: &[f32; WIDTH]) -> L::Vector {
         lanes.load(from)
@@ -34,10 +36,9 @@ impl Element for f32 {
         }
     }
 
-    /// Without the sign, the bits of floats order as integers do.
     #[inline(always)]
-    fn size(self) -> u32 {
-        self.to_bits() & 0x7fff_ffff
+    fn bits(self) -> u32 {
+        self.to_bits()
     }
 
     #[inline(always)]

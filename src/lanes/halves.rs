@@ -7,6 +7,8 @@ use half::{bf16, f16};
 macro_rules! elements {
     ($($type:ident $widen:ident $narrow:ident $get:expr, $of:expr;)*) => { $(
         impl Element for $type {
+            const SIGN: u32 = 1 << 15;
+
             #[inline(always)]
             fn load<L: Lanes>(lanes: L, from: &[$type; WIDTH]) -> L::Vector {
                 lanes.$widen(from)
@@ -43,8 +45,8 @@ macro_rules! elements {
             }
 
             #[inline(always)]
-            fn size(self) -> u32 {
-                (self.to_bits() & 0x7fff).into()
+            fn bits(self) -> u32 {
+                self.to_bits().into()
             }
 
             #[inline(always)]

@@ -106,7 +106,8 @@ impl Arithmetic for Two {
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 2] {
-        [value; 2]
+        // (`[value; 2]` would be a loop where the compiler is asked for small code.)
+        [value, value]
     }
 
     #[inline(always)]

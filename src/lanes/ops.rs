@@ -132,6 +132,9 @@ pub(super) fn copy(from: &[f32], to: &mut [f32]) {
 
 /// A number in memory, which is an `f32` in registers.
 pub(crate) trait Element: Copy + Default + Send + Sync {
+    /// The bit of the sign. Without it, the bits of floats order as integers do.
+    const SIGN: u32;
+
     /// Sixteen numbers.
     fn load<L: Lanes>(lanes: L, from: &[Self; WIDTH]) -> L::Vector;
     /// At most sixteen numbers, padded with zeros.
@@ -142,8 +145,13 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
     /// As many of sixteen numbers as there is room for.
     fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
+    /// Its bits.
+    fn bits(self) -> u32;
     /// An integer that orders as absolute values do, every NaN above infinity; 0 of zeros only.
-    fn size(self) -> u32;
+    #[inline(always)]
+    fn size(self) -> u32 {
+        self.bits() & !Self::SIGN
+    }
     /// The absolute value of which this is the integer.
     fn of_size(size: u32) -> f32;
     /// One number.
