@@ -99,7 +99,7 @@ impl Coefficients {
         // Not in a loop: of settings that are constants nothing is left.
         let of_gradient = self.gradient.is_finite() && self.decay.is_finite() && self.momentum.is_finite();
         let of_step = self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite();
-        of_gradient && of_step && self.second.as_ref().is_none_or(Second::are_finite)
+        of_gradient && of_step && if let Some(second) = &self.second { second.are_finite() } else { true }
     }
 
     /// The scalars as the kernels take them.
@@ -147,6 +147,7 @@ impl Coefficients {
     }
 
     /// Updates (a chunk of) a layer by any rule.
+    #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(super) fn write_any<S>(
         &self,
         machine: Machine,
@@ -178,6 +179,7 @@ impl Coefficients {
         with_momentum(machine, self.prescale, &self.affine(), weights, gradients, momentum, sum)
     }
 
+    #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn write_second<S>(
         &self,
         machine: Machine,
@@ -190,7 +192,9 @@ impl Coefficients {
             return mixed_with_second_moment(machine, self.prescale, k, mixed(layer), sum);
         }
         let (weights, gradients) = (f32s_mut(layer.weights.floats), f32s(layer.gradients));
-        let states = [layer.momentum, layer.second_moment].map(|state| state.map(f32s_mut).unwrap_or_default());
+        let momentum = layer.momentum.map(f32s_mut).unwrap_or_default();
+        let second_moment = layer.second_moment.map(f32s_mut).unwrap_or_default();
+        let states = [momentum, second_moment];
         with_second_moment(machine, self.prescale, k, &mut Memory { weights, gradients, states }, sum)
     }
 }

@@ -40,7 +40,9 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
     Norms { gradient, weights }
 }
 
-/// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate.)
+/// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate. But firmware is compiled as a
+/// whole, and keeps those of the types that it has.)
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(super) fn l2(machine: Machine, x: Numbers<'_>) -> f64 {
     sqrt(sum_of_squares(machine, x))
 }

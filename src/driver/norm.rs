@@ -51,8 +51,9 @@ pub fn max_norm<'a>(x: impl Into<Floats<'a>>) -> f32 {
     max_abs(Machine::serial(), numbers(x.into()))
 }
 
-// Not generic: the loops are compiled once, in this crate.
+// Not generic: the loops are compiled once, in this crate. Firmware keeps those of the types that it has.
 
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn sum_of_squares_on(machine: Machine, x: Numbers<'_>) -> f64 {
     any::sum_of_squares(machine, x)
 }

@@ -13,7 +13,8 @@ use crate::rules::rule::{Moments, StepNorm};
 use crate::rules::update::Update;
 
 /// The L2 norm of a planned step; infinite if a scalar of the update is not a finite `f32`.
-#[inline(never)]
+#[cfg_attr(not(any(target_arch = "arm", target_arch = "riscv32")), inline(never))]
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(super) fn step_norm(
     machine: Machine,
     needed: StepNorm,
@@ -50,6 +51,7 @@ struct Whole<'a> {
 }
 
 impl Squares for Whole<'_> {
+    #[inline(always)]
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
         *self.sum = sum_of_term(self.machine, term, arrays);
     }
@@ -61,12 +63,14 @@ struct Leaves<'a> {
 }
 
 impl Squares for Leaves<'_> {
+    #[inline(always)]
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
         leaf_sums(self.backend, term, arrays, self.sums, 0);
     }
 }
 
 /// The scalars of the step that is summed; nothing if one of them is not a finite `f32`.
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(super) fn step_scalars(needed: StepNorm, update: &Update, moments: Moments) -> Option<Coefficients> {
     if needed != StepNorm::Momentum {
         return Coefficients::of(update, moments);
@@ -79,12 +83,13 @@ pub(super) fn step_scalars(needed: StepNorm, update: &Update, moments: Moments) 
 }
 
 /// Sums the squares of a planned step; nothing is summed if a scalar of the update is not a finite `f32`.
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
     let Some(scalars) = step_scalars(needed, update, moments) else { return };
     let (prescale, affine) = (scalars.prescale, &scalars.affine());
     let (weights, gradients) = (weights(layer.weights), numbers(layer.gradients));
-    let [momentum, second_moment] =
-        [layer.momentum, layer.second_moment].map(|moment| moment.map_or(Numbers::F32(&[]), numbers));
+    let momentum = layer.momentum.map_or(Numbers::F32(&[]), numbers);
+    let second_moment = layer.second_moment.map_or(Numbers::F32(&[]), numbers);
     if needed == StepNorm::Momentum {
         // Where there is no momentum, the weights are multiplied by 0.
         let momentum = if moments == Moments::None { weights } else { momentum };

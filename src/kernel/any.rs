@@ -17,19 +17,22 @@ use super::squares;
 #[cfg(feature = "half")]
 use super::squares::leaf_one_by_one;
 use super::terms::{Plain, Term};
-use crate::lanes::Backend;
 #[cfg(feature = "half")]
 use crate::lanes::ONE_BY_ONE;
+use crate::lanes::{Backend, Element};
 
 /// The sum of squares of an array.
 #[inline(always)]
 pub(crate) fn sum_of_squares(machine: Machine, x: Numbers<'_>) -> f64 {
+    fn of<E: Element>(machine: Machine, x: &[E]) -> f64 {
+        squares::sum_of_squares(machine, Plain, [x])
+    }
     match x {
-        Numbers::F32(x) => squares::sum_of_squares(machine, Plain, [x]),
+        Numbers::F32(x) => of(machine, x),
         #[cfg(feature = "half")]
-        Numbers::Bf16(x) => squares::sum_of_squares(machine, Plain, [x]),
+        Numbers::Bf16(x) => of(machine, x),
         #[cfg(feature = "half")]
-        Numbers::F16(x) => squares::sum_of_squares(machine, Plain, [x]),
+        Numbers::F16(x) => of(machine, x),
         #[cfg(feature = "half")]
         Numbers::Split(..) => sum_of_term(machine, Plain, [x]),
     }

@@ -8,6 +8,7 @@ use super::shape::LEAF;
 use crate::lanes::{Backend, Element, Loop, dispatch};
 
 /// The largest absolute value; NaN if there is a NaN.
+#[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(crate) fn max_abs(machine: Machine, x: Numbers<'_>) -> f32 {
     fn of<E: Element>(machine: Machine, x: &[E]) -> f32 {
         E::of_size(machine.reduce(&[x], &|&[x]| max_size(machine.backend, x), u32::max))

@@ -30,7 +30,8 @@ pub(crate) struct Mixed<'a> {
 }
 
 impl Mixed<'_> {
-    #[inline]
+    /// The same for a shorter time.
+    #[inline(always)]
     fn reborrow(&mut self) -> Mixed<'_> {
         Mixed {
             weights: self.weights.reborrow(),
@@ -63,7 +64,8 @@ impl Mixed<'_> {
         k: &K,
         sum: bool,
     ) -> Written {
-        if self.weights.len() > TILE && (machine.threads != Threads::One || sum) {
+        // (One by one, a loop is as long as it has to be.)
+        if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves::<K, N>(machine, prescale, k, sum);
         }
         let finite = if machine.backend.converts() && (ONE_BY_ONE || self.weights.len() >= WIDTH) {

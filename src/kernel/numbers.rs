@@ -115,7 +115,7 @@ impl NumbersMut<'_> {
     }
 
     /// The same, to be read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self) -> Numbers<'_> {
         match self {
             NumbersMut::F32(x) => Numbers::F32(x),
@@ -126,7 +126,7 @@ impl NumbersMut<'_> {
     }
 
     /// The same for a shorter time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> NumbersMut<'_> {
         match self {
             NumbersMut::F32(x) => NumbersMut::F32(x),

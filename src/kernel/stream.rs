@@ -347,6 +347,6 @@ impl<F: Formula<N>, const N: usize, const SUM: bool> Kernel for Stream<'_, '_, F
 /// Whether all are finite: for sums that are not, which may have overflowed.
 #[cold]
 #[inline(never)]
-fn all_finite(x: &[f32]) -> bool {
+pub(super) fn all_finite(x: &[f32]) -> bool {
     x.iter().all(|x| x.is_finite())
 }

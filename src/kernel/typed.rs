@@ -6,8 +6,10 @@
 use super::formulas::{Form, Forms, Numbers as Of, Scalars};
 use super::numbers::{Copied, NumbersMut};
 use super::shape::head_len;
-use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, One, WIDTH, clamp, dispatch, join, split};
+use super::stream::all_finite;
+use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, ONE_BY_ONE, One, WIDTH, clamp, dispatch, join, split};
 use half::{bf16, f16};
+
 /// An update, of which the types of gradients and momentum are not yet known.
 pub(super) struct Update<'a, K> {
     pub(super) k: &'a K,
@@ -44,14 +46,16 @@ impl<K> Update<'_, K> {
         };
         let memory = &mut Typed { whole, upper, lower, gradients, momentum, second, bf16_copy, f16_copy, largest };
         let k = &(k, prescale);
-        if const { COMMON && N > 0 }
+        if const { COMMON && N > 0 && !ONE_BY_ONE }
             && memory.lower.is_empty()
             && memory.bf16_copy.is_empty()
             && memory.f16_copy.is_empty()
         {
             return dispatch(backend, Loop::<K, G, M, N, true> { k, memory });
         }
-        dispatch(backend, Loop::<K, G, M, N, false> { k, memory })
+        let kernel = Loop::<K, G, M, N, false> { k, memory };
+        // (By its name, so that it is inlined.)
+        if ONE_BY_ONE { kernel.run_one() } else { dispatch(backend, kernel) }
     }
 }
 
@@ -141,8 +145,13 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
         lanes.are_finite(lanes.add(sums[0], sums[1])) || memory.is_finite()
     }
 
+    /// (Inlined where firmware is compiled: of what is constant, and of arrays that are not there, nothing is left.)
+    #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn run_one(self) -> bool {
         let Loop { k: &(k, prescale), memory } = self;
+        if !memory.has_one_length::<N>() {
+            return true;
+        }
         let (k, mut sum) = (&Splat::of(One, k, prescale), 0.0);
         for i in 0..memory.gradients.len() {
             let Some(w) = memory.update_one(k, i) else { break };
@@ -182,6 +191,15 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         }
     }
 
+    /// Whether all arrays that an update with `N` moments has are of one length. Callers see to it that they are; the
+    /// compiler now knows it too, so that it checks no access in a loop.
+    #[inline(always)]
+    fn has_one_length<const N: usize>(&self) -> bool {
+        let len = self.gradients.len();
+        let weights = self.whole.len() == len || (self.upper.len() == len && self.lower.len() == len);
+        weights && (N == 0 || self.momentum.len() == len) && (N < 2 || self.second.len() == len)
+    }
+
     /// Updates one element and returns its new weight.
     #[inline(always)]
     fn update_one<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, i: usize) -> Option<f32> {
@@ -218,11 +236,9 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
     }
 
     /// Whether all weights are finite: for a sum that is not, which may have overflowed.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn is_finite(&self) -> bool {
-        let halves = self.upper.iter().zip(self.lower.iter());
-        self.whole.iter().all(|w| w.is_finite()) && halves.map(|(u, l)| join(*u, *l)).all(f32::is_finite)
+        if self.upper.is_empty() { all_finite(self.whole) } else { halves_are_finite(self.upper) }
     }
 }
 
@@ -274,6 +290,13 @@ impl<G: Element, M: Element> Blocks<'_, G, M> {
             lanes.narrow_f16(lanes.clamp(w, self.largest), to);
         }
     }
+}
+
+/// Whether all numbers are finite of which these are the upper halves, which have the exponents.
+#[cold]
+#[inline(never)]
+fn halves_are_finite(upper: &[bf16]) -> bool {
+    upper.iter().all(|upper| upper.is_finite())
 }
 
 /// New weights and states.

@@ -137,6 +137,6 @@ impl Arithmetic for Two {
 
     #[inline(always)]
     fn sqrt(self, a: [f32; 2]) -> [f32; 2] {
-        a.map(libm::sqrtf)
+        [One.sqrt(a[0]), One.sqrt(a[1])]
     }
 }

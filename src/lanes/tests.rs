@@ -72,3 +72,20 @@ fn two_numbers_have_the_bits_of_one() {
         }
     }
 }
+
+/// Of all upper halves, with lower ones at the edges of rounding.
+#[cfg(feature = "half")]
+#[test]
+fn numbers_of_16_bits_are_those_of_the_crate_half() {
+    use super::Element;
+    use half::bf16;
+
+    for upper in 0..=u16::MAX {
+        let x = bf16::from_bits(upper);
+        assert!(same(x.get(), x.to_f32()), "{upper:x}");
+        for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+            let x = f32::from_bits(u32::from(upper) << 16 | lower);
+            assert_eq!(bf16::of(x).to_bits(), bf16::from_f32(x).to_bits(), "{:x}", x.to_bits());
+        }
+    }
+}

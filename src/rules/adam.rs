@@ -283,12 +283,14 @@ impl Rule for AdamRule {
         self.config.larc.is_none()
     }
 
+    #[inline]
     fn needs(&self, layer: &LayerConfig) -> Needs {
         let larc = layer.adapted(&self.config.larc);
         let needs = larc.map_or(Needs::GRADIENT, |larc| larc.needs(self.signed(self.l2(layer))));
         if self.waits(layer) { needs.weights().step(StepNorm::Step) } else { needs }
     }
 
+    #[inline]
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: AdamState) -> (Plan, AdamState) {
         let config = &self.config;
         let steps = state.steps.saturating_add(1);
@@ -326,6 +328,7 @@ impl Rule for AdamRule {
         (Plan::new(update, lr).factor(factor).clipped(clipped), AdamState { steps })
     }
 
+    #[inline]
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let shrink = self.shrink(lr, layer);
         // The ratio is of the weights after a decay beside the step.
