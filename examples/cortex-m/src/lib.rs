@@ -5,7 +5,8 @@
 
 use layerwise::rule::{Moments, Rule};
 use layerwise::{
-    Error, FlatModel, LarcConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, Optimizer, Report, Sgd, SgdConfig,
+    Adam, AdamConfig, Element, Error, FlatModel, LarcConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, Optimizer,
+    Report, Sgd, SgdConfig,
 };
 
 /// Gradient descent, checked by the compiler.
@@ -23,6 +24,12 @@ pub const fn larc(config: LarcConfig, momentum: f64) -> Sgd {
 pub const fn novograd(config: NovoGradConfig) -> NovoGrad {
     let Ok(novograd) = NovoGrad::new(config) else { panic!("settings out of range") };
     novograd
+}
+
+/// Adam, AdamW or LAMB, checked by the compiler.
+pub const fn adam(config: AdamConfig) -> Adam {
+    let Ok(adam) = Adam::new(config) else { panic!("settings out of range") };
+    adam
 }
 
 const PIXELS: usize = 64;
@@ -43,8 +50,8 @@ static DIGITS: &[[u8; PIXELS + 1]] = include_bytes!(concat!(env!("OUT_DIR"), "/d
 pub const TRAINED: usize = 500;
 const BATCH: usize = 20;
 
-/// Weights, gradients and momentum.
-pub type Arrays = [[f32; PARAMETERS]; 3];
+/// Weights and gradients.
+pub type Arrays = [[f32; PARAMETERS]; 2];
 
 /// How far the training has come after an epoch.
 pub struct Progress {
@@ -57,16 +64,16 @@ pub struct Progress {
 }
 
 /// Trains a fresh network and returns a hash of its weights. The learning rate falls linearly from `lr` to zero.
-pub fn train<R: Rule>(
+pub fn train<R: Rule, M: Element + Default>(
     optimizer: &Optimizer<R>,
     lr: f64,
     epochs: usize,
-    arrays: &mut Arrays,
+    [weights, gradients]: &mut Arrays,
+    momentum: &mut [M; PARAMETERS],
     mut report: impl FnMut(Progress),
 ) -> Result<u64, Error> {
-    *arrays = [[0.0; PARAMETERS]; 3];
-    let [weights, gradients, momentum] = arrays;
     initialise(weights);
+    momentum.fill(M::default());
     let momentum = &mut momentum[..momentum_len(optimizer)];
     let (mut states, mut reports) = ([R::State::default(); 4], [Report::ABSENT; 4]);
     let steps = epochs * TRAINED / BATCH;
@@ -100,12 +107,13 @@ fn momentum_len<R: Rule>(optimizer: &Optimizer<R>) -> usize {
 }
 
 /// How many bytes an optimizer remembers of the network from step to step.
-pub fn state_bytes<R: Rule>(optimizer: &Optimizer<R>) -> usize {
-    size_of::<f32>() * momentum_len(optimizer) + LENGTHS.len() * size_of::<R::State>()
+pub fn state_bytes<R: Rule, M: Element>(optimizer: &Optimizer<R>, _: &[M]) -> usize {
+    size_of::<M>() * momentum_len(optimizer) + LENGTHS.len() * size_of::<R::State>()
 }
 
 /// Uniform weights of variance `2 / inputs` (He et al., 2015), and biases of zero.
 fn initialise(weights: &mut [f32; PARAMETERS]) {
+    weights.fill(0.0);
     let mut seed = 1_u64;
     for (span, inputs) in SPANS.iter().zip([PIXELS, 0, HIDDEN, 0]) {
         if inputs > 0 {

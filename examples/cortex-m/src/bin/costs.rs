@@ -1,5 +1,7 @@
 //! Counts instructions per element of norms and steps, beside the loops that a programmer without this crate writes.
 //!
+//! With the feature `half`, the same steps with momentum of 16 bits are counted instead.
+//!
 //! QEMU's `-icount shift=0` lets one instruction take one nanosecond, so its timers count instructions.
 
 #![no_std]
@@ -8,63 +10,124 @@
 
 use core::hint::black_box;
 use layerwise::{
-    LarcConfig, LayerMemory, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Report, Sgd, SgdConfig, SgdState,
-    l2_norm,
+    Adam, AdamConfig, AdamState, LarcConfig, LayerMemory, LayerSpan, NovoGrad, NovoGradConfig, NovoGradState, Report,
+    Sgd, SgdConfig, SgdState, TrustRatio, l2_norm,
 };
-use layerwise_cortex_m::{larc, novograd, sgd};
+use layerwise_cortex_m::{adam, larc, novograd, sgd};
+use moment::Moment;
 use semihosting::{println, process};
 
 const LEN: usize = 4096;
 
+/// What momentum is made of.
+#[cfg(not(feature = "half"))]
+mod moment {
+    pub type Moment = f32;
+    pub const ZERO: f32 = 0.0;
+
+    pub fn get(m: f32) -> f32 {
+        m
+    }
+
+    pub fn of(x: f32) -> f32 {
+        x
+    }
+}
+#[cfg(feature = "half")]
+mod moment {
+    pub type Moment = half::bf16;
+    pub const ZERO: Moment = half::bf16::ZERO;
+
+    pub fn get(m: Moment) -> f32 {
+        m.to_f32()
+    }
+
+    pub fn of(x: f32) -> Moment {
+        half::bf16::from_f32(x)
+    }
+}
+
 struct Arrays {
     weights: [f32; LEN],
     gradients: [f32; LEN],
-    momentum: [f32; LEN],
+    momentum: [Moment; LEN],
+    second_moment: [f32; LEN],
 }
 
-static mut ARRAYS: Arrays = Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [0.0; LEN] };
+static mut ARRAYS: Arrays =
+    Arrays { weights: [0.5; LEN], gradients: [0.25; LEN], momentum: [moment::ZERO; LEN], second_moment: [0.0; LEN] };
 
 const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
 const SGD: Sgd = sgd(SgdConfig::DEFAULT);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
+const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
+const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
 /// What everybody writes.
 fn naive_norm(x: &[f32]) -> f32 {
     libm::sqrtf(x.iter().map(|x| x * x).sum::<f32>())
 }
 
-fn naive_larc(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+fn naive_larc(lr: f32, w: &mut [f32], g: &[f32], m: &mut [Moment]) {
     let local = 0.002 * naive_norm(w) / (naive_norm(g) + 1e-8);
     let factor = if local < lr { local / lr } else { 1.0 };
     for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-        *m = 0.9 * *m + factor * g;
-        *w -= lr * *m;
+        let new = 0.9 * moment::get(*m) + factor * g;
+        *m = moment::of(new);
+        *w -= lr * new;
     }
 }
 
-fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32) {
+fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [Moment], v: &mut f32) {
     let s = g.iter().map(|g| g * g).sum::<f32>();
     *v = if *v == 0.0 { s } else { 0.98 * *v + 0.02 * s };
     let scale = 1.0 / (libm::sqrtf(*v) + 1e-8);
     for ((w, g), m) in w.iter_mut().zip(g).zip(m) {
-        *m = 0.95 * *m + (scale * g + 0.001 * *w);
-        *w -= lr * *m;
+        let new = 0.95 * moment::get(*m) + (scale * g + 0.001 * *w);
+        *m = moment::of(new);
+        *w -= lr * new;
+    }
+}
+
+/// What is missing of moments that begin at zero.
+struct Start([f32; 2]);
+
+impl Start {
+    fn next(&mut self) -> [f32; 2] {
+        let Start([beta1, beta2]) = self;
+        (*beta1, *beta2) = (0.9 * *beta1, 0.999 * *beta2);
+        [1.0 / (1.0 - *beta1), 1.0 / (1.0 - *beta2)]
+    }
+}
+
+/// The step of an element, for which its moments are renewed.
+fn naive_adam(g: f32, m: &mut Moment, v: &mut f32, [c1, c2]: [f32; 2]) -> f32 {
+    let new = 0.9 * moment::get(*m) + 0.1 * g;
+    *m = moment::of(new);
+    *v = 0.999 * *v + 0.001 * g * g;
+    c1 * new / (libm::sqrtf(c2 * *v) + 1e-8)
+}
+
+fn naive_adamw(lr: f32, w: &mut [f32], g: &[f32], m: &mut [Moment], v: &mut [f32], start: &mut Start) {
+    let start = start.next();
+    for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+        *w -= lr * (naive_adam(*g, m, v, start) + 0.01 * *w);
     }
 }
 
 /// The layer that all steps but that of plain gradient descent take.
-fn layer<'a, S>(w: &'a mut [f32], g: &'a [f32], m: &'a mut [f32], state: &'a mut S) -> LayerMemory<'a, S> {
+fn layer<'a, S>(w: &'a mut [f32], g: &'a [f32], m: &'a mut [Moment], state: &'a mut S) -> LayerMemory<'a, S> {
     LayerMemory::new(w, g, state).momentum(m)
 }
 
-#[cfg(feature = "c")]
+#[cfg(all(feature = "c", not(feature = "half")))]
 unsafe extern "C" {
     fn c_sgd(lr: f32, len: u32, weights: *mut f32, gradients: *const f32);
     fn c_sgd_momentum(lr: f32, momentum: f32, len: u32, weights: *mut f32, gradients: *const f32, velocity: *mut f32);
 }
 
 /// Gradient descent written in C.
-#[cfg(feature = "c")]
+#[cfg(all(feature = "c", not(feature = "half")))]
 fn count_c(w: &mut [f32], g: &[f32], m: &mut [f32]) {
     let (len, lr) = (w.len() as u32, black_box(1e-3));
     // SAFETY: all three are as long as the weights.
@@ -75,8 +138,8 @@ fn count_c(w: &mut [f32], g: &[f32], m: &mut [f32]) {
     });
 }
 
-#[cfg(not(feature = "c"))]
-fn count_c(_: &mut [f32], _: &[f32], _: &mut [f32]) {}
+#[cfg(not(all(feature = "c", not(feature = "half"))))]
+fn count_c(_: &mut [f32], _: &[f32], _: &mut [Moment]) {}
 
 /// A counter of instructions.
 #[cfg(target_arch = "arm")]
@@ -152,10 +215,11 @@ fn count(name: &str, len: usize, mut run: impl FnMut()) {
 fn main() -> ! {
     counter::start();
     // SAFETY: this function runs once, and nothing else knows the arrays.
-    let Arrays { weights, gradients, momentum } = unsafe { &mut *&raw mut ARRAYS };
-    let (larc, novograd, sgd) = black_box((LARC, NOVOGRAD, SGD));
+    let Arrays { weights, gradients, momentum, second_moment } = unsafe { &mut *&raw mut ARRAYS };
+    let (larc, novograd, sgd, adamw, lamb) = black_box((LARC, NOVOGRAD, SGD, ADAMW, LAMB));
     for len in [16, LEN] {
         let (w, g, m) = (&mut weights[..len], &gradients[..len], &mut momentum[..len]);
+        let (v2, mut start, mut adam_state) = (&mut second_moment[..len], Start([1.0; 2]), AdamState::default());
         count_c(w, g, m);
         let (mut v, mut sgd_state, mut state) = (0.0, SgdState::default(), NovoGradState::default());
         count("norm, naive", len, || _ = black_box(naive_norm(black_box(g))));
@@ -165,15 +229,30 @@ fn main() -> ! {
         count("LARC", len, || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut sgd_state))));
         count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
         count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut state))));
+        count("AdamW, naive", len, || naive_adamw(black_box(1e-3), w, g, m, v2, &mut start));
+        for (name, adam) in [("AdamW", &adamw), ("LAMB", &lamb)] {
+            let state = &mut adam_state;
+            count(name, len, || {
+                _ = black_box(adam.step_layer(1e-3, layer(w, g, m, state).second_moment(&mut *v2)));
+            });
+        }
     }
     let (w, g, m) = (&mut weights[..], &gradients[..], &mut momentum[..]);
     stack("LARC", || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut SgdState::default()))));
     stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut NovoGradState::default()))));
+    for (name, adam) in [("AdamW", &adamw), ("LAMB", &lamb)] {
+        stack(name, || {
+            let (v, state) = (&mut second_moment[..], &mut AdamState::default());
+            _ = black_box(adam.step_layer(1e-3, layer(w, g, m, state).second_moment(v)));
+        });
+    }
     println!(
-        "state, bytes for a layer of LARC, of NovoGrad\t\t{}, {}",
+        "state, bytes for a layer of LARC, of NovoGrad, of Adam\t\t{}, {}, {}",
         size_of::<SgdState>(),
-        size_of::<NovoGradState>()
+        size_of::<NovoGradState>(),
+        size_of::<AdamState>()
     );
+    println!("momentum, bytes for an element\t\t{}", size_of::<Moment>());
     println!("table, bytes for a layer; report\t\t{}, {}", size_of::<LayerSpan>(), size_of::<Report>());
     process::exit(0)
 }

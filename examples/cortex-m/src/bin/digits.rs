@@ -1,11 +1,13 @@
 //! Trains with four optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over
-//! semihosting, on a desktop to the terminal.
+//! semihosting, on a desktop to the terminal. With the feature `half`, also with momentum of 16 bits.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
 
+#[cfg(feature = "half")]
+use half::bf16;
 use layerwise::rule::Rule;
-use layerwise::{LarcConfig, NovoGrad, NovoGradConfig, Optimizer, Sgd};
+use layerwise::{Element, LarcConfig, NovoGrad, NovoGradConfig, Optimizer, Sgd};
 use layerwise_cortex_m::{Arrays, PARAMETERS, larc, novograd, state_bytes, train};
 #[cfg(target_os = "none")]
 use semihosting::{println, process};
@@ -24,11 +26,20 @@ const LARC_WITHOUT_MOMENTUM: Sgd = larc(TRUST, 0.0);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig::DEFAULT);
 const NOVOGRAD_WITHOUT_MOMENTUM: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..NovoGradConfig::DEFAULT });
 
-static mut ARRAYS: Arrays = [[0.0; PARAMETERS]; 3];
+static mut ARRAYS: Arrays = [[0.0; PARAMETERS]; 2];
+static mut MOMENTUM: [f32; PARAMETERS] = [0.0; PARAMETERS];
+#[cfg(feature = "half")]
+static mut HALF_MOMENTUM: [bf16; PARAMETERS] = [bf16::ZERO; PARAMETERS];
 
-fn run<R: Rule>(name: &str, optimizer: &Optimizer<R>, lr: f64, arrays: &mut Arrays) {
-    println!("{name}: {} bytes of state for {PARAMETERS} parameters", state_bytes(optimizer));
-    let hash = train(optimizer, lr, EPOCHS, arrays, |progress| {
+fn run<R: Rule, M: Element + Default>(
+    name: &str,
+    optimizer: &Optimizer<R>,
+    lr: f64,
+    arrays: &mut Arrays,
+    momentum: &mut [M; PARAMETERS],
+) {
+    println!("{name}: {} bytes of state for {PARAMETERS} parameters", state_bytes(optimizer, momentum));
+    let hash = train(optimizer, lr, EPOCHS, arrays, momentum, |progress| {
         println!(
             "epoch {}: loss {:.4}, {} of {} right",
             progress.epoch + 1,
@@ -47,11 +58,18 @@ fn run<R: Rule>(name: &str, optimizer: &Optimizer<R>, lr: f64, arrays: &mut Arra
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn start() -> ! {
     // SAFETY: this function runs once, and nothing else knows the arrays.
-    let arrays = unsafe { &mut *&raw mut ARRAYS };
-    run("LARC", &LARC, 0.5, arrays);
-    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, arrays);
-    run("NovoGrad", &NOVOGRAD, 0.02, arrays);
-    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, arrays);
+    let (arrays, momentum) = unsafe { (&mut *&raw mut ARRAYS, &mut *&raw mut MOMENTUM) };
+    run("LARC", &LARC, 0.5, arrays, momentum);
+    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, arrays, momentum);
+    run("NovoGrad", &NOVOGRAD, 0.02, arrays, momentum);
+    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, arrays, momentum);
+    #[cfg(feature = "half")]
+    {
+        // SAFETY: as above.
+        let momentum = unsafe { &mut *&raw mut HALF_MOMENTUM };
+        run("LARC with momentum of 16 bits", &LARC, 0.5, arrays, momentum);
+        run("NovoGrad with momentum of 16 bits", &NOVOGRAD, 0.02, arrays, momentum);
+    }
     process::exit(0)
 }
 

@@ -1,13 +1,16 @@
-//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `norm` or
-//! unset.
+//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `adamw`, `lamb`,
+//! `norm` or unset. With the feature `half`, momentum has 16 bits.
 
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
-use layerwise::{LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdState, l2_norm};
-use layerwise_cortex_m::{larc, novograd};
+use layerwise::{
+    Adam, AdamConfig, AdamState, Element, LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd,
+    SgdState, TrustRatio, l2_norm,
+};
+use layerwise_cortex_m::{adam, larc, novograd};
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
@@ -17,17 +20,31 @@ fn panic(_: &PanicInfo) -> ! {
 const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 
+const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
+const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
+
 /// The first letters of `RULE`, which a constant can be compared with.
 const RULE: [u8; 3] = match option_env!("RULE") {
     Some(rule) => [rule.as_bytes()[0], rule.as_bytes()[1], rule.as_bytes()[2]],
     None => *b"---",
 };
 
+/// (Inlined, so that the settings are constants.)
+#[inline(always)]
+fn adam_step(adam: &Adam, w: &mut [f32], g: &[f32], m: &mut [impl Element]) {
+    let (mut v, mut state) = ([0.0; 8], AdamState::default());
+    let layer = LayerMemory::new(w, g, black_box(&mut state)).momentum(m);
+    _ = black_box(adam.step_layer(black_box(0.1), layer.second_moment(black_box(&mut v[..]))));
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
     // Slices of any length, as far as the compiler knows.
+    #[cfg(not(feature = "half"))]
     let [mut w, mut g, mut m] = [[0.5_f32; 8]; 3];
-    let [w, g, m] = [black_box(&mut w[..]), black_box(&mut g[..]), black_box(&mut m[..])];
+    #[cfg(feature = "half")]
+    let ([mut w, mut g], mut m) = ([[0.5_f32; 8]; 2], [half::bf16::ZERO; 8]);
+    let (w, g, m) = (black_box(&mut w[..]), black_box(&mut g[..]), black_box(&mut m[..]));
     match &RULE {
         b"lar" => {
             let mut state = SgdState::default();
@@ -40,6 +57,8 @@ fn main() -> ! {
             let state = unsafe { &mut *&raw mut STATE };
             _ = black_box(NOVOGRAD.step_layer(black_box(0.1), LayerMemory::new(w, g, state).momentum(m)));
         }
+        b"ada" => adam_step(&ADAMW, w, g, m),
+        b"lam" => adam_step(&LAMB, w, g, m),
         b"nor" => _ = black_box(l2_norm(g)),
         _ => _ = black_box((w, g, m)),
     }
