@@ -65,7 +65,7 @@ impl Mixed<'_> {
         sum: bool,
     ) -> Written {
         // (One by one, a loop is as long as it has to be.)
-        if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
+        if (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) && self.weights.len() > TILE {
             return self.apply_halves::<K, N>(machine, prescale, k, sum);
         }
         let finite = if machine.backend.converts() && (ONE_BY_ONE || self.weights.len() >= WIDTH) {

@@ -98,13 +98,13 @@ impl<K: Scalars, A: Arithmetic> Splat<K, A> {
 
     /// New weights and states of old ones.
     #[inline(always)]
-    fn updated<const N: usize>(&self, a: A, old: Of<A::Vector, N>) -> (A::Vector, [A::Vector; N])
+    fn updated<const N: usize>(&self, a: A, form: Form, old: Of<A::Vector, N>) -> (A::Vector, [A::Vector; N])
     where
         K: Forms<N>,
     {
         let old = Of { g: a.mul(self.prescale, old.g), ..old };
-        let states = K::states(a, self.form, &self.k, old);
-        (a.sub(old.w, K::step(a, self.form, &self.k, Of { states, ..old })), states)
+        let states = K::states(a, form, &self.k, old);
+        (a.sub(old.w, K::step(a, form, &self.k, Of { states, ..old })), states)
     }
 }
 
@@ -149,14 +149,14 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn run_one(self) -> bool {
         let Loop { k: &(k, prescale), memory } = self;
-        if !memory.has_one_length::<N>() {
-            return true;
-        }
-        let (k, mut sum) = (&Splat::of(One, k, prescale), 0.0);
-        for i in 0..memory.gradients.len() {
-            let Some(w) = memory.update_one(k, i) else { break };
-            sum += w;
-        }
+        let k = Splat::of(One, k, prescale);
+        // A loop for each form: no processor without vectors foresees much.
+        let sum = match (k.form.decay, k.form.extra) {
+            (false, false) => memory.update_all(&k, Form { decay: false, extra: false }),
+            (false, true) => memory.update_all(&k, Form { decay: false, extra: true }),
+            (true, false) => memory.update_all(&k, Form { decay: true, extra: false }),
+            (true, true) => memory.update_all(&k, Form::ALL),
+        };
         sum.is_finite() || memory.is_finite()
     }
 }
@@ -200,9 +200,22 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         weights && (N == 0 || self.momentum.len() == len) && (N < 2 || self.second.len() == len)
     }
 
+    /// Updates all elements one by one by a form, and returns a sum that is not finite if a new weight is not.
+    #[inline(always)]
+    fn update_all<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, form: Form) -> f32 {
+        let mut sum = 0.0;
+        if self.has_one_length::<N>() {
+            for i in 0..self.gradients.len() {
+                let Some(w) = self.update_one(k, form, i) else { break };
+                sum += w;
+            }
+        }
+        sum
+    }
+
     /// Updates one element and returns its new weight.
     #[inline(always)]
-    fn update_one<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, i: usize) -> Option<f32> {
+    fn update_one<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, form: Form, i: usize) -> Option<f32> {
         let w = match self.whole.get(i) {
             Some(w) => *w,
             None => join(*self.upper.get(i)?, *self.lower.get(i)?),
@@ -214,7 +227,7 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         if let ([_, v, ..], Some(old)) = (states.as_mut_slice(), self.second.get(i)) {
             *v = *old;
         }
-        let (w, states) = k.updated(One, Of { w, states, g: self.gradients.get(i)?.get() });
+        let (w, states) = k.updated(One, form, Of { w, states, g: self.gradients.get(i)?.get() });
         if let ([m, ..], Some(new)) = (states.as_slice(), self.momentum.get_mut(i)) {
             *new = M::of(*m);
         }
@@ -263,7 +276,7 @@ impl<G: Element, M: Element> Blocks<'_, G, M> {
         if let [_, v, ..] = states.as_mut_slice() {
             *v = lanes.load(self.second.get(i)?);
         }
-        Some(k.updated(lanes, Of { w, states, g: G::load(lanes, self.gradients.get(i)?) }))
+        Some(k.updated(lanes, k.form, Of { w, states, g: G::load(lanes, self.gradients.get(i)?) }))
     }
 
     /// Stores them.
