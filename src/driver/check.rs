@@ -61,8 +61,10 @@ pub(super) fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
 }
 
 impl<R: Rule> Optimizer<R> {
-    /// Checks one layer in a step that has been checked.
-    #[inline]
+    /// Checks one layer in a step that has been checked. (With types of numbers that only this call does not know,
+    /// firmware would keep the loops of all.)
+    #[cfg_attr(all(feature = "half", any(target_arch = "arm", target_arch = "riscv32")), inline(always))]
+    #[cfg_attr(not(all(feature = "half", any(target_arch = "arm", target_arch = "riscv32"))), inline)]
     pub(super) fn check_layer(&self, step: &Step, layer: &LayerMemory<'_, R::State>) -> Result<(), Error> {
         check_config(step.lr, &layer.config)?;
         if layer.config.frozen {

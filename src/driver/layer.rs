@@ -106,8 +106,11 @@ impl<R: Rule> Optimizer<R> {
         if needed == StepNorm::None {
             return Ok(Decided { plan, next, step_norm: f64::NAN });
         }
-        let step_norm =
-            step_norm.unwrap_or_else(|| self::step_norm(machine, needed, &plan.update, self.moments(), &layer.view()));
+        // (A closure would be a call, where the compiler is asked for small code.)
+        let step_norm = match step_norm {
+            Some(norm) => norm,
+            None => self::step_norm(machine, needed, &plan.update, self.moments(), &layer.view()),
+        };
         if !step_norm.is_finite() {
             return Err(case.left(without_norm(&plan, needed, self.moments())));
         }

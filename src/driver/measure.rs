@@ -30,7 +30,7 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
         None => l2(machine, w),
     };
     let gradient = match needs.gradient {
-        GradientNorm::L2 => scaled(known.unwrap_or_else(|| l2(machine, g)), scale),
+        GradientNorm::L2 => scaled(if let Some(known) = known { known } else { l2(machine, g) }, scale),
         GradientNorm::Max => scaled(max_abs(machine, g).into(), scale),
         GradientNorm::L2WithDecay(decay) => match decayed(scale, decay) {
             Some(term) => sqrt(sum_of_term(machine, term, [w, g])),
