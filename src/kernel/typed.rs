@@ -118,8 +118,8 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
         let Loop { k: &(k, prescale), memory } = self;
         let Some(last) = memory.gradients.len().checked_sub(WIDTH).filter(|_| L::CONVERTS) else { return true };
         let k = &Splat::of(lanes, k, prescale);
-        // The loop for whole weights begins on a cache line. Vectors at both ends overlap those between. They are made of the old
-        // numbers, so an element gets the same new one twice.
+        // The loop for whole weights begins on a cache line. Vectors at both ends overlap those between. They are made
+        // of the old numbers, so an element gets the same new one twice.
         let head_len = if WHOLE { head_len(memory.whole) } else { 0 };
         let mut sums = [lanes.splat(0.0); 2];
         let first = if head_len > 0 { memory.blocks(0).updated::<L, K, N, WHOLE>(lanes, k, 0) } else { None };
@@ -150,12 +150,14 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
     fn run_one(self) -> bool {
         let Loop { k: &(k, prescale), memory } = self;
         let k = Splat::of(One, k, prescale);
-        // A loop for each form: no processor without vectors foresees much.
-        let sum = match (k.form.decay, k.form.extra) {
-            (false, false) => memory.update_all(&k, Form { decay: false, extra: false }),
-            (false, true) => memory.update_all(&k, Form { decay: false, extra: true }),
-            (true, false) => memory.update_all(&k, Form { decay: true, extra: false }),
-            (true, true) => memory.update_all(&k, Form::ALL),
+        let Form { decay, direct, shrink, guarded } = k.form;
+        // A loop for each usual form: no processor without vectors foresees much.
+        let sum = match (decay, direct || shrink) {
+            _ if const { N > 1 } && (direct || guarded) => memory.update_all(&k, k.form),
+            (false, false) => memory.update_all(&k, K::usual(false, false)),
+            (false, true) => memory.update_all(&k, K::usual(false, true)),
+            (true, false) => memory.update_all(&k, K::usual(true, false)),
+            (true, true) => memory.update_all(&k, K::usual(true, true)),
         };
         sum.is_finite() || memory.is_finite()
     }
