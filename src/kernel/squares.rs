@@ -287,7 +287,8 @@ where
 }
 
 /// Whether all elements are zeros, which are common: embeddings, and layers that get no gradient.
-#[inline]
+/// (Out of line, for less code in every kernel. Firmware has one kernel, to which a call is more.)
+#[cfg_attr(not(any(target_arch = "arm", target_arch = "riscv32")), inline(never))]
 fn are_zeros<A: Arithmetic, X: Array, const N: usize>(a: A, arrays: &[X; N]) -> bool {
     a.run(Loop(|| arrays.iter().all(|array| array.is_zero())))
 }
