@@ -19,6 +19,9 @@ use core::array;
 /// Numbers in a block.
 const BLOCK: usize = 256;
 
+/// From so many numbers on a few at the beginning may take their own way.
+const LARGE: usize = 16 * 1024;
+
 /// The memory of (a piece of) a layer: weights, gradients, moments as far as the update has them, all of one length, and
 /// perhaps a copy.
 pub(crate) struct Mixed<'a> {
@@ -69,7 +72,7 @@ impl Mixed<'_> {
             return self.apply_halves::<K, N>(machine, prescale, k, sum);
         }
         let finite = if machine.backend.converts() && (ONE_BY_ONE || self.weights.len() >= WIDTH) {
-            self.convert::<K, N>(machine.backend, prescale, k)
+            self.convert_from_line::<K, N>(machine.backend, prescale, k)
         } else {
             self.through_buffers::<K, N>(machine.backend, prescale, k)
         };
@@ -88,6 +91,18 @@ impl Mixed<'_> {
         let (mut left, mut right) = self.reborrow().split_at(mid);
         let left = || left.apply::<K, N>(machine, prescale, k, sum);
         machine.both(left, || right.apply::<K, N>(machine, prescale, k, sum)).into()
+    }
+
+    /// Updates all by the loop of these types. In a large layer it begins on a cache line of the weights, as the loop for
+    /// whole weights does in any.
+    #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
+    fn convert_from_line<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
+        let head_len = if ONE_BY_ONE || self.weights.len() < LARGE { 0 } else { self.weights.head_len() };
+        if head_len == 0 {
+            return self.convert::<K, N>(backend, prescale, k);
+        }
+        let (mut head, mut rest) = self.reborrow().split_at(head_len);
+        head.through_buffers::<K, N>(backend, prescale, k) & rest.convert::<K, N>(backend, prescale, k)
     }
 
     /// Updates all by the loop of these types, and returns whether all new weights are finite.

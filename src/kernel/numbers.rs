@@ -3,6 +3,8 @@
 #[cfg(feature = "half")]
 use super::array::Array;
 #[cfg(feature = "half")]
+use super::shape::head_len;
+#[cfg(feature = "half")]
 use super::terms::{Plain, squares_of_term};
 #[cfg(feature = "half")]
 use crate::lanes::join;
@@ -112,6 +114,16 @@ impl NumbersMut<'_> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.read().len()
+    }
+
+    /// How many there are before a multiple of a vector.
+    pub(crate) fn head_len(&self) -> usize {
+        match self {
+            NumbersMut::F32(x) => head_len(x),
+            NumbersMut::Bf16(x) => head_len(x),
+            NumbersMut::F16(x) => head_len(x),
+            NumbersMut::Split(upper, _) => head_len(upper),
+        }
     }
 
     /// The same, to be read.
