@@ -69,7 +69,7 @@ pub(crate) trait Formula<const N: usize>: Sized {
 pub(crate) struct Apart(pub(crate) f32);
 
 impl Apart {
-    /// By its bits, for a processor without floats, and for a loop that would compare again for every vector.
+    /// By its bits, for processors without floats.
     #[inline(always)]
     fn is_zero(self) -> bool {
         self.0.to_bits() << 1 == 0
@@ -167,8 +167,8 @@ pub(crate) trait Forms<const N: usize>: Scalars {
     /// Its form.
     fn form(&self) -> Form;
 
-    /// The form that has a loop of its own, for one bit of each of `decay` and of what is added to `u`; nothing where an
-    /// update is in none of them.
+    /// A form that has a loop of its own: with or without the term of `decay`, and with or without what is usually added
+    /// to `u`.
     fn usual(decay: bool, extra: bool) -> Form;
 
     /// [`Formula::states`] of a form.

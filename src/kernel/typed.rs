@@ -21,8 +21,8 @@ pub(super) struct Update<'a, K> {
 }
 
 impl<K> Update<'_, K> {
-    /// Updates all, and returns whether all new weights are finite. `COMMON` types have a loop for whole weights without a
-    /// copy too.
+    /// Updates all, and returns whether all new weights are finite. `COMMON` types also have a loop for whole weights
+    /// without a copy.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(super) fn of<G: Element, M: Element, const N: usize, const COMMON: bool>(
         self,
