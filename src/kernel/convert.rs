@@ -65,8 +65,10 @@ impl<E: Element> Kernel for Narrow<'_, E> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         let ((from, from_rest), (to, to_rest)) = (self.from.as_chunks(), self.to.as_chunks_mut());
+        let clamps = self.largest.is_finite();
         for (from, to) in from.iter().zip(to) {
-            E::store(lanes, lanes.clamp(lanes.load(from), self.largest), to);
+            let x = lanes.load(from);
+            E::store(lanes, if clamps { lanes.clamp(x, self.largest) } else { x }, to);
         }
         Narrow { from: from_rest, to: to_rest, ..self }.run_one();
     }

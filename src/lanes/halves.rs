@@ -88,13 +88,13 @@ pub(super) fn narrow(x: f32) -> bf16 {
 
 /// (Without an instruction for it this is much code.)
 #[inline(never)]
-pub(super) fn f16_to_f32(x: f16) -> f32 {
+fn f16_to_f32(x: f16) -> f32 {
     x.to_f32()
 }
 
 /// (Without an instruction for it this is much code.)
 #[inline(never)]
-pub(super) fn f16_from_f32(x: f32) -> f16 {
+fn f16_from_f32(x: f32) -> f16 {
     f16::from_f32(x)
 }
 

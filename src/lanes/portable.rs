@@ -2,7 +2,7 @@
 //! none, kernels go one by one and hardly use them.
 
 #[cfg(feature = "half")]
-use super::halves::{clamp, f16_from_f32, f16_to_f32, join, split};
+use super::halves::{clamp, join, split};
 use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
@@ -145,31 +145,35 @@ impl Lanes for Portable {
     #[cfg(feature = "half")]
     #[inline(always)]
     fn clamp(self, vector: f32x16, max: f32) -> f32x16 {
-        f32x16::new(vector.to_array().map(|x| clamp(x, max)))
+        let mut x = vector.to_array();
+        for x in &mut x {
+            *x = clamp(*x, max);
+        }
+        f32x16::new(x)
     }
 
     #[cfg(feature = "half")]
     #[inline(always)]
     fn widen_bf16(self, from: &[bf16; WIDTH]) -> f32x16 {
-        f32x16::new(from.map(bf16::to_f32))
+        widened(from)
     }
 
     #[cfg(feature = "half")]
     #[inline(always)]
     fn widen_f16(self, from: &[f16; WIDTH]) -> f32x16 {
-        f32x16::new(from.map(f16_to_f32))
+        widened_f16(from)
     }
 
     #[cfg(feature = "half")]
     #[inline(always)]
     fn narrow_bf16(self, vector: f32x16, to: &mut [bf16; WIDTH]) {
-        *to = vector.to_array().map(bf16::from_f32);
+        narrowed(vector, to);
     }
 
     #[cfg(feature = "half")]
     #[inline(always)]
     fn narrow_f16(self, vector: f32x16, to: &mut [f16; WIDTH]) {
-        *to = vector.to_array().map(f16_from_f32);
+        narrowed_f16(vector, to);
     }
 
     #[inline(always)]
@@ -190,4 +194,38 @@ impl Lanes for Portable {
         let [sum, ..] = x;
         sum
     }
+}
+
+/// Sixteen numbers, one by one. (In a loop: a closure over an array is a call.)
+#[cfg(feature = "half")]
+#[inline(always)]
+fn widened<E: Element>(from: &[E; WIDTH]) -> f32x16 {
+    let mut x = [0.0; WIDTH];
+    for (x, from) in x.iter_mut().zip(from) {
+        *x = from.get();
+    }
+    f32x16::new(x)
+}
+
+/// The same back.
+#[cfg(feature = "half")]
+#[inline(always)]
+fn narrowed<E: Element>(vector: f32x16, to: &mut [E; WIDTH]) {
+    for (to, x) in to.iter_mut().zip(vector.to_array()) {
+        *to = E::of(x);
+    }
+}
+
+/// The same of `f16`, which is much code.
+#[cfg(feature = "half")]
+#[inline(never)]
+fn widened_f16(from: &[f16; WIDTH]) -> f32x16 {
+    widened(from)
+}
+
+/// The same back.
+#[cfg(feature = "half")]
+#[inline(never)]
+fn narrowed_f16(vector: f32x16, to: &mut [f16; WIDTH]) {
+    narrowed(vector, to);
 }

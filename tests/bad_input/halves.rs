@@ -147,7 +147,7 @@ fn of_type(what: Argument, allowed: &'static str) -> Error {
 
 #[test]
 fn arrays_of_types_that_they_cannot_have() {
-    let weights = of_type(Argument::Weights, "f32, or bf16 with `.lower(..)`");
+    let weights = of_type(Argument::Weights, "f32, or bf16 with `.lower(..)` (of a `Memory`: `split_weights`)");
     assert_eq!(Lent { lower: None, ..Lent::new() }.refused(), weights);
     assert_eq!(Lent { weights: f16s(LEN), lower: None, ..Lent::new() }.refused(), weights);
     assert_eq!(Lent { weights: f16s(LEN), ..Lent::new() }.refused(), weights);

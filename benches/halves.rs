@@ -1,0 +1,127 @@
+//! Steps of NovoGrad with numbers of 16 bits beside the step in `f32`, and AdamW with split weights.
+//!
+//! ```text
+//! cargo bench --features half --bench halves              # every instruction set
+//! cargo bench --features half --bench halves -- --test    # once, to see that it works
+//! ```
+//!
+//! A variant and the step in `f32` take turns, and the fastest of many turns counts, so what else the machine does falls
+//! on both.
+
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use layerwise::{Adam, AdamConfig, AdamState, Backend, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
+use std::hint::black_box;
+use std::time::Instant;
+
+const NAMES: [&str; 7] = [
+    "f32",
+    "bf16 gradients",
+    "bf16 gradients and momentum",
+    "f32, and a copy in the same pass",
+    "f32, and then a cast by `half`",
+    "split weights",
+    "AdamW: split weights beside f32",
+];
+
+/// All arrays of a layer, in every type.
+struct Layer {
+    weights: Vec<f32>,
+    upper: Vec<bf16>,
+    lower: Vec<u16>,
+    gradients: Vec<f32>,
+    half_gradients: Vec<bf16>,
+    momentum: Vec<f32>,
+    half_momentum: Vec<bf16>,
+    second: Vec<f32>,
+    copy: Vec<bf16>,
+}
+
+impl Layer {
+    fn new(len: usize) -> Layer {
+        let mut random = fastrand::Rng::with_seed(1);
+        let weights: Vec<f32> = (0..len).map(|_| random.f32() - 0.5).collect();
+        let gradients: Vec<f32> = (0..len).map(|_| random.f32() - 0.5).collect();
+        Layer {
+            upper: weights.iter().map(|w| bf16::from_bits((w.to_bits() >> 16) as u16)).collect(),
+            lower: weights.iter().map(|w| w.to_bits() as u16).collect(),
+            half_gradients: gradients.iter().map(|g| bf16::from_f32(*g)).collect(),
+            momentum: vec![0.0; len],
+            half_momentum: vec![bf16::ZERO; len],
+            second: vec![0.0; len],
+            copy: vec![bf16::ZERO; len],
+            weights,
+            gradients,
+        }
+    }
+
+    /// Takes a step of a variant, or of what it is compared with.
+    fn step(&mut self, backend: Backend, variant: usize, beside: bool) {
+        let novograd = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
+        let novograd = NovoGrad::new(novograd).expect("valid settings").on(backend);
+        let adamw = Adam::new(AdamConfig::TORCH_ADAMW).expect("valid settings").on(backend);
+        let Layer { weights, upper, lower, gradients, half_gradients, momentum, half_momentum, second, copy } = self;
+        let (gradients, half_gradients) = (&gradients[..], &half_gradients[..]);
+        let (state, adam_state) = (&mut NovoGradState::default(), &mut AdamState::default());
+        let plain = LayerMemory::new(&mut weights[..], gradients, state).momentum(&mut momentum[..]);
+        let report = match variant {
+            _ if beside && variant < 6 => novograd.step_layer(1e-6, plain),
+            0 | 4 => novograd.step_layer(1e-6, plain),
+            1 => {
+                novograd.step_layer(1e-6, LayerMemory::new(&mut weights[..], half_gradients, state).momentum(momentum))
+            }
+            2 => novograd
+                .step_layer(1e-6, LayerMemory::new(&mut weights[..], half_gradients, state).momentum(half_momentum)),
+            3 => novograd.step_layer(1e-6, plain.copy(&mut copy[..])),
+            5 => novograd.step_layer(1e-6, LayerMemory::new(upper, gradients, state).lower(lower).momentum(momentum)),
+            _ => {
+                let layer = match beside {
+                    true => LayerMemory::new(&mut weights[..], gradients, adam_state),
+                    false => LayerMemory::new(upper, gradients, adam_state).lower(lower),
+                };
+                adamw.step_layer(1e-6, layer.momentum(&mut momentum[..]).second_moment(second))
+            }
+        };
+        assert!(report.expect("slices of the right lengths").applied());
+        if variant == 4 && !beside {
+            copy.convert_from_f32_slice(weights);
+        }
+        black_box(&mut *copy);
+    }
+}
+
+/// The nanoseconds per element of the fastest of several turns of `steps` steps.
+fn fastest(turns: usize, steps: usize, layer: &mut Layer, backend: Backend, variant: usize) -> [f64; 2] {
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..turns {
+        for (best, beside) in best.iter_mut().zip([false, true]) {
+            let start = Instant::now();
+            for _ in 0..steps {
+                layer.step(backend, variant, beside);
+            }
+            let time = start.elapsed().as_secs_f64() * 1e9 / (steps * layer.weights.len()) as f64;
+            *best = if time < *best { time } else { *best };
+        }
+    }
+    best
+}
+
+fn main() {
+    let short = std::env::args().any(|argument| argument == "--test");
+    let lengths: &[usize] = if short { &[4096] } else { &[1 << 12, 1 << 16, 1 << 20, 1 << 24] };
+    println!("Nanoseconds per element of each step, and the ratio to the step in f32 (of AdamW for AdamW):\n");
+    println!("| | elements | {} |\n|---|---|{}", NAMES.join(" | "), "---|".repeat(NAMES.len()));
+    for backend in Backend::available() {
+        for &len in lengths {
+            let mut layer = Layer::new(len);
+            let steps = ((1 << 20) / len).max(1);
+            let turns = if short { 1 } else { (40 * (1 << 20) / (steps * len)).clamp(12, 200) };
+            print!("| {} | {len} |", backend.name());
+            for variant in 0..NAMES.len() {
+                let [time, beside] = fastest(turns, steps, &mut layer, backend, variant);
+                print!(" {time:.3} / {:.2} |", time / beside);
+            }
+            println!();
+        }
+    }
+}
