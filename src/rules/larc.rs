@@ -59,17 +59,17 @@ pub struct LarcConfig {
 ///
 /// In [`Clip`](LarcMode::Clip) mode the learning rate is a ceiling: choose it too large rather than too small.
 ///
-/// With momentum, let that rate only fall, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum). Otherwise a
-/// rate that rises, as in a warm-up or after a restart, multiplies momentum of gradients that a smaller rate did not
-/// have to reduce:
+/// With momentum, let that rate only fall, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum), or
+/// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rate that rises, as in a warm-up or after a restart,
+/// multiplies momentum of gradients that a smaller rate did not have to reduce:
 ///
 /// ```
-/// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState, l2_norm};
+/// use layerwise::{LarcConfig, LayerMemory, Luc, Sgd, SgdConfig, SgdState, l2_norm};
 ///
 /// // How far the second step moves the weights, relative to their norm, where the rate rises from 0 to 0.1.
-/// let moved = |rate_in_momentum| {
+/// let moved = |rate_in_momentum, luc| {
 ///     let larc = Some(LarcConfig::DEFAULT);
-///     let sgd = Sgd::new(SgdConfig { momentum: 0.9, rate_in_momentum, larc, ..SgdConfig::DEFAULT }).unwrap();
+///     let sgd = Sgd::new(SgdConfig { momentum: 0.9, rate_in_momentum, luc, larc, ..SgdConfig::DEFAULT }).unwrap();
 ///     let (mut weights, mut momentum, mut state) = ([0.3, 0.4], [0.0; 2], SgdState::default());
 ///     for lr in [0.0, 0.1] {
 ///         let layer = LayerMemory::new(&mut weights, &[30.0, 40.0], &mut state).momentum(&mut momentum);
@@ -77,8 +77,10 @@ pub struct LarcConfig {
 ///     }
 ///     l2_norm(&[weights[0] - 0.3, weights[1] - 0.4]) / l2_norm(&[0.3, 0.4])
 /// };
-/// assert!(moved(false) > 9.0);
-/// assert!(moved(true) < 0.00201);
+/// assert!(moved(false, None) > 9.0);
+/// assert!(moved(true, None) < 0.00201);
+/// let luc = Luc { trust: 0.02, ..Luc::DEFAULT };
+/// assert!(moved(false, Some(luc)) < 1.01 * luc.trust);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
