@@ -332,7 +332,7 @@ impl Rule for AdamRule {
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let shrink = self.shrink(lr, layer);
         // The ratio is of the weights after a decay beside the step.
-        let weights = mul(norms.weights, 1.0 - shrink);
+        let weights = mul(norms.weights, (1.0 - shrink).abs());
         let ratio = self.trust_ratio(layer).map_or(1.0, |ratio| ratio.ratio(weights, step));
         let mut rate = mul(plan.effective_rate, ratio);
         let limit = layer.adapted(&self.config.luc).and_then(|luc| luc.limit(rate, norms.weights, step));

@@ -2,6 +2,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod large_decay;
 mod numbers;
 mod overflow;
 #[path = "../reference/mod.rs"]

@@ -338,7 +338,7 @@ pub fn adam(
     let (weight_norm, step_norm) = (l2_norm(&memory.weights), l2_norm(&memory.planned_step));
     let adapts = |ratio: &TrustRatio| layer.adapt && !(ratio.only_with_decay && decay == 0.0);
     let ratio = config.trust_ratio.filter(adapts);
-    let ratio = ratio.map_or(1.0, |ratio| trust_ratio(&ratio, weight_norm * (1.0 - shrink), step_norm));
+    let ratio = ratio.map_or(1.0, |ratio| trust_ratio(&ratio, weight_norm * (1.0 - shrink).abs(), step_norm));
     let rate = luc_rate(config.luc.filter(|_| layer.adapt), lr / of_rate * ratio, weight_norm, step_norm);
     let next = |(w, element): (&f64, &[f64; 6])| {
         (w - rate * element[4] - shrink * w, w.abs() + rate * element[5] + shrink * w.abs())
