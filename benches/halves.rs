@@ -5,8 +5,8 @@
 //! cargo bench --features half --bench halves -- --test    # once, to see that it works
 //! ```
 //!
-//! A variant and the step in `f32` take turns, and the fastest of many turns counts, so what else the machine does falls
-//! on both.
+//! A variant and the step in `f32` take turns, and the fastest of many turns counts, so what else the machine does
+//! falls on both.
 
 use half::bf16;
 use half::slice::HalfFloatSliceExt;

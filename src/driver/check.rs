@@ -45,7 +45,7 @@ fn check_moment(what: Argument, is_kept: bool, len: usize, found: Option<usize>)
 
 /// Checks the types of the moments of a layer.
 #[inline]
-pub(super) fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
+fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
     #[cfg(feature = "half")]
     {
         if matches!(layer.momentum, Some(Floats::F16(_))) {
@@ -60,6 +60,16 @@ pub(super) fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks the arrays of (a chunk of) a layer that is to be read and written. `weights` is what is found of the weights.
+#[inline(always)]
+pub(super) fn check_arrays(moments: Moments, layer: &LayerView<'_>, weights: Result<(), Error>) -> Result<(), Error> {
+    let len = layer.weights.len();
+    check_length(Argument::Gradients, len, layer.gradients.len())?;
+    check_moments(moments, len, layer.moment_lens())?;
+    weights?;
+    check_types(layer)
+}
+
 impl<R: Rule> Optimizer<R> {
     /// Checks one layer in a step that has been checked. (With types of numbers that only this call does not know,
     /// firmware would keep the loops of all.)
@@ -70,11 +80,7 @@ impl<R: Rule> Optimizer<R> {
         if layer.config.frozen {
             return Ok(());
         }
-        let len = layer.weights.len();
-        check_length(Argument::Gradients, len, layer.gradients.len())?;
-        check_moments(self.moments(), len, layer.moment_lens())?;
-        layer.weights.check()?;
-        check_types(&layer.view())?;
+        check_arrays(self.moments(), &layer.view(), layer.weights.check())?;
         if !self.rule.accepts(*layer.state) {
             return Err(Error::State { layer: None });
         }

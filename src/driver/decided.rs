@@ -1,7 +1,7 @@
 //! The second phase of a step in pieces.
 
 use super::apply::Coefficients;
-use super::check::{check_leaves, check_moments, check_types};
+use super::check::{check_arrays, check_leaves};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
 use super::step_norm::{step_scalars, step_sums};
@@ -183,10 +183,7 @@ impl<S: RuleState> Planned<S> {
     pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
         let len = chunk.weights.len();
         check_leaves(start, len, sums.len())?;
-        check_length(Argument::Gradients, len, chunk.gradients.len())?;
-        check_moments(self.moments, len, chunk.moment_lens())?;
-        chunk.weights.check()?;
-        check_types(&chunk)?;
+        check_arrays(self.moments, &chunk, chunk.weights.check())?;
         step_sums(self.backend, self.needs, &self.plan.update, self.moments, &chunk, sums);
         Ok(())
     }
@@ -202,11 +199,7 @@ impl<S: RuleState> Planned<S> {
     /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], and [`Error::StepNotSeen`] if the rule [must see the
     /// step](Planned::needs_step) first; then nothing is written.
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
-        let len = chunk.weights.len();
-        check_length(Argument::Gradients, len, chunk.gradients.len())?;
-        check_moments(self.moments, len, chunk.moment_lens())?;
-        chunk.weights.check()?;
-        check_types(&chunk.view())?;
+        check_arrays(self.moments, &chunk.view(), chunk.weights.check())?;
         if self.needs_step() {
             return Err(Error::StepNotSeen);
         }

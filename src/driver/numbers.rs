@@ -1,18 +1,15 @@
 //! What a host lends, as kernels take it.
 
-#[cfg(feature = "half")]
-use crate::kernel::mixed::Mixed;
-#[cfg(feature = "half")]
-use crate::kernel::numbers::Copied;
 use crate::kernel::numbers::Numbers;
 #[cfg(feature = "half")]
-use crate::kernel::numbers::NumbersMut;
+use crate::kernel::{
+    mixed::Mixed,
+    numbers::{Copied, NumbersMut},
+};
 use crate::memory::floats::{Floats, FloatsMut};
-#[cfg(feature = "half")]
-use crate::memory::layer::LayerMemory;
 use crate::memory::weights::Weights;
 #[cfg(feature = "half")]
-use crate::memory::weights::WeightsMut;
+use crate::memory::{layer::LayerMemory, weights::WeightsMut};
 
 /// Numbers to be read.
 #[inline(always)]
@@ -76,10 +73,9 @@ pub(super) fn mixed<S>(layer: LayerMemory<'_, S>) -> Mixed<'_> {
     };
     let copy = copy.map(|copy| {
         let largest = match &copy.floats {
-            _ if !copy.saturating => f32::INFINITY,
-            FloatsMut::F32(_) => f32::MAX,
-            FloatsMut::Bf16(_) => half::bf16::MAX.to_f32(),
-            FloatsMut::F16(_) => half::f16::MAX.to_f32(),
+            FloatsMut::Bf16(_) if copy.saturating => half::bf16::MAX.to_f32(),
+            FloatsMut::F16(_) if copy.saturating => half::f16::MAX.to_f32(),
+            _ => f32::INFINITY,
         };
         Copied { to: numbers_mut(copy.floats), largest }
     });

@@ -3,20 +3,18 @@
 //! Gradients of 16 bits have loops of their own. Several arrays together, of which some have 16 bits, are few: they are
 //! converted leaf by leaf.
 
-#[cfg(feature = "half")]
-use super::array::Array;
-#[cfg(feature = "half")]
-use super::convert::widen;
 use super::machine::Machine;
-#[cfg(feature = "half")]
-use super::machine::cut;
 use super::numbers::{Numbers, f32s};
-#[cfg(feature = "half")]
-use super::shape::{LEAF, Tree};
 use super::squares;
-#[cfg(feature = "half")]
-use super::squares::leaf_one_by_one;
 use super::terms::{Plain, Term};
+#[cfg(feature = "half")]
+use super::{
+    array::Array,
+    convert::widen,
+    machine::cut,
+    shape::{LEAF, Tree},
+    squares::leaf_one_by_one,
+};
 #[cfg(feature = "half")]
 use crate::lanes::ONE_BY_ONE;
 use crate::lanes::{Backend, Element};

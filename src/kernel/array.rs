@@ -30,7 +30,7 @@ pub(crate) trait Vectors: Array {
     fn groups(self) -> Self::Groups;
     /// How many groups there are.
     fn count(groups: Self::Groups) -> usize;
-    /// What is behind them.
+    /// The numbers after the last whole group.
     fn rest(self) -> Self;
     /// A vector of a group; zeros where there is none.
     fn vector<L: Lanes>(lanes: L, groups: Self::Groups, group: usize, vector: usize) -> L::Vector;

@@ -167,8 +167,8 @@ pub(crate) trait Forms<const N: usize>: Scalars {
     /// Its form.
     fn form(&self) -> Form;
 
-    /// A form that has a loop of its own: with or without the term of `decay`, and with or without what is usually added
-    /// to `u`.
+    /// A form that has a loop of its own: with or without the term of `decay`, with or without what is usually added to
+    /// `u`.
     fn usual(decay: bool, extra: bool) -> Form;
 
     /// [`Formula::states`] of a form.

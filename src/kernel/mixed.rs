@@ -22,7 +22,7 @@ const BLOCK: usize = 256;
 /// From so many numbers on a few at the beginning may take their own way.
 const LARGE: usize = 16 * 1024;
 
-/// The memory of (a piece of) a layer: weights, gradients, moments as far as the update has them, all of one length, and
+/// The memory of (a piece of) a layer: weights, gradients, the moments that the update has, all of one length, and
 /// perhaps a copy.
 pub(crate) struct Mixed<'a> {
     pub(crate) weights: NumbersMut<'a>,
@@ -93,8 +93,8 @@ impl Mixed<'_> {
         machine.both(left, || right.apply::<K, N>(machine, prescale, k, sum)).into()
     }
 
-    /// Updates all by the loop of these types. In a large layer it begins on a cache line of the weights, as the loop for
-    /// whole weights does in any.
+    /// Updates all by the loop of these types. In a large layer it begins on a cache line of the weights, as the loop
+    /// for whole weights does in any.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn convert_from_line<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
         let head_len = if ONE_BY_ONE || self.weights.len() < LARGE { 0 } else { self.weights.head_len() };

@@ -39,8 +39,8 @@ pub(crate) fn left_len(len: usize) -> usize {
     UNIT << (len.saturating_sub(1) / UNIT).checked_ilog2().unwrap_or(0)
 }
 
-/// How many elements of an array there are before it comes to a multiple of a vector, for `f32` a cache line: 0 where it
-/// is too short for it to matter.
+/// How many elements of an array there are before it comes to a multiple of a vector, for `f32` a cache line: 0 where
+/// it is too short for it to matter.
 #[inline(always)]
 pub(crate) fn head_len<E>(x: &[E]) -> usize {
     let line = WIDTH * size_of::<E>();

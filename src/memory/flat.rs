@@ -5,8 +5,6 @@ use super::floats::{Floats, FloatsMut};
 use super::layer::LayerMemory;
 use super::model::Model;
 use super::table::Layers;
-#[cfg(feature = "half")]
-use super::weights::WeightCopy;
 use super::weights::WeightsMut;
 use crate::error::{Argument, Error, check_length};
 
@@ -79,23 +77,21 @@ impl<'a, S> FlatModel<'a, S> {
     #[cfg(feature = "half")]
     #[inline]
     pub fn lower(self, lower: &'a mut [u16]) -> Self {
-        FlatModel { weights: WeightsMut { lower: Some(lower), ..self.weights }, ..self }
+        FlatModel { weights: self.weights.with_lower(lower), ..self }
     }
 
     /// The same model with a copy of the weights, rounded to nearest. See [`LayerMemory::copy`].
     #[cfg(feature = "half")]
     #[inline]
     pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
-        let copy = WeightCopy { floats: copy.into(), saturating: false };
-        FlatModel { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+        FlatModel { weights: self.weights.with_copy(copy.into(), false), ..self }
     }
 
     /// The same with a copy that saturates. See [`LayerMemory::saturating_copy`].
     #[cfg(feature = "half")]
     #[inline]
     pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
-        let copy = WeightCopy { floats: copy.into(), saturating: true };
-        FlatModel { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+        FlatModel { weights: self.weights.with_copy(copy.into(), true), ..self }
     }
 
     /// The same model with carried norms, as many as there are layers.

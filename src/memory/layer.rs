@@ -2,8 +2,6 @@
 
 use super::carried::CarriedNorms;
 use super::floats::{Floats, FloatsMut};
-#[cfg(feature = "half")]
-use super::weights::WeightCopy;
 use super::weights::{Weights, WeightsMut};
 use crate::rules::layer::LayerConfig;
 
@@ -82,7 +80,7 @@ impl<'a, S> LayerMemory<'a, S> {
     #[cfg(feature = "half")]
     #[inline]
     pub fn lower(self, lower: &'a mut [u16]) -> Self {
-        LayerMemory { weights: WeightsMut { lower: Some(lower), ..self.weights }, ..self }
+        LayerMemory { weights: self.weights.with_lower(lower), ..self }
     }
 
     /// The same layer with a copy of the weights, rounded to nearest, which is written in the same pass: of `f32`
@@ -90,16 +88,14 @@ impl<'a, S> LayerMemory<'a, S> {
     #[cfg(feature = "half")]
     #[inline]
     pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
-        let copy = WeightCopy { floats: copy.into(), saturating: false };
-        LayerMemory { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+        LayerMemory { weights: self.weights.with_copy(copy.into(), false), ..self }
     }
 
     /// The same, where weights beyond the largest finite number of the copy become that number, not an infinity.
     #[cfg(feature = "half")]
     #[inline]
     pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
-        let copy = WeightCopy { floats: copy.into(), saturating: true };
-        LayerMemory { weights: WeightsMut { copy: Some(copy), ..self.weights }, ..self }
+        LayerMemory { weights: self.weights.with_copy(copy.into(), true), ..self }
     }
 
     /// The same layer with another configuration.
@@ -126,12 +122,6 @@ impl<'a, S> LayerMemory<'a, S> {
             state: self.state,
             norms: self.norms.as_deref_mut(),
         }
-    }
-
-    /// The lengths of momentum and second moment.
-    #[inline]
-    pub(crate) fn moment_lens(&self) -> [Option<usize>; 2] {
-        [self.momentum.as_ref().map(FloatsMut::len), self.second_moment.as_ref().map(FloatsMut::len)]
     }
 
     /// The same layer, to be read.

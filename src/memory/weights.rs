@@ -88,6 +88,20 @@ impl<'a> WeightsMut<'a> {
         self.floats.len()
     }
 
+    /// The same weights with their lower halves.
+    #[cfg(feature = "half")]
+    #[inline]
+    pub(crate) fn with_lower(self, lower: &'a mut [u16]) -> Self {
+        WeightsMut { lower: Some(lower), ..self }
+    }
+
+    /// The same weights with a copy.
+    #[cfg(feature = "half")]
+    #[inline]
+    pub(crate) fn with_copy(self, floats: FloatsMut<'a>, saturating: bool) -> Self {
+        WeightsMut { copy: Some(WeightCopy { floats, saturating }), ..self }
+    }
+
     /// Checks types and lengths.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {

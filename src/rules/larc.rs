@@ -60,8 +60,8 @@ pub struct LarcConfig {
 /// In [`Clip`](LarcMode::Clip) mode the learning rate is a ceiling: choose it too large rather than too small.
 ///
 /// With momentum, let that rate only fall, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum), or
-/// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rate that rises, as in a warm-up or after a restart,
-/// multiplies momentum of gradients that a smaller rate did not have to reduce:
+/// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rate that rises, as in a warm-up or after a
+/// restart, multiplies momentum of gradients that a smaller rate did not have to reduce:
 ///
 /// ```
 /// use layerwise::{LarcConfig, LayerMemory, Luc, Sgd, SgdConfig, SgdState, l2_norm};

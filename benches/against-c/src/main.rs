@@ -175,7 +175,7 @@ fn check(c: &C, ours: &Ours) {
 fn main() {
     let args = Args::parse();
     println!("Nanoseconds per element: C / layerwise / ratio. Offsets of weights, gradients and both moments from a");
-    println!("cache line, in floats. In the last two columns the crate's AdamW and LARC are in the place of C.");
+    println!("cache line, in floats. The last two columns compare with AdamW and LARC of this crate instead of C.");
     if args.limits {
         limits(args.pace);
     }
