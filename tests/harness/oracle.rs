@@ -151,7 +151,7 @@ impl Host<SgdState> {
         if config.luc.is_some() && has_no_norm(&memory) {
             return Ok(report);
         }
-        self.assert_close(&memory, &gradients);
+        self.assert_close(&memory, &gradients, 1.0);
         Ok(report)
     }
 }
@@ -186,7 +186,7 @@ impl Host<NovoGradState> {
         if config.luc.is_some() && has_no_norm(&memory) {
             return Ok(report);
         }
-        self.assert_close(&memory, &gradients);
+        self.assert_close(&memory, &gradients, 1.0);
         Ok(report)
     }
 }
@@ -218,7 +218,9 @@ impl Host<AdamState> {
         if (least < 1e-34 && divides_by_it) || (limits && has_no_norm(&memory)) {
             return Ok(report);
         }
-        self.assert_close(&memory, &gradients);
+        // What a first moment loses to underflow is divided by eps and the root of the second, as the moment itself is.
+        let divisor = if divides_by_it { least.sqrt() } else { config.eps + config.eps_root.sqrt() };
+        self.assert_close(&memory, &gradients, divisor.min(1.0));
         Ok(report)
     }
 }
@@ -247,8 +249,8 @@ impl<S> Host<S> {
     /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be
     /// off, of the sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸
     /// costs a few more, and a scalar of the decay that is subnormal is off by up to that smallest number, times the
-    /// weights.)
-    fn assert_close(&self, memory: &Memory, gradients: &[f64]) {
+    /// weights. What underflows is divided by `divisor` afterwards.)
+    fn assert_close(&self, memory: &Memory, gradients: &[f64], divisor: f64) {
         let finite = f64::from(f32::MAX) / 8.0;
         let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes).chain(&memory.second_moment_sizes);
         if !sizes.all(|size| *size <= finite) || memory.rate > 1e30 {
@@ -256,6 +258,7 @@ impl<S> Host<S> {
         }
         let underflow = (1.0 + memory.rate)
             * (2f64.powi(-140) * (1.0 + max_norm(&memory.momentum_sizes)) + 2f64.powi(-238) * max_norm(gradients))
+            / divisor
             + 2f64.powi(-149) * max_norm(&memory.weight_sizes);
         let check = |what, ours: &[f32], theirs: &[f64], sizes: &[f64]| {
             for (i, ((ours, theirs), size)) in ours.iter().zip(theirs).zip(sizes).enumerate() {
