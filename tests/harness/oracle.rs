@@ -206,7 +206,9 @@ impl Host<AdamState> {
             .map_or([0.0; 3], |ratio| [ratio.eps, ratio.max_weights.unwrap_or(0.0), ratio.max_ratio.unwrap_or(0.0)]);
         let settings = settings.into_iter().chain(adaptation(config.larc, config.luc)).chain(ratio);
         let betas = [config.beta1, config.beta2].iter().all(|beta| *beta < 0.9999);
-        let ordinary = self.is_ordinary(&step) && settings.into_iter().all(is_ordinary) && betas;
+        // (A second moment below 0 is no step's.)
+        let squares = memory.second_moments.iter().all(|v| *v >= 0.0);
+        let ordinary = self.is_ordinary(&step) && settings.into_iter().all(is_ordinary) && betas && squares;
         if !report.applied() || policy.clip_norm.is_some() || !ordinary || self.state.steps > 1000 {
             return Ok(report);
         }
