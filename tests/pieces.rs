@@ -13,7 +13,8 @@ use harness::{Host, KINDS, Net, Walk, assert_same, backends, numbers, on, same, 
 use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    AdamState, Argument, Error, LayerConfig, LayerMemory, NovoGradState, Optimizer, Outcome, Report, SgdState, Step,
+    AdamState, Argument, Error, LayerConfig, LayerMemory, NonFinite, NovoGradState, Optimizer, Outcome, Policy, Report,
+    Sgd, SgdConfig, SgdState, Step,
 };
 use proptest::prelude::*;
 use reference::contract;
@@ -263,6 +264,45 @@ fn pieces_of_an_update_make_the_whole() {
 }
 
 /// The clip and the norm that workers agree on are those of the whole model.
+/// Layers that several passes measure, and a decision that is carried on, make the step of one pass.
+#[test]
+fn passes_of_several_workers_make_one() {
+    let policy = Policy { clip_norm: Some(1.0), non_finite: NonFinite::SkipStep };
+    let sgd = Sgd::new(SgdConfig::DEFAULT).and_then(|sgd| sgd.with_policy(policy)).unwrap();
+    for gradients in [[3.0, 4.0], [3.0, f32::NAN]] {
+        let [mut one, mut several] = [[[1.0], [1.0]]; 2];
+        let mut states = [SgdState::default(); 2];
+
+        let mut pass = sgd.pass(0.5).unwrap();
+        let measured = [0, 1].map(|i| pass.measure(LayerView::new(&one[i], &[gradients[i]])).unwrap());
+        let decided = pass.decide();
+        for i in 0..2 {
+            let _ = decided.apply(measured[i], LayerMemory::new(&mut one[i], &[gradients[i]], &mut states[i])).unwrap();
+        }
+
+        let mut states = [SgdState::default(); 2];
+        let measured = [0, 1].map(|i| {
+            let mut own = sgd.pass(0.5).unwrap();
+            own.measure(LayerView::new(&several[i], &[gradients[i]])).unwrap()
+        });
+        let mut all = sgd.pass(0.5).unwrap();
+        measured.into_iter().for_each(|measured| all.add(measured));
+        let all = all.decide();
+        assert_eq!(all.skips(), gradients[1].is_nan());
+        for i in 0..2 {
+            let decided = sgd.resume(0.5, all.clip(), all.skips()).unwrap();
+            assert!(decided.gradient_norm().is_nan());
+            let layer = LayerMemory::new(&mut several[i], &[gradients[i]], &mut states[i]);
+            let _ = decided.apply(measured[i], layer).unwrap();
+        }
+        assert_eq!(one, several);
+    }
+    for clip in [f64::NAN, -1.0, f64::INFINITY] {
+        assert!(matches!(sgd.resume(0.5, clip, false), Err(Error::GradientScale(_))));
+    }
+    assert!(matches!(sgd.resume(-0.5, 1.0, false), Err(Error::LearningRate { .. })));
+}
+
 #[test]
 fn a_decision_says_what_it_is() {
     let optimizer = skipping(clipping(novograd(), 1.0));

@@ -68,7 +68,7 @@ use super::layer::Decision;
 use super::measure;
 use super::numbers::numbers;
 use super::optimizer::Optimizer;
-use crate::error::Error;
+use crate::error::{Error, is_non_negative};
 use crate::kernel::any;
 use crate::kernel::machine::Threads;
 use crate::kernel::shape;
@@ -161,6 +161,42 @@ impl<R: Rule> Optimizer<R> {
         step.check()?;
         Ok(Pass { optimizer: self, step, squares: 0.0, bad: false })
     }
+
+    /// The second phase of a step by a decision that was made elsewhere: by another worker, or in an earlier call.
+    /// `clip` and `skips` are those of its [`Decided`]. The norm of the whole gradient is not known here, and NaN.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LearningRate`], and [`Error::GradientScale`] of the step or of `clip`.
+    ///
+    /// ```
+    /// use layerwise::pieces::LayerView;
+    /// use layerwise::{LayerMemory, Policy, Sgd, SgdConfig, SgdState};
+    ///
+    /// let sgd = Sgd::new(SgdConfig::DEFAULT)?.with_policy(Policy { clip_norm: Some(1.0), ..Policy::DEFAULT })?;
+    /// let (mut weights, mut state) = ([1.0, 1.0], SgdState::default());
+    ///
+    /// // One worker measures,
+    /// let measured = sgd.pass(0.5)?.measure(LayerView::new(&weights, &[3.0, 4.0]))?;
+    /// // another decides,
+    /// let mut pass = sgd.pass(0.5)?;
+    /// pass.add(measured);
+    /// let decided = pass.decide();
+    /// let (clip, skips) = (decided.clip(), decided.skips());
+    /// // and a third applies.
+    /// let decided = sgd.resume(0.5, clip, skips)?;
+    /// decided.apply(measured, LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state))?;
+    /// assert_eq!(weights, [0.7, 0.6]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&self, step: impl Into<Step>, clip: f64, skips: bool) -> Result<Decided<'_, R>, Error> {
+        let step = step.into();
+        step.check()?;
+        if !is_non_negative(clip) {
+            return Err(Error::GradientScale(clip));
+        }
+        Ok(Decided { optimizer: self, step, decision: Decision { clip, skip: skips }, gradient_norm: f64::NAN })
+    }
 }
 
 /// The first phase of a step: layers are measured, nothing is written.
@@ -190,7 +226,7 @@ impl<'o, R: Rule> Pass<'o, R> {
         let looks = report.outcome == Outcome::Applied && self.optimizer.reads_moments(&layer.config);
         let mut moments = [layer.momentum, layer.second_moment].into_iter().flatten();
         let finite = !looks || moments.all(|moment| measure::is_finite(machine, moment));
-        Ok(self.add(report, layer.weights.len(), finite))
+        Ok(self.found(report, layer.weights.len(), finite))
     }
 
     /// Measures the leaves of a chunk that begins at the element `start` of its layer: one group of [`SUMS`] numbers
@@ -227,19 +263,27 @@ impl<'o, R: Rule> Pass<'o, R> {
         check_leaves(0, len, sums.len())?;
         let needs = self.optimizer.rule.needs(config);
         let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, sums);
-        Ok(self.add(self.optimizer.seen(&self.step, config, norms), len, finite))
+        Ok(self.found(self.optimizer.seen(&self.step, config, norms), len, finite))
     }
 
-    /// Adds a layer to the model, whose moments are finite as far as anybody looked.
-    fn add(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
+    /// What was found of a layer, whose moments are finite as far as anybody looked.
+    fn found(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
         if !finite {
             report.outcome = Outcome::NonFinite;
         }
+        let measured = Measured { report, len };
+        self.add(measured);
+        measured
+    }
+
+    /// Adds a layer that another pass has measured for the same step: of another worker, or of an earlier call. The
+    /// order of layers is that of a sum in `f64`, so add them in the same order everywhere.
+    pub fn add(&mut self, measured: Measured) {
+        let report = &measured.report;
         if report.counts {
             self.squares += report.gradient_norm * report.gradient_norm;
         }
         self.bad |= report.outcome == Outcome::NonFinite;
-        Measured { report, len }
     }
 
     /// Ends the first phase, when all layers have been measured: the clip, and whether the whole step is skipped.

@@ -27,8 +27,10 @@ use crate::rules::double;
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
-/// All zeros is the default: a norm of 0 counts as unknown, for it is quickly measured.
+/// All zeros is the default: a norm of 0 counts as unknown, for it is quickly measured. In memory it is the two norms,
+/// that of the weights first, as C would have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct CarriedNorms {
     weights: f64,
     gradient: f64,
