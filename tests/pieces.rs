@@ -292,8 +292,8 @@ fn passes_of_several_workers_make_one() {
         for i in 0..2 {
             let decided = sgd.resume(0.5, all.clip(), all.skips()).unwrap();
             assert!(decided.gradient_norm().is_nan());
-            let layer = LayerMemory::new(&mut several[i], &[gradients[i]], &mut states[i]);
-            let _ = decided.apply(measured[i], layer).unwrap();
+            let _ =
+                decided.apply(measured[i], LayerMemory::new(&mut several[i], &[gradients[i]], &mut states[i])).unwrap();
         }
         assert_eq!(one, several);
     }

@@ -1,0 +1,73 @@
+//! The C interface of layerwise. `include/layerwise.h` says what each item does; here is how.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `refusal` | statuses, and why a call was refused |
+//! | `pointer` | what is asked of C's pointers before they become references |
+//! | `settings` | optimizers of C to those of Rust, and back |
+//! | `presets` | named settings |
+//! | `layer` | layers and chunks |
+//! | `step` | steps of a layer, of several, of flat buffers |
+//! | `pieces` | the pieces of a step |
+//! | `norms` | norms and sums of arrays |
+//! | `schedule`, `loss_scale`, `recipe` | what surrounds the steps |
+//!
+//! Structs have the names of the header. They are plain numbers and pointers, so that any bytes are a value of each: a
+//! number that is none of an enumeration is refused, and never becomes a Rust `enum`.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+mod layer;
+mod loss_scale;
+mod norms;
+mod pieces;
+mod pointer;
+mod presets;
+#[cfg(feature = "std")]
+mod recipe;
+mod refusal;
+mod schedule;
+mod settings;
+mod step;
+
+pub use layer::{lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state};
+pub use loss_scale::{lw_loss_scale, lw_loss_scaler, lw_loss_state, lw_loss_update};
+pub use norms::{
+    lw_accumulate, lw_array_leaf_sums, lw_fold_leaf_sums, lw_l2_norm, lw_max_norm, lw_sum_of_squares,
+};
+pub use pieces::{
+    LW_LEAF, LW_SUMS, lw_apply, lw_apply_chunk, lw_chunk, lw_confirm, lw_decide, lw_decision, lw_finish, lw_fold,
+    lw_leaf_sums, lw_limit, lw_measure, lw_measured, lw_needs_step, lw_plan, lw_planned, lw_range, lw_step_leaf_sums,
+};
+pub use presets::lw_preset;
+#[cfg(feature = "std")]
+pub use recipe::{lw_recipe, lw_training};
+pub use refusal::{lw_error, lw_status, lw_status_text, status};
+pub use schedule::{LW_BOUNDARIES, lw_rate, lw_schedule, lw_schedule_default, lw_schedule_fill};
+pub use settings::{lw_adam, lw_check, lw_larc, lw_luc, lw_moments, lw_novograd, lw_optimizer, lw_rule, lw_sgd};
+pub use step::{lw_flat, lw_report, lw_span, lw_step, lw_step_flat, lw_step_layer, lw_summary};
+
+use core::ffi::{CStr, c_char};
+
+/// Goes with `LW_ABI_VERSION`.
+pub const ABI_VERSION: u32 = 1;
+
+#[unsafe(no_mangle)]
+pub extern "C" fn lw_abi_version() -> u32 {
+    ABI_VERSION
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn lw_version() -> *const c_char {
+    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"",
+    };
+    VERSION.as_ptr()
+}
+
+/// A library without `std` has to say what happens on a panic, although none can be reached.
+#[cfg(not(feature = "std"))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

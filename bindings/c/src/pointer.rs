@@ -1,0 +1,116 @@
+//! What is asked of C's pointers before they become references: that they are not null, aligned, and within the address
+//! space. That they point to what the header says is C's promise.
+
+use crate::refusal::{Refusal, status};
+use core::ptr::NonNull;
+use core::slice;
+
+/// A pointer to `len` elements, which need not be there if `len` is 0.
+#[inline]
+pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Result<(), Refusal<'static>> {
+    if len == 0 {
+        return Ok(());
+    }
+    if pointer.is_null() {
+        return Err(Refusal::new(status::NULL, what, "must not be null"));
+    }
+    if !pointer.is_aligned() {
+        return Err(Refusal::new(status::MISALIGNED, what, "must be aligned to its elements"));
+    }
+    if len > isize::MAX as usize / size_of::<T>() {
+        return Err(Refusal::new(status::TOO_LONG, what, "must not be longer than the address space"));
+    }
+    Ok(())
+}
+
+/// # Safety
+///
+/// If the pointer is neither null nor misaligned, it can be read for `'a`, and is not written meanwhile.
+#[inline]
+pub(crate) unsafe fn read<'a, T>(what: &'static str, pointer: *const T) -> Result<&'a T, Refusal<'static>> {
+    check(what, pointer, 1)?;
+    // SAFETY: not null and aligned, and the caller's promise.
+    Ok(unsafe { &*pointer })
+}
+
+/// # Safety
+///
+/// If the pointer is neither null nor misaligned, only the caller reads or writes what it points to during `'a`, and it
+/// is a `T`.
+#[inline]
+pub(crate) unsafe fn change<'a, T>(what: &'static str, pointer: *mut T) -> Result<&'a mut T, Refusal<'static>> {
+    check(what, pointer, 1)?;
+    // SAFETY: not null and aligned, and the caller's promise.
+    Ok(unsafe { &mut *pointer })
+}
+
+/// Checks that a result can be written, which must be done before the work.
+#[inline]
+pub(crate) fn place<T>(what: &'static str, pointer: *mut T) -> Result<Place<T>, Refusal<'static>> {
+    check(what, pointer, 1)?;
+    Ok(Place(pointer))
+}
+
+/// [`place`] where C need not want the result.
+#[inline]
+pub(crate) fn optional_place<T>(what: &'static str, pointer: *mut T) -> Result<Place<T>, Refusal<'static>> {
+    if pointer.is_null() { Ok(Place(pointer)) } else { place(what, pointer) }
+}
+
+/// Where a result is written: null, or neither null nor misaligned.
+pub(crate) struct Place<T>(*mut T);
+
+impl<T> Place<T> {
+    /// # Safety
+    ///
+    /// What the pointer points to, if it is not null, may be written.
+    #[inline]
+    pub(crate) unsafe fn set(self, value: T) {
+        if !self.0.is_null() {
+            // SAFETY: not null and aligned, and the caller's promise.
+            unsafe { self.0.write(value) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// The pointer has passed [`check`], and can be read for `'a`.
+#[inline]
+pub(crate) unsafe fn elements<'a, T>(pointer: *const T, len: usize) -> &'a [T] {
+    let pointer = if len == 0 { NonNull::dangling().as_ptr() } else { pointer };
+    // SAFETY: where there are elements, the pointer is not null, aligned and within the address space; C promises that
+    // they are there.
+    unsafe { slice::from_raw_parts(pointer, len) }
+}
+
+/// # Safety
+///
+/// The pointer has passed [`check`], and only the caller reads or writes what it points to during `'a`.
+#[inline]
+pub(crate) unsafe fn elements_mut<'a, T>(pointer: *mut T, len: usize) -> &'a mut [T] {
+    let pointer = if len == 0 { NonNull::dangling().as_ptr() } else { pointer };
+    // SAFETY: as above.
+    unsafe { slice::from_raw_parts_mut(pointer, len) }
+}
+
+/// The addresses of a buffer; of none where there is none.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    start: usize,
+    end: usize,
+}
+
+impl Extent {
+    #[inline]
+    pub(crate) fn of<T>(pointer: *const T, len: usize) -> Self {
+        let start = pointer.addr();
+        // A buffer that has passed `check` does not wrap, and one that is not there has no end.
+        Extent { start, end: if pointer.is_null() { 0 } else { start.wrapping_add(len * size_of::<T>()) } }
+    }
+
+    #[inline]
+    pub(crate) fn overlaps(self, other: Extent) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+}

@@ -1,0 +1,447 @@
+//! Optimizers of C to those of Rust, and back.
+
+use crate::pointer;
+use crate::refusal::{Refusal, end, lw_error, lw_status, status};
+use lw::rule::Moments;
+use lw::{
+    Adam, AdamConfig, AdamCorrection, AdamDecay, AnyOptimizer, AnyRule, BiasCorrection, DecayInRatio, DecayMode,
+    GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig,
+    TrustRatio, VInit, ZeroNorm,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct lw_larc {
+    pub eta: f64,
+    pub eps: f64,
+    pub min_update: f64,
+    pub max_update: f64,
+    pub min_norm: f64,
+    pub mode: u8,
+    pub zero_norm: u8,
+    pub decay_in_ratio: u8,
+    pub only_with_decay: u8,
+    pub reserved: [u8; 4],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct lw_luc {
+    pub trust: f64,
+    pub eps: f64,
+    pub freezes_zeros: u8,
+    pub reserved: [u8; 7],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct lw_sgd {
+    pub momentum: f64,
+    pub dampening: f64,
+    pub weight_decay: f64,
+    pub dampen_first_step: u8,
+    pub nesterov: u8,
+    pub rate_in_momentum: u8,
+    pub maximize: u8,
+    pub starts_at_gradient: u8,
+    pub reserved: [u8; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct lw_novograd {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub eps_root: f64,
+    pub weight_decay: f64,
+    pub max_rate: f64,
+    pub decay_mode: u8,
+    pub v_init: u8,
+    pub gradient_averaging: u8,
+    pub bias_correction: u8,
+    pub norm: u8,
+    pub amsgrad: u8,
+    pub starts_at_gradient: u8,
+    pub raw_momentum: u8,
+    pub rate_in_momentum: u8,
+    pub maximize: u8,
+    pub reserved: [u8; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct lw_adam {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub eps_root: f64,
+    pub weight_decay: f64,
+    pub max_rate: f64,
+    pub ratio_eps: f64,
+    pub max_weights: f64,
+    pub max_ratio: f64,
+    pub decay_mode: u8,
+    pub bias_correction: u8,
+    pub grad_averaging: u8,
+    pub maximize: u8,
+    pub trust_ratio: u8,
+    pub ratio_only_with_decay: u8,
+    pub reserved: [u8; 2],
+}
+
+/// The union of `lw_optimizer`, which has no name in C. Any bytes are a value of each of its fields.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union lw_rule {
+    pub sgd: lw_sgd,
+    pub novograd: lw_novograd,
+    pub adam: lw_adam,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_optimizer {
+    pub rule: u32,
+    pub non_finite: u8,
+    pub reserved: [u8; 3],
+    pub clip_norm: f64,
+    pub larc: lw_larc,
+    pub luc: lw_luc,
+    pub of: lw_rule,
+}
+
+const SGD: u32 = 1;
+const NOVOGRAD: u32 = 2;
+const ADAM: u32 = 3;
+
+const LARC_OFF: u8 = 0;
+const LARC_MODES: [LarcMode; 2] = [LarcMode::Clip, LarcMode::Scale];
+const ZERO_NORMS: [ZeroNorm; 4] = [
+    ZeroNorm::PlainStep,
+    ZeroNorm::PlainStepWithoutDecay,
+    ZeroNorm::PlainStepUnlessDecaying,
+    ZeroNorm::Formula,
+];
+const DECAYS_IN_RATIO: [DecayInRatio; 3] = [DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum];
+const V_INITS: [VInit; 3] = [VInit::WhileZero, VInit::FirstStep, VInit::Zero];
+const AVERAGINGS: [GradientAveraging; 3] =
+    [GradientAveraging::Off, GradientAveraging::On, GradientAveraging::AfterFirstStep];
+const BIAS_CORRECTIONS: [BiasCorrection; 4] =
+    [BiasCorrection::Off, BiasCorrection::Moments, BiasCorrection::StepSize, BiasCorrection::Rate];
+const MOMENT_NORMS: [MomentNorm; 2] = [MomentNorm::L2, MomentNorm::Max];
+const CORRECTIONS: [AdamCorrection; 4] =
+    [AdamCorrection::Off, AdamCorrection::Moments, AdamCorrection::Rate, AdamCorrection::TensorFlow];
+const NON_FINITES: [NonFinite; 2] = [NonFinite::SkipLayer, NonFinite::SkipStep];
+
+/// The modes of NovoGrad's decay, of which one has a number.
+fn decay_modes(max_rate: f64) -> [DecayMode; 4] {
+    [DecayMode::Coupled, DecayMode::Decoupled, DecayMode::Corrected { max_rate }, DecayMode::Fixed]
+}
+
+/// The same of Adam.
+fn adam_decays(max_rate: f64) -> [AdamDecay; 5] {
+    use AdamDecay::{Corrected, Decoupled, Fixed, InUpdate, L2};
+    [L2, InUpdate, Decoupled, Corrected { max_rate }, Fixed]
+}
+
+/// The value of an enumeration that C means by a number.
+#[inline]
+fn choice<T: Copy>(setting: &'static str, number: u8, values: &[T]) -> Result<T, Refusal<'static>> {
+    match values.get(usize::from(number)) {
+        Some(value) => Ok(*value),
+        None => Err(Refusal::setting(setting, number.into(), "must be one of its names")),
+    }
+}
+
+/// The number that C means by a value of an enumeration.
+fn number<T: PartialEq>(value: &T, values: &[T]) -> u8 {
+    values.iter().position(|other| other == value).unwrap_or(0) as u8
+}
+
+#[inline]
+pub(crate) fn flag(setting: &'static str, number: u8) -> Result<bool, Refusal<'static>> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Refusal::setting(setting, number.into(), "must be 0 or 1")),
+    }
+}
+
+#[inline]
+pub(crate) fn reserved<const N: usize>(bytes: [u8; N]) -> Result<(), Refusal<'static>> {
+    if bytes == [0; N] { Ok(()) } else { Err(Refusal::setting("reserved", f64::NAN, "must be 0")) }
+}
+
+/// A number that is none where it is 0.
+#[inline]
+pub(crate) fn unless_zero(number: f64) -> Option<f64> {
+    if number == 0.0 { None } else { Some(number) }
+}
+
+impl lw_larc {
+    #[inline]
+    fn config(&self) -> Result<Option<LarcConfig>, Refusal<'static>> {
+        reserved(self.reserved)?;
+        if self.mode == LARC_OFF {
+            return Ok(None);
+        }
+        Ok(Some(LarcConfig {
+            mode: choice("larc.mode", self.mode - 1, &LARC_MODES)?,
+            eta: self.eta,
+            eps: self.eps,
+            min_update: self.min_update,
+            max_update: unless_zero(self.max_update),
+            min_norm: self.min_norm,
+            zero_norm: choice("larc.zero_norm", self.zero_norm, &ZERO_NORMS)?,
+            decay_in_ratio: choice("larc.decay_in_ratio", self.decay_in_ratio, &DECAYS_IN_RATIO)?,
+            only_with_decay: flag("larc.only_with_decay", self.only_with_decay)?,
+        }))
+    }
+
+    pub(crate) fn of(config: Option<&LarcConfig>) -> Self {
+        config.map_or(lw_larc::default(), |config| lw_larc {
+            eta: config.eta,
+            eps: config.eps,
+            min_update: config.min_update,
+            max_update: config.max_update.unwrap_or(0.0),
+            min_norm: config.min_norm,
+            mode: 1 + number(&config.mode, &LARC_MODES),
+            zero_norm: number(&config.zero_norm, &ZERO_NORMS),
+            decay_in_ratio: number(&config.decay_in_ratio, &DECAYS_IN_RATIO),
+            only_with_decay: config.only_with_decay.into(),
+            reserved: [0; 4],
+        })
+    }
+}
+
+impl lw_luc {
+    #[inline]
+    fn config(&self) -> Result<Option<Luc>, Refusal<'static>> {
+        reserved(self.reserved)?;
+        let freezes_zeros = flag("luc.freezes_zeros", self.freezes_zeros)?;
+        Ok(unless_zero(self.trust).map(|trust| Luc { trust, eps: self.eps, freezes_zeros }))
+    }
+
+    pub(crate) fn of(luc: Option<&Luc>) -> Self {
+        luc.map_or(lw_luc::default(), |luc| lw_luc {
+            trust: luc.trust,
+            eps: luc.eps,
+            freezes_zeros: luc.freezes_zeros.into(),
+            reserved: [0; 7],
+        })
+    }
+}
+
+impl lw_sgd {
+    #[inline]
+    fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<SgdConfig, Refusal<'static>> {
+        reserved(self.reserved)?;
+        Ok(SgdConfig {
+            momentum: self.momentum,
+            dampening: self.dampening,
+            weight_decay: self.weight_decay,
+            dampen_first_step: flag("dampen_first_step", self.dampen_first_step)?,
+            nesterov: flag("nesterov", self.nesterov)?,
+            rate_in_momentum: flag("rate_in_momentum", self.rate_in_momentum)?,
+            maximize: flag("maximize", self.maximize)?,
+            starts_at_gradient: flag("starts_at_gradient", self.starts_at_gradient)?,
+            larc,
+            luc,
+        })
+    }
+
+    fn of(config: &SgdConfig) -> Self {
+        lw_sgd {
+            momentum: config.momentum,
+            dampening: config.dampening,
+            weight_decay: config.weight_decay,
+            dampen_first_step: config.dampen_first_step.into(),
+            nesterov: config.nesterov.into(),
+            rate_in_momentum: config.rate_in_momentum.into(),
+            maximize: config.maximize.into(),
+            starts_at_gradient: config.starts_at_gradient.into(),
+            reserved: [0; 3],
+        }
+    }
+}
+
+impl lw_novograd {
+    #[inline]
+    fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<NovoGradConfig, Refusal<'static>> {
+        reserved(self.reserved)?;
+        Ok(NovoGradConfig {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: self.eps,
+            eps_root: self.eps_root,
+            weight_decay: self.weight_decay,
+            decay_mode: choice("decay_mode", self.decay_mode, &decay_modes(self.max_rate))?,
+            v_init: choice("v_init", self.v_init, &V_INITS)?,
+            gradient_averaging: choice("gradient_averaging", self.gradient_averaging, &AVERAGINGS)?,
+            bias_correction: choice("bias_correction", self.bias_correction, &BIAS_CORRECTIONS)?,
+            norm: choice("norm", self.norm, &MOMENT_NORMS)?,
+            amsgrad: flag("amsgrad", self.amsgrad)?,
+            starts_at_gradient: flag("starts_at_gradient", self.starts_at_gradient)?,
+            raw_momentum: flag("raw_momentum", self.raw_momentum)?,
+            rate_in_momentum: flag("rate_in_momentum", self.rate_in_momentum)?,
+            maximize: flag("maximize", self.maximize)?,
+            larc,
+            luc,
+        })
+    }
+
+    fn of(config: &NovoGradConfig) -> Self {
+        let max_rate = if let DecayMode::Corrected { max_rate } = config.decay_mode { max_rate } else { 0.0 };
+        lw_novograd {
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: config.eps,
+            eps_root: config.eps_root,
+            weight_decay: config.weight_decay,
+            max_rate,
+            decay_mode: number(&config.decay_mode, &decay_modes(max_rate)),
+            v_init: number(&config.v_init, &V_INITS),
+            gradient_averaging: number(&config.gradient_averaging, &AVERAGINGS),
+            bias_correction: number(&config.bias_correction, &BIAS_CORRECTIONS),
+            norm: number(&config.norm, &MOMENT_NORMS),
+            amsgrad: config.amsgrad.into(),
+            starts_at_gradient: config.starts_at_gradient.into(),
+            raw_momentum: config.raw_momentum.into(),
+            rate_in_momentum: config.rate_in_momentum.into(),
+            maximize: config.maximize.into(),
+            reserved: [0; 6],
+        }
+    }
+}
+
+impl lw_adam {
+    #[inline]
+    fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<AdamConfig, Refusal<'static>> {
+        reserved(self.reserved)?;
+        let only_with_decay = flag("ratio_only_with_decay", self.ratio_only_with_decay)?;
+        let ratio = TrustRatio {
+            eps: self.ratio_eps,
+            max_weights: unless_zero(self.max_weights),
+            max_ratio: unless_zero(self.max_ratio),
+            only_with_decay,
+        };
+        Ok(AdamConfig {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: self.eps,
+            eps_root: self.eps_root,
+            weight_decay: self.weight_decay,
+            decay_mode: choice("decay_mode", self.decay_mode, &adam_decays(self.max_rate))?,
+            bias_correction: choice("bias_correction", self.bias_correction, &CORRECTIONS)?,
+            grad_averaging: flag("grad_averaging", self.grad_averaging)?,
+            maximize: flag("maximize", self.maximize)?,
+            trust_ratio: flag("trust_ratio", self.trust_ratio)?.then_some(ratio),
+            larc,
+            luc,
+        })
+    }
+
+    fn of(config: &AdamConfig) -> Self {
+        let max_rate = if let AdamDecay::Corrected { max_rate } = config.decay_mode { max_rate } else { 0.0 };
+        let ratio = config.trust_ratio.unwrap_or(TrustRatio::DEFAULT);
+        lw_adam {
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: config.eps,
+            eps_root: config.eps_root,
+            weight_decay: config.weight_decay,
+            max_rate,
+            ratio_eps: ratio.eps,
+            max_weights: ratio.max_weights.unwrap_or(0.0),
+            max_ratio: ratio.max_ratio.unwrap_or(0.0),
+            decay_mode: number(&config.decay_mode, &adam_decays(max_rate)),
+            bias_correction: number(&config.bias_correction, &CORRECTIONS),
+            grad_averaging: config.grad_averaging.into(),
+            maximize: config.maximize.into(),
+            trust_ratio: config.trust_ratio.is_some().into(),
+            ratio_only_with_decay: ratio.only_with_decay.into(),
+            reserved: [0; 2],
+        }
+    }
+}
+
+impl lw_optimizer {
+    /// The optimizer of these settings, if they are in range.
+    #[inline]
+    pub(crate) fn optimizer(&self) -> Result<AnyOptimizer, Refusal<'static>> {
+        reserved(self.reserved)?;
+        let (larc, luc) = (self.larc.config()?, self.luc.config()?);
+        let non_finite = choice("non_finite", self.non_finite, &NON_FINITES)?;
+        let policy = Policy { non_finite, clip_norm: unless_zero(self.clip_norm) };
+        // SAFETY: any bytes are a value of each field of the union.
+        let optimizer = unsafe {
+            match self.rule {
+                SGD => Sgd::new(self.of.sgd.config(larc, luc)?)?.any(),
+                NOVOGRAD => NovoGrad::new(self.of.novograd.config(larc, luc)?)?.any(),
+                ADAM => Adam::new(self.of.adam.config(larc, luc)?)?.any(),
+                rule => {
+                    return Err(Refusal::setting("rule", rule.into(), "must be LW_SGD, LW_NOVOGRAD or LW_ADAM"));
+                }
+            }
+        };
+        Ok(optimizer.with_policy(policy)?)
+    }
+
+    /// The settings of an optimizer.
+    pub(crate) fn of(rule: &AnyRule, policy: Policy) -> Self {
+        // All bytes of the union are written, whatever the rule.
+        let zero = lw_rule { adam: lw_adam::default() };
+        let (number_of_rule, larc, luc, mut of) = match rule {
+            AnyRule::Sgd(rule) => (SGD, rule.config().larc, rule.config().luc, zero),
+            AnyRule::NovoGrad(rule) => (NOVOGRAD, rule.config().larc, rule.config().luc, zero),
+            AnyRule::Adam(rule) => (ADAM, rule.config().larc, rule.config().luc, zero),
+            // A rule that this interface does not know is none that it can step with.
+            _ => (0, None, None, zero),
+        };
+        match rule {
+            AnyRule::Sgd(rule) => of.sgd = lw_sgd::of(rule.config()),
+            AnyRule::NovoGrad(rule) => of.novograd = lw_novograd::of(rule.config()),
+            AnyRule::Adam(rule) => of.adam = lw_adam::of(rule.config()),
+            _ => {}
+        }
+        lw_optimizer {
+            rule: number_of_rule,
+            non_finite: number(&policy.non_finite, &NON_FINITES),
+            reserved: [0; 3],
+            clip_norm: policy.clip_norm.unwrap_or(0.0),
+            larc: lw_larc::of(larc.as_ref()),
+            luc: lw_luc::of(luc.as_ref()),
+            of,
+        }
+    }
+}
+
+/// # Safety
+///
+/// If the pointer is neither null nor misaligned, it points to settings.
+#[inline]
+pub(crate) unsafe fn optimizer(settings: *const lw_optimizer) -> Result<AnyOptimizer, Refusal<'static>> {
+    // SAFETY: the caller's promise.
+    unsafe { pointer::read("optimizer", settings) }?.optimizer()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lw_check(settings: *const lw_optimizer, error: *mut lw_error) -> lw_status {
+    // SAFETY: C's promise.
+    end(unsafe { optimizer(settings) }.map(|_| status::APPLIED), error)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lw_moments(settings: *const lw_optimizer, error: *mut lw_error) -> lw_status {
+    // SAFETY: C's promise.
+    let optimizer = unsafe { optimizer(settings) };
+    end(
+        optimizer.map(|optimizer| match optimizer.moments() {
+            Moments::None => 0,
+            Moments::First => 1,
+            _ => 2,
+        }),
+        error,
+    )
+}
