@@ -317,7 +317,8 @@ lw_status lw_step_layer(const lw_optimizer *optimizer, double lr, double gradien
                         lw_report *report, lw_error *error);
 
 /* One step of `count` layers: a global clip and LW_SKIP_STEP look at all of them. `reports` has a place for each.
- * `summary` may be null. Returns LW_APPLIED, or the outcome of the first layer that was skipped or overflowed. */
+ * `summary` may be null. Returns LW_APPLIED, or the outcome of the first layer that was skipped or overflowed. (Reports
+ * are the exception to the rule that a refusal writes nothing: they may say LW_ABSENT then.) */
 lw_status lw_step(const lw_optimizer *optimizer, double lr, double gradient_scale, lw_layer *layers, size_t count,
                   lw_report *reports, lw_summary *summary, lw_error *error);
 

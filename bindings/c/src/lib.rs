@@ -31,9 +31,7 @@ mod step;
 
 pub use layer::{lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state};
 pub use loss_scale::{lw_loss_scale, lw_loss_scaler, lw_loss_state, lw_loss_update};
-pub use norms::{
-    lw_accumulate, lw_array_leaf_sums, lw_fold_leaf_sums, lw_l2_norm, lw_max_norm, lw_sum_of_squares,
-};
+pub use norms::{lw_accumulate, lw_array_leaf_sums, lw_fold_leaf_sums, lw_l2_norm, lw_max_norm, lw_sum_of_squares};
 pub use pieces::{
     LW_LEAF, LW_SUMS, lw_apply, lw_apply_chunk, lw_chunk, lw_confirm, lw_decide, lw_decision, lw_finish, lw_fold,
     lw_leaf_sums, lw_limit, lw_measure, lw_measured, lw_needs_step, lw_plan, lw_planned, lw_range, lw_step_leaf_sums,

@@ -1,7 +1,7 @@
 //! Why a call is refused, and how C is told.
 
 use core::ffi::{CStr, c_char};
-use lw::{Argument, BytesError, ConfigError, Error, LayersError, Outcome};
+use lw::{Argument, ConfigError, Error, Outcome};
 
 pub type lw_status = i32;
 
@@ -47,7 +47,7 @@ pub struct lw_error {
     pub text: [c_char; 220],
 }
 
-/// A refusal on its way to C. What it says is `what`, a space and `why`, unless `what` is empty.
+/// A refusal on its way to C. What it says is `what` and `why`; of a setting, `what` must be `why`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal<'a> {
     pub(crate) status: lw_status,
@@ -78,19 +78,19 @@ impl<'a> Refusal<'a> {
     #[cold]
     pub(crate) fn tell(self, error: *mut lw_error) -> lw_status {
         if !error.is_null() && error.is_aligned() {
-            let mut told = lw_error {
-                layer: self.layer,
-                value: self.value,
-                status: self.status,
-                what: [0; 32],
-                text: [0; 220],
-            };
-            Text(&mut told.what).push(self.what);
-            let mut text = Text(&mut told.text);
+            let mut told =
+                lw_error { layer: self.layer, value: self.value, status: self.status, what: [0; 32], text: [0; 220] };
+            Text::new(&mut told.what).push(self.what);
+            let mut text = Text::new(&mut told.text);
             if self.layer != NO_LAYER {
                 text.push("layer ").push_number(self.layer).push(": ");
             }
-            text.push(self.what).push(if self.what.is_empty() { "" } else { " " }).push(self.why);
+            let verb = match self.status {
+                _ if self.what.is_empty() => "",
+                status::BAD_SETTING => " must be ",
+                _ => " ",
+            };
+            text.push(self.what).push(verb).push(self.why);
             // SAFETY: neither null nor misaligned; C promises that it may be written.
             unsafe { error.write(told) };
         }
@@ -98,34 +98,36 @@ impl<'a> Refusal<'a> {
     }
 }
 
-/// What is left of a text. The last byte stays 0.
-struct Text<'t>(&'t mut [c_char]);
+/// A text that grows as far as there is room. Its last byte stays 0.
+struct Text<'t> {
+    bytes: &'t mut [c_char],
+    len: usize,
+}
 
-impl Text<'_> {
+impl<'t> Text<'t> {
+    fn new(bytes: &'t mut [c_char]) -> Self {
+        Text { bytes, len: 0 }
+    }
+
     fn push(&mut self, words: &str) -> &mut Self {
-        for byte in words.bytes() {
-            match core::mem::take(&mut self.0) {
-                [first, rest @ ..] if !rest.is_empty() => {
-                    *first = byte as c_char;
-                    self.0 = rest;
-                }
-                full => self.0 = full,
-            }
+        let room = self.bytes.len().saturating_sub(self.len + 1);
+        let free = self.bytes.iter_mut().skip(self.len).take(room);
+        for (place, byte) in free.zip(words.bytes()) {
+            *place = byte as c_char;
+            self.len += 1;
         }
         self
     }
 
     fn push_number(&mut self, number: usize) -> &mut Self {
-        let mut unit = 1_usize;
-        while number / unit >= 10 {
-            unit *= 10;
+        // From the last digit on, and without a zero in front.
+        let (mut digits, mut rest) = ([b'0'; 20], number);
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
         }
-        while unit > 0 {
-            let digit = b'0' + (number / unit % 10) as u8;
-            self.push(core::str::from_utf8(&[digit]).unwrap_or_default());
-            unit /= 10;
-        }
-        self
+        let zeros = digits.iter().take(19).take_while(|digit| **digit == b'0').count();
+        self.push(digits.get(zeros..).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or_default())
     }
 }
 
@@ -170,14 +172,12 @@ impl From<Error> for Refusal<'static> {
             Error::Missing { layer, what } => {
                 (Refusal::new(status::MISSING, name(what), "is kept by the rule, and was not given"), layer)
             }
-            Error::Type { layer, what, allowed } => (Refusal::new(status::BAD_TYPE, name(what), allowed), layer),
+            Error::Type { layer, what, .. } => (Refusal::new(status::BAD_TYPE, name(what), type_of(what)), layer),
             Error::LearningRate { layer, rate } => {
                 (valued(status::BAD_RATE, "lr", rate, "(times the rate of the layer) must be finite and >= 0"), layer)
             }
             Error::GradientScale(scale) => (valued(status::BAD_SCALE, "scale", scale, "is out of range"), None),
-            Error::Decay { layer, decay } => {
-                (valued(status::BAD_DECAY, "decay", decay, "must be finite and >= 0"), layer)
-            }
+            Error::Decay { layer, decay } => (valued(status::BAD_DECAY, "decay", decay, "finite and >= 0"), layer),
             Error::State { layer } => {
                 (Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left"), layer)
             }
@@ -189,7 +189,6 @@ impl From<Error> for Refusal<'static> {
             Error::StaleNorm { layer } => {
                 (Refusal::new(status::STALE_NORM, "norms", "are not those of these weights: set weights to 0"), layer)
             }
-            Error::Bytes { what, error } => (Refusal::new(status::BAD_LENGTH, name(what), of_bytes(error)), None),
             _ => (Refusal::new(status::BAD_SETTING, "", "the call was refused"), None),
         };
         layer.map_or(refusal, |layer| refusal.in_layer(layer))
@@ -200,10 +199,14 @@ fn valued(status: lw_status, what: &'static str, value: f64, why: &'static str) 
     Refusal { value, ..Refusal::new(status, what, why) }
 }
 
-fn of_bytes(error: BytesError) -> &'static str {
-    match error {
-        BytesError::Misaligned { .. } => "is not aligned to its elements",
-        _ => "is no whole number of elements",
+/// What the elements of an argument must be, in words of the header.
+fn type_of(what: Argument) -> &'static str {
+    match what {
+        Argument::Weights => "must be of LW_F32, or of LW_BF16 with `lower`",
+        Argument::Lower => "goes with weights of LW_BF16",
+        Argument::Momentum => "must be of LW_F32 or LW_BF16",
+        Argument::Copy => "must be of LW_BF16 or LW_F16, beside weights of LW_F32",
+        _ => "must be of LW_F32",
     }
 }
 
@@ -222,25 +225,6 @@ fn name(what: Argument) -> &'static str {
         Argument::Reports => "reports",
         Argument::Sums => "sums",
         _ => "",
-    }
-}
-
-impl From<LayersError> for Refusal<'static> {
-    #[cold]
-    fn from(error: LayersError) -> Self {
-        let (layer, status, what, why) = match error {
-            LayersError::Overlap { layer } => {
-                (layer, status::BAD_SPANS, "spans", "must not begin before the end of the one before")
-            }
-            LayersError::Gap { layer } => (layer, status::BAD_SPANS, "spans", "must leave no gap before it"),
-            LayersError::OutOfBounds { layer } => {
-                (layer, status::BAD_SPANS, "spans", "must not end past the end of the buffers")
-            }
-            LayersError::Rate { layer } => (layer, status::BAD_RATE, "rate", "must be finite and >= 0"),
-            LayersError::Decay { layer } => (layer, status::BAD_DECAY, "decay", "must be finite and >= 0"),
-            _ => (NO_LAYER, status::BAD_SPANS, "spans", "was refused"),
-        };
-        Refusal::new(status, what, why).in_layer(layer)
     }
 }
 

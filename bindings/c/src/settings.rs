@@ -5,8 +5,8 @@ use crate::refusal::{Refusal, end, lw_error, lw_status, status};
 use lw::rule::Moments;
 use lw::{
     Adam, AdamConfig, AdamCorrection, AdamDecay, AnyOptimizer, AnyRule, BiasCorrection, DecayInRatio, DecayMode,
-    GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd, SgdConfig,
-    TrustRatio, VInit, ZeroNorm,
+    GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd,
+    SgdConfig, TrustRatio, VInit, ZeroNorm,
 };
 
 #[repr(C)]
@@ -117,12 +117,8 @@ const ADAM: u32 = 3;
 
 const LARC_OFF: u8 = 0;
 const LARC_MODES: [LarcMode; 2] = [LarcMode::Clip, LarcMode::Scale];
-const ZERO_NORMS: [ZeroNorm; 4] = [
-    ZeroNorm::PlainStep,
-    ZeroNorm::PlainStepWithoutDecay,
-    ZeroNorm::PlainStepUnlessDecaying,
-    ZeroNorm::Formula,
-];
+const ZERO_NORMS: [ZeroNorm; 4] =
+    [ZeroNorm::PlainStep, ZeroNorm::PlainStepWithoutDecay, ZeroNorm::PlainStepUnlessDecaying, ZeroNorm::Formula];
 const DECAYS_IN_RATIO: [DecayInRatio; 3] = [DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum];
 const V_INITS: [VInit; 3] = [VInit::WhileZero, VInit::FirstStep, VInit::Zero];
 const AVERAGINGS: [GradientAveraging; 3] =
@@ -150,7 +146,7 @@ fn adam_decays(max_rate: f64) -> [AdamDecay; 5] {
 fn choice<T: Copy>(setting: &'static str, number: u8, values: &[T]) -> Result<T, Refusal<'static>> {
     match values.get(usize::from(number)) {
         Some(value) => Ok(*value),
-        None => Err(Refusal::setting(setting, number.into(), "must be one of its names")),
+        None => Err(Refusal::setting(setting, number.into(), "one of its names")),
     }
 }
 
@@ -164,13 +160,13 @@ pub(crate) fn flag(setting: &'static str, number: u8) -> Result<bool, Refusal<'s
     match number {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Refusal::setting(setting, number.into(), "must be 0 or 1")),
+        _ => Err(Refusal::setting(setting, number.into(), "0 or 1")),
     }
 }
 
 #[inline]
 pub(crate) fn reserved<const N: usize>(bytes: [u8; N]) -> Result<(), Refusal<'static>> {
-    if bytes == [0; N] { Ok(()) } else { Err(Refusal::setting("reserved", f64::NAN, "must be 0")) }
+    if bytes == [0; N] { Ok(()) } else { Err(Refusal::setting("reserved", f64::NAN, "0")) }
 }
 
 /// A number that is none where it is 0.
@@ -381,7 +377,7 @@ impl lw_optimizer {
                 NOVOGRAD => NovoGrad::new(self.of.novograd.config(larc, luc)?)?.any(),
                 ADAM => Adam::new(self.of.adam.config(larc, luc)?)?.any(),
                 rule => {
-                    return Err(Refusal::setting("rule", rule.into(), "must be LW_SGD, LW_NOVOGRAD or LW_ADAM"));
+                    return Err(Refusal::setting("rule", rule.into(), "LW_SGD, LW_NOVOGRAD or LW_ADAM"));
                 }
             }
         };

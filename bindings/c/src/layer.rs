@@ -1,0 +1,276 @@
+//! Layers of C, and chunks of them.
+
+use crate::pointer::{self, Extent};
+use crate::refusal::{Refusal, status};
+use crate::settings::{flag, reserved};
+use half::{bf16, f16};
+use lw::pieces::LayerView;
+use lw::{CarriedNorms, Floats, FloatsMut, LayerConfig, LayerMemory};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_array {
+    pub data: *mut core::ffi::c_void,
+    pub r#type: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_const_array {
+    pub data: *const core::ffi::c_void,
+    pub r#type: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_layer_config {
+    pub rate: f64,
+    pub decay: f64,
+    pub adapt: u8,
+    pub frozen: u8,
+    pub reserved: [u8; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_state {
+    pub numbers: [f64; 4],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_norms {
+    pub weights: f64,
+    pub gradients: f64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_layer {
+    pub len: usize,
+    pub weights: lw_array,
+    pub gradients: lw_const_array,
+    pub momentum: lw_array,
+    pub second_moment: lw_array,
+    pub lower: *mut u16,
+    pub copy: lw_array,
+    pub config: *const lw_layer_config,
+    pub norms: *mut lw_norms,
+    pub saturate: u32,
+    pub state: lw_state,
+}
+
+pub(crate) const F32: u32 = 0;
+const BF16: u32 = 1;
+const F16: u32 = 2;
+
+/// What the rules of Rust remember of a layer.
+pub(crate) type State = [f64; 3];
+
+// `lw_norms` is seen as what it is in Rust.
+const _: () = assert!(size_of::<lw_norms>() == size_of::<CarriedNorms>());
+
+impl lw_array {
+    pub(crate) fn as_const(self) -> lw_const_array {
+        lw_const_array { data: self.data, r#type: self.r#type }
+    }
+
+    /// # Safety
+    ///
+    /// If the array passes the checks, only the caller reads or writes its `len` elements during `'a`.
+    #[inline]
+    pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<FloatsMut<'a>, Refusal<'static>> {
+        self.as_const().check(what, len)?;
+        // SAFETY: checked, and the caller's promise.
+        Ok(unsafe {
+            match self.r#type {
+                BF16 => FloatsMut::Bf16(pointer::elements_mut(self.data.cast::<bf16>(), len)),
+                F16 => FloatsMut::F16(pointer::elements_mut(self.data.cast::<f16>(), len)),
+                _ => FloatsMut::F32(pointer::elements_mut(self.data.cast::<f32>(), len)),
+            }
+        })
+    }
+
+    /// [`floats`](Self::floats), or none where there is none.
+    #[inline]
+    unsafe fn optional<'a>(self, what: &'static str, len: usize) -> Result<Option<FloatsMut<'a>>, Refusal<'static>> {
+        if self.data.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.floats(what, len) }.map(Some)
+    }
+}
+
+impl lw_const_array {
+    #[inline]
+    fn check(self, what: &'static str, len: usize) -> Result<(), Refusal<'static>> {
+        match self.r#type {
+            F32 => pointer::check(what, self.data.cast::<f32>(), len),
+            BF16 | F16 => pointer::check(what, self.data.cast::<u16>(), len),
+            _ => Err(Refusal::new(status::BAD_TYPE, what, "must be of LW_F32, LW_BF16 or LW_F16")),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// If the array passes the checks, its `len` elements can be read during `'a`, and are not written meanwhile.
+    #[inline]
+    pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<Floats<'a>, Refusal<'static>> {
+        self.check(what, len)?;
+        // SAFETY: checked, and the caller's promise.
+        Ok(unsafe {
+            match self.r#type {
+                BF16 => Floats::Bf16(pointer::elements(self.data.cast::<bf16>(), len)),
+                F16 => Floats::F16(pointer::elements(self.data.cast::<f16>(), len)),
+                _ => Floats::F32(pointer::elements(self.data.cast::<f32>(), len)),
+            }
+        })
+    }
+
+    #[inline]
+    unsafe fn optional<'a>(self, what: &'static str, len: usize) -> Result<Option<Floats<'a>>, Refusal<'static>> {
+        if self.data.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.floats(what, len) }.map(Some)
+    }
+
+    #[inline]
+    pub(crate) fn extent(self, len: usize) -> Extent {
+        match self.r#type {
+            F32 => Extent::of(self.data.cast::<f32>(), len),
+            _ => Extent::of(self.data.cast::<u16>(), len),
+        }
+    }
+}
+
+/// What is particular about a layer: the default where C says nothing.
+///
+/// # Safety
+///
+/// If the pointer is neither null nor misaligned, it can be read.
+#[inline]
+pub(crate) unsafe fn config(config: *const lw_layer_config) -> Result<LayerConfig, Refusal<'static>> {
+    if config.is_null() {
+        return Ok(LayerConfig::DEFAULT);
+    }
+    // SAFETY: the caller's promise.
+    let config = unsafe { pointer::read("config", config) }?;
+    reserved(config.reserved)?;
+    Ok(LayerConfig {
+        adapt: flag("adapt", config.adapt)?,
+        rate: config.rate,
+        decay: config.decay,
+        frozen: flag("frozen", config.frozen)?,
+    })
+}
+
+/// The numbers that a rule knows of those that C keeps.
+#[inline]
+pub(crate) fn state(state: &mut lw_state) -> Result<&mut State, Refusal<'static>> {
+    match &mut state.numbers {
+        [numbers @ .., fourth] if *fourth == 0.0 => Ok(numbers),
+        _ => Err(Refusal::new(status::BAD_STATE, "state", "must have a fourth number of 0")),
+    }
+}
+
+impl lw_layer {
+    /// Whether the layer takes part in a step.
+    #[inline]
+    pub(crate) fn is_there(&self) -> bool {
+        self.len == 0 || !self.gradients.data.is_null()
+    }
+
+    /// Refuses buffers that overlap each other or what is `around`.
+    #[inline]
+    pub(crate) fn check_overlaps<const N: usize>(&self, around: [Extent; N]) -> Result<(), Refusal<'static>> {
+        let array = |array: lw_array| array.as_const().extent(self.len);
+        let written = [
+            ("weights", array(self.weights)),
+            ("momentum", array(self.momentum)),
+            ("second_moment", array(self.second_moment)),
+            ("lower", Extent::of(self.lower, self.len)),
+            ("copy", array(self.copy)),
+            ("norms", Extent::of(self.norms, 1)),
+        ];
+        let read = self.gradients.extent(self.len);
+        for (i, (what, extent)) in written.iter().enumerate() {
+            let others = written.iter().skip(i + 1).map(|(_, other)| *other);
+            if others.chain(around).chain([read]).any(|other| extent.overlaps(other)) {
+                return Err(overlap(what));
+            }
+        }
+        if around.into_iter().any(|other| read.overlaps(other)) { Err(overlap("gradients")) } else { Ok(()) }
+    }
+
+    /// The layer as Rust's, with a state that is kept elsewhere. Its buffers must have passed
+    /// [`check_overlaps`](Self::check_overlaps).
+    ///
+    /// # Safety
+    ///
+    /// During `'a` only the caller reads or writes what the layer's pointers point to.
+    #[inline]
+    pub(crate) unsafe fn memory<'a, S>(&self, state: &'a mut S) -> Result<LayerMemory<'a, S>, Refusal<'static>> {
+        let len = self.len;
+        // SAFETY: the caller's promise, for each pointer.
+        unsafe {
+            let weights = self.weights.floats("weights", len)?;
+            let mut layer =
+                LayerMemory::new(weights, self.gradients.floats("gradients", len)?, state).config(config(self.config)?);
+            if let Some(momentum) = self.momentum.optional("momentum", len)? {
+                layer = layer.momentum(momentum);
+            }
+            if let Some(second_moment) = self.second_moment.optional("second_moment", len)? {
+                layer = layer.second_moment(second_moment);
+            }
+            if !self.lower.is_null() {
+                pointer::check("lower", self.lower, len)?;
+                layer = layer.lower(pointer::elements_mut(self.lower, len));
+            }
+            if let Some(copy) = self.copy.optional("copy", len)? {
+                layer = if self.saturate == 0 { layer.copy(copy) } else { layer.saturating_copy(copy) };
+            }
+            if !self.norms.is_null() {
+                layer = layer.norms(pointer::change("norms", self.norms.cast::<CarriedNorms>())?);
+            }
+            Ok(layer)
+        }
+    }
+
+    /// The layer, to be read.
+    ///
+    /// # Safety
+    ///
+    /// During `'a` what the layer's pointers point to can be read, and is not written.
+    #[inline]
+    pub(crate) unsafe fn view<'a>(&self) -> Result<LayerView<'a>, Refusal<'static>> {
+        let len = self.len;
+        // SAFETY: the caller's promise, for each pointer.
+        unsafe {
+            let weights = self.weights.as_const().floats("weights", len)?;
+            let mut layer =
+                LayerView::new(weights, self.gradients.floats("gradients", len)?).config(config(self.config)?);
+            if let Some(momentum) = self.momentum.as_const().optional("momentum", len)? {
+                layer = layer.momentum(momentum);
+            }
+            if let Some(second_moment) = self.second_moment.as_const().optional("second_moment", len)? {
+                layer = layer.second_moment(second_moment);
+            }
+            if !self.lower.is_null() {
+                pointer::check("lower", self.lower, len)?;
+                layer = layer.lower(pointer::elements(self.lower, len));
+            }
+            if !self.norms.is_null() {
+                layer = layer.norms(pointer::read("norms", self.norms.cast::<CarriedNorms>())?);
+            }
+            Ok(layer)
+        }
+    }
+}
+
+#[cold]
+pub(crate) fn overlap(what: &'static str) -> Refusal<'static> {
+    Refusal::new(status::OVERLAP, what, "must not overlap another buffer")
+}

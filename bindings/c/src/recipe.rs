@@ -1,0 +1,70 @@
+//! Recipes: configurations of OpenSeq2Seq, in JSON.
+
+use crate::loss_scale::lw_loss_scaler;
+use crate::pointer;
+use crate::refusal::{Refusal, lw_error, lw_status, status};
+use crate::schedule::lw_schedule;
+use crate::settings::lw_optimizer;
+use core::ffi::c_char;
+use lw::recipe::{Recipe, Training};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct lw_training {
+    pub optimizer: lw_optimizer,
+    pub schedule: lw_schedule,
+    pub loss_scaler: lw_loss_scaler,
+    pub iter_size: u64,
+    pub steps: u64,
+    pub steps_per_epoch: u64,
+    pub is_mixed: u8,
+    pub reserved: [u8; 7],
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lw_recipe(
+    json: *const c_char,
+    len: usize,
+    steps_per_epoch: u64,
+    training: *mut lw_training,
+    error: *mut lw_error,
+) -> lw_status {
+    let done = || {
+        pointer::check("json", json, len)?;
+        // SAFETY: checked, and C's promise.
+        let json = unsafe { pointer::elements(json.cast::<u8>(), len) };
+        let place = pointer::place("training", training)?;
+        let read = read(json, steps_per_epoch);
+        Ok((place, read))
+    };
+    let (place, read) = match done() {
+        Ok(done) => done,
+        Err(refusal) => return Refusal::tell(refusal, error),
+    };
+    match read {
+        Ok(training) => {
+            // SAFETY: C's promise.
+            unsafe { place.set(training) };
+            status::APPLIED
+        }
+        Err(why) => Refusal::new(status::BAD_RECIPE, "", &why).tell(error),
+    }
+}
+
+/// A recipe as C's structs, or why it is none.
+fn read(json: &[u8], steps_per_epoch: u64) -> Result<lw_training, String> {
+    let recipe: Recipe = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    let training = recipe.training(steps_per_epoch).map_err(|error| error.to_string())?;
+    let optimizer = training.optimizer();
+    let Training { ref schedule, loss_scaler, iter_size, steps, steps_per_epoch, is_mixed, .. } = training;
+    Ok(lw_training {
+        optimizer: lw_optimizer::of(optimizer.rule(), *optimizer.policy()),
+        schedule: lw_schedule::of(schedule.policy()).map_err(|refusal| format!("{} {}", refusal.what, refusal.why))?,
+        loss_scaler: lw_loss_scaler::of(loss_scaler.as_ref()),
+        iter_size,
+        steps,
+        steps_per_epoch,
+        is_mixed: is_mixed.into(),
+        reserved: [0; 7],
+    })
+}
