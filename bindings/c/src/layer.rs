@@ -78,7 +78,7 @@ impl lw_array {
     /// # Safety
     ///
     /// If the array passes the checks, only the caller reads or writes its `len` elements during `'a`.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<FloatsMut<'a>, Refusal<'static>> {
         self.as_const().check(what, len)?;
         // SAFETY: checked, and the caller's promise.
@@ -92,7 +92,7 @@ impl lw_array {
     }
 
     /// [`floats`](Self::floats), or none where there is none.
-    #[inline]
+    #[inline(always)]
     unsafe fn optional<'a>(self, what: &'static str, len: usize) -> Result<Option<FloatsMut<'a>>, Refusal<'static>> {
         if self.data.is_null() {
             return Ok(None);
@@ -103,7 +103,7 @@ impl lw_array {
 }
 
 impl lw_const_array {
-    #[inline]
+    #[inline(always)]
     fn check(self, what: &'static str, len: usize) -> Result<(), Refusal<'static>> {
         match self.r#type {
             F32 => pointer::check(what, self.data.cast::<f32>(), len),
@@ -115,7 +115,7 @@ impl lw_const_array {
     /// # Safety
     ///
     /// If the array passes the checks, its `len` elements can be read during `'a`, and are not written meanwhile.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<Floats<'a>, Refusal<'static>> {
         self.check(what, len)?;
         // SAFETY: checked, and the caller's promise.
@@ -128,7 +128,7 @@ impl lw_const_array {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn optional<'a>(self, what: &'static str, len: usize) -> Result<Option<Floats<'a>>, Refusal<'static>> {
         if self.data.is_null() {
             return Ok(None);
@@ -151,24 +151,21 @@ impl lw_const_array {
 /// # Safety
 ///
 /// If the pointer is neither null nor misaligned, it can be read.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn config(config: *const lw_layer_config) -> Result<LayerConfig, Refusal<'static>> {
     if config.is_null() {
         return Ok(LayerConfig::DEFAULT);
     }
     // SAFETY: the caller's promise.
     let config = unsafe { pointer::read("config", config) }?;
+    let adapt = flag("adapt", config.adapt)?;
+    let frozen = flag("frozen", config.frozen)?;
     reserved(config.reserved)?;
-    Ok(LayerConfig {
-        adapt: flag("adapt", config.adapt)?,
-        rate: config.rate,
-        decay: config.decay,
-        frozen: flag("frozen", config.frozen)?,
-    })
+    Ok(LayerConfig { adapt, rate: config.rate, decay: config.decay, frozen })
 }
 
 /// The numbers that a rule knows of those that C keeps.
-#[inline]
+#[inline(always)]
 pub(crate) fn state(state: &mut lw_state) -> Result<&mut State, Refusal<'static>> {
     match &mut state.numbers {
         [numbers @ .., fourth] if *fourth == 0.0 => Ok(numbers),
@@ -184,25 +181,28 @@ impl lw_layer {
     }
 
     /// Refuses buffers that overlap each other or what is `around`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn check_overlaps<const N: usize>(&self, around: [Extent; N]) -> Result<(), Refusal<'static>> {
         let array = |array: lw_array| array.as_const().extent(self.len);
-        let written = [
+        let common = [
             ("weights", array(self.weights)),
+            ("gradients", self.gradients.extent(self.len)),
             ("momentum", array(self.momentum)),
+        ];
+        check_apart(&common, &around)?;
+        // Most layers have nothing more, which one question tells.
+        if self.second_moment.data.is_null() && self.lower.is_null() && self.copy.data.is_null() && self.norms.is_null()
+        {
+            return Ok(());
+        }
+        let others = [
             ("second_moment", array(self.second_moment)),
             ("lower", Extent::of(self.lower, self.len)),
             ("copy", array(self.copy)),
             ("norms", Extent::of(self.norms, 1)),
         ];
-        let read = self.gradients.extent(self.len);
-        for (i, (what, extent)) in written.iter().enumerate() {
-            let others = written.iter().skip(i + 1).map(|(_, other)| *other);
-            if others.chain(around).chain([read]).any(|other| extent.overlaps(other)) {
-                return Err(overlap(what));
-            }
-        }
-        if around.into_iter().any(|other| read.overlaps(other)) { Err(overlap("gradients")) } else { Ok(()) }
+        check_apart(&others, &around)?;
+        check_apart(&others, &common.map(|(_, extent)| extent))
     }
 
     /// The layer as Rust's, with a state that is kept elsewhere. Its buffers must have passed
@@ -211,7 +211,7 @@ impl lw_layer {
     /// # Safety
     ///
     /// During `'a` only the caller reads or writes what the layer's pointers point to.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn memory<'a, S>(&self, state: &'a mut S) -> Result<LayerMemory<'a, S>, Refusal<'static>> {
         let len = self.len;
         // SAFETY: the caller's promise, for each pointer.
@@ -268,6 +268,23 @@ impl lw_layer {
             Ok(layer)
         }
     }
+}
+
+#[cold]
+pub(crate) fn no_state() -> Refusal<'static> {
+    Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left")
+}
+
+/// Refuses extents that overlap each other or what is `around`.
+#[inline(always)]
+fn check_apart(extents: &[(&'static str, Extent)], around: &[Extent]) -> Result<(), Refusal<'static>> {
+    for (i, (what, extent)) in extents.iter().enumerate() {
+        let before = extents.iter().take(i).map(|(_, other)| other);
+        if before.chain(around).any(|other| extent.overlaps(*other)) {
+            return Err(overlap(what));
+        }
+    }
+    Ok(())
 }
 
 #[cold]

@@ -1,6 +1,6 @@
 //! The pieces of a step.
 
-use crate::layer::{State, config, lw_layer, lw_layer_config, lw_state, state};
+use crate::layer::{State, config, lw_layer, lw_layer_config, lw_state, no_state, state};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
 use crate::settings::{flag, lw_optimizer, optimizer};
@@ -269,7 +269,7 @@ pub unsafe extern "C" fn lw_plan(
             let place = pointer::place("planned", planned)?;
             let state = *state(&mut before)?;
             if !optimizer.rule().accepts(state) {
-                return Err(Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left"));
+                return Err(no_state());
             }
             place.set(Kept::of(decided.plan(measured, &config(of)?, state)));
         }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use core::slice;
 
 /// A pointer to `len` elements, which need not be there if `len` is 0.
-#[inline]
+#[inline(always)]
 pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Result<(), Refusal<'static>> {
     if len == 0 {
         return Ok(());

@@ -2,11 +2,11 @@
 
 use crate::pointer;
 use crate::refusal::{Refusal, end, lw_error, lw_status, status};
-use lw::rule::Moments;
+use lw::rule::{Moments, Rule};
 use lw::{
     Adam, AdamConfig, AdamCorrection, AdamDecay, AnyOptimizer, AnyRule, BiasCorrection, DecayInRatio, DecayMode,
-    GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Policy, Sgd,
-    SgdConfig, TrustRatio, VInit, ZeroNorm,
+    GradientAveraging, LarcConfig, LarcMode, Luc, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, Optimizer, Policy,
+    Sgd, SgdConfig, TrustRatio, VInit, ZeroNorm,
 };
 
 #[repr(C)]
@@ -142,7 +142,7 @@ fn adam_decays(max_rate: f64) -> [AdamDecay; 5] {
 }
 
 /// The value of an enumeration that C means by a number.
-#[inline]
+#[inline(always)]
 fn choice<T: Copy>(setting: &'static str, number: u8, values: &[T]) -> Result<T, Refusal<'static>> {
     match values.get(usize::from(number)) {
         Some(value) => Ok(*value),
@@ -155,7 +155,7 @@ fn number<T: PartialEq>(value: &T, values: &[T]) -> u8 {
     values.iter().position(|other| other == value).unwrap_or(0) as u8
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn flag(setting: &'static str, number: u8) -> Result<bool, Refusal<'static>> {
     match number {
         0 => Ok(false),
@@ -164,9 +164,22 @@ pub(crate) fn flag(setting: &'static str, number: u8) -> Result<bool, Refusal<'s
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn reserved<const N: usize>(bytes: [u8; N]) -> Result<(), Refusal<'static>> {
     if bytes == [0; N] { Ok(()) } else { Err(Refusal::setting("reserved", f64::NAN, "0")) }
+}
+
+/// Whether the first `flags` of eight bytes are 0 or 1, and the others 0, in one question.
+#[inline(always)]
+pub(crate) fn are_flags(bytes: [u8; 8], flags: u32) -> bool {
+    u64::from_le_bytes(bytes) & !(u64::from_le_bytes([1; 8]) >> (64 - 8 * flags)) == 0
+}
+
+/// The first of flags that is none; if they all are, a reserved byte is not 0.
+#[cold]
+fn first_refusal<const N: usize>(flags: [Result<bool, Refusal<'static>>; N]) -> Refusal<'static> {
+    let refused = flags.into_iter().find_map(Result::err);
+    refused.unwrap_or_else(|| Refusal::setting("reserved", f64::NAN, "0"))
 }
 
 /// A number that is none where it is 0.
@@ -176,12 +189,12 @@ pub(crate) fn unless_zero(number: f64) -> Option<f64> {
 }
 
 impl lw_larc {
-    #[inline]
+    #[inline(always)]
     fn config(&self) -> Result<Option<LarcConfig>, Refusal<'static>> {
-        reserved(self.reserved)?;
         if self.mode == LARC_OFF {
             return Ok(None);
         }
+        reserved(self.reserved)?;
         Ok(Some(LarcConfig {
             mode: choice("larc.mode", self.mode - 1, &LARC_MODES)?,
             eta: self.eta,
@@ -212,11 +225,11 @@ impl lw_larc {
 }
 
 impl lw_luc {
-    #[inline]
+    #[inline(always)]
     fn config(&self) -> Result<Option<Luc>, Refusal<'static>> {
+        let Some(trust) = unless_zero(self.trust) else { return Ok(None) };
         reserved(self.reserved)?;
-        let freezes_zeros = flag("luc.freezes_zeros", self.freezes_zeros)?;
-        Ok(unless_zero(self.trust).map(|trust| Luc { trust, eps: self.eps, freezes_zeros }))
+        Ok(Some(Luc { trust, eps: self.eps, freezes_zeros: flag("luc.freezes_zeros", self.freezes_zeros)? }))
     }
 
     pub(crate) fn of(luc: Option<&Luc>) -> Self {
@@ -230,21 +243,39 @@ impl lw_luc {
 }
 
 impl lw_sgd {
-    #[inline]
+    #[inline(always)]
     fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<SgdConfig, Refusal<'static>> {
-        reserved(self.reserved)?;
+        let lw_sgd { dampen_first_step, nesterov, rate_in_momentum, maximize, starts_at_gradient, .. } = *self;
+        let [a, b, c] = self.reserved;
+        let flags = [dampen_first_step, nesterov, rate_in_momentum, maximize, starts_at_gradient, a, b, c];
+        if !are_flags(flags, 5) {
+            return Err(self.refused_flag());
+        }
         Ok(SgdConfig {
             momentum: self.momentum,
             dampening: self.dampening,
             weight_decay: self.weight_decay,
-            dampen_first_step: flag("dampen_first_step", self.dampen_first_step)?,
-            nesterov: flag("nesterov", self.nesterov)?,
-            rate_in_momentum: flag("rate_in_momentum", self.rate_in_momentum)?,
-            maximize: flag("maximize", self.maximize)?,
-            starts_at_gradient: flag("starts_at_gradient", self.starts_at_gradient)?,
+            dampen_first_step: dampen_first_step != 0,
+            nesterov: nesterov != 0,
+            rate_in_momentum: rate_in_momentum != 0,
+            maximize: maximize != 0,
+            starts_at_gradient: starts_at_gradient != 0,
             larc,
             luc,
         })
+    }
+
+    /// Which flag is none.
+    #[cold]
+    fn refused_flag(&self) -> Refusal<'static> {
+        let flags = [
+            flag("dampen_first_step", self.dampen_first_step),
+            flag("nesterov", self.nesterov),
+            flag("rate_in_momentum", self.rate_in_momentum),
+            flag("maximize", self.maximize),
+            flag("starts_at_gradient", self.starts_at_gradient),
+        ];
+        first_refusal(flags)
     }
 
     fn of(config: &SgdConfig) -> Self {
@@ -263,9 +294,14 @@ impl lw_sgd {
 }
 
 impl lw_novograd {
-    #[inline]
+    #[inline(always)]
     fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<NovoGradConfig, Refusal<'static>> {
-        reserved(self.reserved)?;
+        let lw_novograd { amsgrad, starts_at_gradient, raw_momentum, rate_in_momentum, maximize, .. } = *self;
+        let [a, b, c, rest @ ..] = self.reserved;
+        if !are_flags([amsgrad, starts_at_gradient, raw_momentum, rate_in_momentum, maximize, a, b, c], 5) {
+            return Err(self.refused_flag());
+        }
+        reserved(rest)?;
         Ok(NovoGradConfig {
             beta1: self.beta1,
             beta2: self.beta2,
@@ -277,14 +313,27 @@ impl lw_novograd {
             gradient_averaging: choice("gradient_averaging", self.gradient_averaging, &AVERAGINGS)?,
             bias_correction: choice("bias_correction", self.bias_correction, &BIAS_CORRECTIONS)?,
             norm: choice("norm", self.norm, &MOMENT_NORMS)?,
-            amsgrad: flag("amsgrad", self.amsgrad)?,
-            starts_at_gradient: flag("starts_at_gradient", self.starts_at_gradient)?,
-            raw_momentum: flag("raw_momentum", self.raw_momentum)?,
-            rate_in_momentum: flag("rate_in_momentum", self.rate_in_momentum)?,
-            maximize: flag("maximize", self.maximize)?,
+            amsgrad: amsgrad != 0,
+            starts_at_gradient: starts_at_gradient != 0,
+            raw_momentum: raw_momentum != 0,
+            rate_in_momentum: rate_in_momentum != 0,
+            maximize: maximize != 0,
             larc,
             luc,
         })
+    }
+
+    /// Which flag is none.
+    #[cold]
+    fn refused_flag(&self) -> Refusal<'static> {
+        let flags = [
+            flag("amsgrad", self.amsgrad),
+            flag("starts_at_gradient", self.starts_at_gradient),
+            flag("raw_momentum", self.raw_momentum),
+            flag("rate_in_momentum", self.rate_in_momentum),
+            flag("maximize", self.maximize),
+        ];
+        first_refusal(flags)
     }
 
     fn of(config: &NovoGradConfig) -> Self {
@@ -312,7 +361,7 @@ impl lw_novograd {
 }
 
 impl lw_adam {
-    #[inline]
+    #[inline(always)]
     fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<AdamConfig, Refusal<'static>> {
         reserved(self.reserved)?;
         let only_with_decay = flag("ratio_only_with_decay", self.ratio_only_with_decay)?;
@@ -362,26 +411,67 @@ impl lw_adam {
     }
 }
 
+/// What is done with an optimizer whose rule is known. Code for each rule by itself is faster than code for any.
+pub(crate) trait Visit {
+    fn visit<R: Rule>(self, optimizer: &Optimizer<R>) -> Result<lw_status, Refusal<'static>>;
+}
+
 impl lw_optimizer {
     /// The optimizer of these settings, if they are in range.
-    #[inline]
     pub(crate) fn optimizer(&self) -> Result<AnyOptimizer, Refusal<'static>> {
-        reserved(self.reserved)?;
-        let (larc, luc) = (self.larc.config()?, self.luc.config()?);
-        let non_finite = choice("non_finite", self.non_finite, &NON_FINITES)?;
-        let policy = Policy { non_finite, clip_norm: unless_zero(self.clip_norm) };
+        match self.rule {
+            SGD => Ok(self.sgd()?.any()),
+            NOVOGRAD => Ok(self.novograd()?.any()),
+            ADAM => Ok(self.adam()?.any()),
+            _ => Err(self.no_rule()),
+        }
+    }
+
+    /// The same for a visitor.
+    #[inline(always)]
+    pub(crate) fn visit(&self, visit: impl Visit) -> Result<lw_status, Refusal<'static>> {
+        match self.rule {
+            SGD => visit.visit(&self.sgd()?),
+            NOVOGRAD => visit.visit(&self.novograd()?),
+            ADAM => visit.visit(&self.adam()?),
+            _ => Err(self.no_rule()),
+        }
+    }
+
+    // These are inlined, so that settings go from C's memory to where they are used. Copies of structs that have just
+    // been written cost more than the checks.
+
+    #[inline(always)]
+    fn sgd(&self) -> Result<Sgd, Refusal<'static>> {
         // SAFETY: any bytes are a value of each field of the union.
-        let optimizer = unsafe {
-            match self.rule {
-                SGD => Sgd::new(self.of.sgd.config(larc, luc)?)?.any(),
-                NOVOGRAD => NovoGrad::new(self.of.novograd.config(larc, luc)?)?.any(),
-                ADAM => Adam::new(self.of.adam.config(larc, luc)?)?.any(),
-                rule => {
-                    return Err(Refusal::setting("rule", rule.into(), "LW_SGD, LW_NOVOGRAD or LW_ADAM"));
-                }
-            }
-        };
-        Ok(optimizer.with_policy(policy)?)
+        let config = unsafe { &self.of.sgd }.config(self.larc.config()?, self.luc.config()?)?;
+        Ok(Sgd::new(config)?.with_policy(self.policy()?)?)
+    }
+
+    #[inline(always)]
+    fn novograd(&self) -> Result<NovoGrad, Refusal<'static>> {
+        // SAFETY: as above.
+        let config = unsafe { &self.of.novograd }.config(self.larc.config()?, self.luc.config()?)?;
+        Ok(NovoGrad::new(config)?.with_policy(self.policy()?)?)
+    }
+
+    #[inline(always)]
+    fn adam(&self) -> Result<Adam, Refusal<'static>> {
+        // SAFETY: as above.
+        let config = unsafe { &self.of.adam }.config(self.larc.config()?, self.luc.config()?)?;
+        Ok(Adam::new(config)?.with_policy(self.policy()?)?)
+    }
+
+    #[inline(always)]
+    fn policy(&self) -> Result<Policy, Refusal<'static>> {
+        reserved(self.reserved)?;
+        let non_finite = choice("non_finite", self.non_finite, &NON_FINITES)?;
+        Ok(Policy { non_finite, clip_norm: unless_zero(self.clip_norm) })
+    }
+
+    #[cold]
+    fn no_rule(&self) -> Refusal<'static> {
+        Refusal::setting("rule", self.rule.into(), "LW_SGD, LW_NOVOGRAD or LW_ADAM")
     }
 
     /// The settings of an optimizer.

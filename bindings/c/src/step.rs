@@ -1,14 +1,16 @@
 //! Steps of one layer, of several, and of flat buffers.
 
 use crate::layer::{
-    F32, State, config, lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state, overlap, state,
+    F32, State, config, lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state, no_state, overlap,
+    state,
 };
-use crate::pointer::{self, Extent};
+use crate::pointer::{self, Extent, Place};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
-use crate::settings::{lw_optimizer, optimizer};
+use crate::settings::{Visit, lw_optimizer, optimizer};
 use core::ffi::c_void;
 use core::ptr;
-use lw::{AnyOptimizer, LayerMemory, Model, Report, Step, Summary};
+use lw::rule::{Rule, RuleState};
+use lw::{AnyOptimizer, LayerMemory, Model, Optimizer, Report, Step, Summary};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -142,17 +144,39 @@ unsafe fn step_layer(
     layer: *mut lw_layer,
     report: *mut lw_report,
 ) -> Result<lw_status, Refusal<'static>> {
-    // SAFETY: C's promise, for each pointer.
-    unsafe {
-        let optimizer = optimizer(settings)?;
-        let place = pointer::optional_place("report", report)?;
-        let around = [Extent::of(layer, 1), Extent::of(report, 1)];
-        let layer = pointer::change("layer", layer)?;
-        let copy = *layer;
-        copy.check_overlaps(around)?;
-        let state = state(&mut layer.state)?;
-        let done = if copy.is_there() { optimizer.step_layer(step, copy.memory(state)?)? } else { Report::ABSENT };
-        place.set(lw_report::of(&done));
+    let place = pointer::optional_place("report", report)?;
+    // SAFETY: C's promise.
+    let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, *pointer::read("layer", layer)?) };
+    copy.check_overlaps([])?;
+    settings.visit(StepLayer { step, layer, copy, place })
+}
+
+/// A step of a layer whose buffers do not overlap.
+struct StepLayer {
+    step: Step,
+    /// Where the layer is, which is neither null nor misaligned.
+    layer: *mut lw_layer,
+    copy: lw_layer,
+    place: Place<lw_report>,
+}
+
+impl Visit for StepLayer {
+    #[inline(always)]
+    fn visit<R: Rule>(self, optimizer: &Optimizer<R>) -> Result<lw_status, Refusal<'static>> {
+        let StepLayer { step, layer, mut copy, place } = self;
+        let mut own = R::State::from_numbers(*state(&mut copy.state)?).ok_or_else(no_state)?;
+        // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap has been checked.
+        let done = if copy.is_there() {
+            optimizer.step_layer(step, unsafe { copy.memory(&mut own) }?)?
+        } else {
+            Report::ABSENT
+        };
+        let [a, b, c] = own.to_numbers();
+        // SAFETY: C's promise. Nothing refers to the layer or its buffers any more.
+        unsafe {
+            (&raw mut (*layer).state.numbers).write([a, b, c, 0.0]);
+            place.set(lw_report::of(&done));
+        }
         Ok(of_outcome(done.outcome))
     }
 }
