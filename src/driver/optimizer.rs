@@ -98,6 +98,9 @@ impl Sgd {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    // Inlined, as those of the other rules, for settings that have just been put together: a copy of them waits for
+    // their stores.
+    #[inline(always)]
     pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
         match SgdRule::new(config) {
             Ok(rule) => Ok(Optimizer::from_rule(rule)),
@@ -117,6 +120,7 @@ impl NovoGrad {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    #[inline(always)]
     pub const fn new(config: NovoGradConfig) -> Result<Self, ConfigError> {
         match NovoGradRule::new(config) {
             Ok(rule) => Ok(Optimizer::from_rule(rule)),
@@ -136,6 +140,7 @@ impl Adam {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    #[inline(always)]
     pub const fn new(config: AdamConfig) -> Result<Self, ConfigError> {
         match AdamRule::new(config) {
             Ok(rule) => Ok(Optimizer::from_rule(rule)),
@@ -180,6 +185,7 @@ impl<R: Rule> Optimizer<R> {
     /// assert!(Sgd::new(larc)?.with_policy(clip).is_err());
     /// # Ok::<(), layerwise::ConfigError>(())
     /// ```
+    #[inline]
     pub fn with_policy(self, policy: Policy) -> Result<Self, ConfigError> {
         policy.check()?;
         if let Some(value) = policy.clip_norm

@@ -230,6 +230,7 @@ impl AdamRule {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    #[inline(always)]
     pub const fn new(config: AdamConfig) -> Result<Self, ConfigError> {
         check!(config.check());
         Ok(AdamRule { config, one_minus_beta1: 1.0 - config.beta1 })

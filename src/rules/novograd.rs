@@ -273,6 +273,7 @@ impl NovoGradRule {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    #[inline(always)]
     pub const fn new(config: NovoGradConfig) -> Result<Self, ConfigError> {
         check!(config.check());
         let one_minus_beta1 = 1.0 - config.beta1;

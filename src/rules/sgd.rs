@@ -136,6 +136,7 @@ impl SgdRule {
     /// # Errors
     ///
     /// The first setting that is outside its range.
+    #[inline(always)]
     pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
         check!(config.check());
         Ok(SgdRule { config, one_minus_dampening: 1.0 - config.dampening })

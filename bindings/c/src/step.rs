@@ -165,8 +165,8 @@ impl Visit for StepLayer {
     fn visit<R: Rule>(self, optimizer: &Optimizer<R>) -> Result<lw_status, Refusal<'static>> {
         let StepLayer { step, layer, mut copy, place } = self;
         let mut own = R::State::from_numbers(*state(&mut copy.state)?).ok_or_else(no_state)?;
-        // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap has been checked.
         let done = if copy.is_there() {
+            // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap has been checked.
             optimizer.step_layer(step, unsafe { copy.memory(&mut own) }?)?
         } else {
             Report::ABSENT
