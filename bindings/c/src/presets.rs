@@ -131,3 +131,46 @@ unsafe fn rule(name: *const c_char) -> Result<lw_optimizer, Refusal<'static>> {
 fn of(optimizer: Result<lw::AnyOptimizer, ConfigError>) -> Result<lw_optimizer, Refusal<'static>> {
     Ok(lw_optimizer::of(optimizer?.rule(), Policy::DEFAULT))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each constant of the crate with settings of a peer has its name here.
+    #[test]
+    fn every_constant_has_a_name() {
+        let constants = include_str!("../../../src/rules/presets.rs").lines().filter_map(|line| {
+            let (name, rest) = line.trim().strip_prefix("pub const ")?.split_once(": ")?;
+            let of = match rest.split_once(' ')?.0 {
+                "LarcConfig" => "larc",
+                "SgdConfig" => "sgd",
+                "Luc" => "luc",
+                "NovoGradConfig" => "novograd",
+                "AdamConfig" => "adam",
+                other => panic!("{other} is no settings"),
+            };
+            Some(format!("{of}.{}", name.to_lowercase()))
+        });
+        let constants: Vec<String> = constants.collect();
+        assert!(constants.len() > 20);
+        let names = SGD.map(|named| named.0).into_iter().chain(NOVOGRAD.map(|named| named.0));
+        let names =
+            names.chain(ADAM.map(|named| named.0)).chain(LARC.map(|named| named.0)).chain(LUC.map(|named| named.0));
+        let mut names: Vec<&str> = names.filter(|name| name.contains('.')).collect();
+        assert!(constants.iter().all(|constant| names.contains(&constant.as_str())), "{constants:?}");
+        names.retain(|name| !constants.iter().any(|constant| constant == name));
+        assert_eq!(names, [""; 0]);
+    }
+
+    /// The header lists the same names.
+    #[test]
+    fn the_header_lists_every_name() {
+        let header = include_str!("../include/layerwise.h");
+        let names = SGD.map(|named| named.0).into_iter().chain(NOVOGRAD.map(|named| named.0));
+        for name in
+            names.chain(ADAM.map(|named| named.0)).chain(LARC.map(|named| named.0)).chain(LUC.map(|named| named.0))
+        {
+            assert!(header.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
+}
