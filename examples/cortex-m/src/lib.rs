@@ -69,12 +69,14 @@ pub fn train<R: Rule, M: Element + Default>(
     lr: f64,
     epochs: usize,
     [weights, gradients]: &mut Arrays,
-    momentum: &mut [M; PARAMETERS],
+    (momentum, second_moment): (&mut [M; PARAMETERS], &mut [f32; PARAMETERS]),
     mut report: impl FnMut(Progress),
 ) -> Result<u64, Error> {
     initialise(weights);
     momentum.fill(M::default());
-    let momentum = &mut momentum[..momentum_len(optimizer)];
+    second_moment.fill(0.0);
+    let [first, second] = moments(optimizer);
+    let (momentum, second_moment) = (&mut momentum[..first], &mut second_moment[..second]);
     let (mut states, mut reports) = ([R::State::default(); 4], [Report::ABSENT; 4]);
     let steps = epochs * TRAINED / BATCH;
     let mut step = 0;
@@ -87,9 +89,9 @@ pub fn train<R: Rule, M: Element + Default>(
                 let digit = ((batch * BATCH + i) * 191 + 37 * epoch) % TRAINED;
                 loss += backward(weights, &DIGITS[digit], gradients);
             }
-            let mut model = FlatModel::new(&LAYERS, &mut *weights, &*gradients, &mut states).momentum(&mut *momentum);
+            let model = FlatModel::new(&LAYERS, &mut *weights, &*gradients, &mut states).momentum(&mut *momentum);
             let lr = lr * (1.0 - step as f64 / steps as f64);
-            optimizer.step(lr, &mut model, &mut reports)?;
+            optimizer.step(lr, &mut model.second_moment(&mut *second_moment), &mut reports)?;
             step += 1;
         }
         let tested = &DIGITS[TRAINED..];
@@ -101,14 +103,19 @@ pub fn train<R: Rule, M: Element + Default>(
     Ok(weights.iter().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
-/// The elements of momentum that an optimizer keeps.
-fn momentum_len<R: Rule>(optimizer: &Optimizer<R>) -> usize {
-    if optimizer.moments() == Moments::None { 0 } else { PARAMETERS }
+/// The elements of momentum and of second moment that an optimizer keeps.
+fn moments<R: Rule>(optimizer: &Optimizer<R>) -> [usize; 2] {
+    match optimizer.moments() {
+        Moments::None => [0, 0],
+        Moments::First => [PARAMETERS, 0],
+        _ => [PARAMETERS, PARAMETERS],
+    }
 }
 
 /// How many bytes an optimizer remembers of the network from step to step.
 pub fn state_bytes<R: Rule, M: Element>(optimizer: &Optimizer<R>, _: &[M]) -> usize {
-    size_of::<M>() * momentum_len(optimizer) + LENGTHS.len() * size_of::<R::State>()
+    let [first, second] = moments(optimizer);
+    size_of::<M>() * first + size_of::<f32>() * second + LENGTHS.len() * size_of::<R::State>()
 }
 
 /// Uniform weights of variance `2 / inputs` (He et al., 2015), and biases of zero.

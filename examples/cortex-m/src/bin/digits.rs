@@ -1,4 +1,4 @@
-//! Trains with four optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over
+//! Trains with six optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over
 //! semihosting, on a desktop to the terminal. With the feature `half`, also with momentum of 16 bits.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -7,8 +7,8 @@
 #[cfg(feature = "half")]
 use half::bf16;
 use layerwise::rule::Rule;
-use layerwise::{Element, LarcConfig, NovoGrad, NovoGradConfig, Optimizer, Sgd};
-use layerwise_cortex_m::{Arrays, PARAMETERS, larc, novograd, state_bytes, train};
+use layerwise::{Adam, AdamConfig, Element, LarcConfig, NovoGrad, NovoGradConfig, Optimizer, Sgd, TrustRatio};
+use layerwise_cortex_m::{Arrays, PARAMETERS, adam, larc, novograd, state_bytes, train};
 #[cfg(target_os = "none")]
 use semihosting::{println, process};
 #[cfg(not(target_os = "none"))]
@@ -25,9 +25,12 @@ const LARC: Sgd = larc(TRUST, 0.9);
 const LARC_WITHOUT_MOMENTUM: Sgd = larc(TRUST, 0.0);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig::DEFAULT);
 const NOVOGRAD_WITHOUT_MOMENTUM: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..NovoGradConfig::DEFAULT });
+const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
+const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
 static mut ARRAYS: Arrays = [[0.0; PARAMETERS]; 2];
 static mut MOMENTUM: [f32; PARAMETERS] = [0.0; PARAMETERS];
+static mut SECOND_MOMENT: [f32; PARAMETERS] = [0.0; PARAMETERS];
 #[cfg(feature = "half")]
 static mut HALF_MOMENTUM: [bf16; PARAMETERS] = [bf16::ZERO; PARAMETERS];
 
@@ -36,10 +39,10 @@ fn run<R: Rule, M: Element + Default>(
     optimizer: &Optimizer<R>,
     lr: f64,
     arrays: &mut Arrays,
-    momentum: &mut [M; PARAMETERS],
+    moments: (&mut [M; PARAMETERS], &mut [f32; PARAMETERS]),
 ) {
-    println!("{name}: {} bytes of state for {PARAMETERS} parameters", state_bytes(optimizer, momentum));
-    let hash = train(optimizer, lr, EPOCHS, arrays, momentum, |progress| {
+    println!("{name}: {} bytes of state for {PARAMETERS} parameters", state_bytes(optimizer, moments.0));
+    let hash = train(optimizer, lr, EPOCHS, arrays, moments, |progress| {
         println!(
             "epoch {}: loss {:.4}, {} of {} right",
             progress.epoch + 1,
@@ -58,17 +61,19 @@ fn run<R: Rule, M: Element + Default>(
 #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn start() -> ! {
     // SAFETY: this function runs once, and nothing else knows the arrays.
-    let (arrays, momentum) = unsafe { (&mut *&raw mut ARRAYS, &mut *&raw mut MOMENTUM) };
-    run("LARC", &LARC, 0.5, arrays, momentum);
-    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, arrays, momentum);
-    run("NovoGrad", &NOVOGRAD, 0.02, arrays, momentum);
-    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, arrays, momentum);
+    let (arrays, m, v) = unsafe { (&mut *&raw mut ARRAYS, &mut *&raw mut MOMENTUM, &mut *&raw mut SECOND_MOMENT) };
+    run("LARC", &LARC, 0.5, arrays, (m, v));
+    run("LARC without momentum", &LARC_WITHOUT_MOMENTUM, 2.0, arrays, (m, v));
+    run("NovoGrad", &NOVOGRAD, 0.02, arrays, (m, v));
+    run("NovoGrad without momentum", &NOVOGRAD_WITHOUT_MOMENTUM, 0.2, arrays, (m, v));
+    run("AdamW", &ADAMW, 0.01, arrays, (m, v));
+    run("LAMB", &LAMB, 0.02, arrays, (m, v));
     #[cfg(feature = "half")]
     {
         // SAFETY: as above.
-        let momentum = unsafe { &mut *&raw mut HALF_MOMENTUM };
-        run("LARC with momentum of 16 bits", &LARC, 0.5, arrays, momentum);
-        run("NovoGrad with momentum of 16 bits", &NOVOGRAD, 0.02, arrays, momentum);
+        let m = unsafe { &mut *&raw mut HALF_MOMENTUM };
+        run("LARC with momentum of 16 bits", &LARC, 0.5, arrays, (m, v));
+        run("NovoGrad with momentum of 16 bits", &NOVOGRAD, 0.02, arrays, (m, v));
     }
     process::exit(0)
 }
