@@ -126,7 +126,8 @@ namespace detail {
 inline void require_length(std::size_t found, std::size_t wanted, const char *what, std::size_t layer = LW_NO_LAYER) {
     if (found == wanted) return;
     lw_error error{layer, static_cast<double>(found), LW_BAD_LENGTH, {}, {}};
-    const std::string text = std::string(what) + " should have " + std::to_string(wanted) + " elements";
+    const std::string in = layer == LW_NO_LAYER ? "" : "layer " + std::to_string(layer) + ": ";
+    const std::string text = in + "the length of " + what + " must be " + std::to_string(wanted);
     std::strncpy(error.what, what, sizeof error.what - 1);
     std::strncpy(error.text, text.c_str(), sizeof error.text - 1);
     throw Error(error);
