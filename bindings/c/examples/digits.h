@@ -1,7 +1,7 @@
 /* A small classifier of handwritten digits: the data, the network, and its gradients. C and C++ share it.
  *
- * It does the operations of examples/cortex-m/src/lib.rs in the same order, so the trained weights have the same bits as
- * in Rust. Compile it with -ffp-contract=off: a multiplication and an addition in one would round once, not twice. */
+ * It does the operations of examples/cortex-m/src/lib.rs in the same order, so the trained weights have the same bits
+ * as in Rust. Compile it with -ffp-contract=off: a multiplication and an addition in one would round once, not twice. */
 #ifndef DIGITS_H
 #define DIGITS_H
 

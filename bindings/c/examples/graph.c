@@ -42,8 +42,8 @@ static void node_leaf_sums(graph *g, size_t ith, size_t nth) {
 static void plan(graph *g) {
     lw_error error;
     for (size_t i = 0; i < LAYERS; i++)
-        check(lw_plan(&g->optimizer, &g->decision, &g->measured[i], NULL, &g->layers[i].state, &g->planned[i], &error),
-              &error);
+        check(lw_plan(&g->optimizer, &g->decision, &g->measured[i], &configs[i], &g->layers[i].state, &g->planned[i],
+                      &error), &error);
 }
 
 /* One thread decides for all. */
@@ -53,8 +53,8 @@ static void node_decide(graph *g, size_t ith, size_t nth) {
     (void)nth;
     if (ith > 0) return;
     for (size_t i = 0; i < LAYERS; i++)
-        check(lw_fold(&g->optimizer, g->lr, scale, NULL, layer_len[i], g->leaf_sums[i], &g->measured[i], &error),
-              &error);
+        check(lw_fold(&g->optimizer, g->lr, scale, &configs[i], layer_len[i], g->leaf_sums[i], &g->measured[i],
+                      &error), &error);
     check(lw_decide(&g->optimizer, g->lr, scale, g->measured, LAYERS, &g->decision, &error), &error);
     plan(g);
 }
@@ -97,7 +97,7 @@ static void node_apply(graph *g, size_t ith, size_t nth) {
 
 static void node_next_step(graph *g, size_t ith, size_t nth) {
     (void)nth;
-    if (ith == 0) g->step++;
+    if (ith == 0) begin_step(++g->step);
 }
 
 static node *const nodes[] = {node_gradients, node_leaf_sums, node_decide,   node_step_sums,
@@ -142,6 +142,7 @@ int main(void) {
         lw_layer alone[LAYERS];
         train_alone(&g.optimizer, g.lr, alone);
         new_layers(&g.optimizer, g.layers);
+        begin_step(0);
         for (size_t j = 0; j < LAYERS; j++) {
             g.leaf_sums[j] = malloc(LW_LEAVES(layer_len[j]) * LW_SUMS * sizeof(double));
             g.step_sums[j] = malloc(LW_LEAVES(layer_len[j]) * sizeof(double));

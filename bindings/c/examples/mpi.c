@@ -1,8 +1,8 @@
-/* Sharded training over MPI: every rank has all weights, but gradients, moments and the optimizer's work only for its own
- * leaves of each layer. The weights have the bits of one process, on any number of ranks.
+/* Sharded training over MPI: every rank has all weights, but gradients, moments and the optimizer's work only for its
+ * own leaves of each layer. The weights have the bits of one process, on any number of ranks.
  *
- * Ranks exchange the sums of their leaves, 24 bytes for 1024 weights, and the new weights. From the same sums every rank
- * makes the same decision. A rule that limits its step sends 8 bytes more.
+ * Ranks exchange the sums of their leaves, 24 bytes for 1024 weights, and the new weights. From the same sums every
+ * rank makes the same decision. A rule that limits its step sends 8 bytes more.
  *
  *     mpirun -n 3 mpi */
 #include "problem.h"
@@ -11,8 +11,8 @@
 
 static int rank, ranks;
 
-/* Brings the parts of an array together that the ranks have in place. A rank has `per_leaf` elements for each leaf of its
- * chunk, or as many as the chunk has where `per_leaf` is 0. */
+/* Brings the parts of an array together that the ranks have in place. A rank has `per_leaf` elements for each leaf of
+ * its chunk, or as many as the chunk has where `per_leaf` is 0. */
 static void all_gather(void *array, MPI_Datatype type, size_t layer, size_t per_leaf) {
     int counts[64], places[64];
     for (int i = 0; i < ranks; i++) {
@@ -36,7 +36,7 @@ static void plan(const lw_optimizer *optimizer, lw_decision *decision, const lw_
     lw_error error;
     for (size_t i = 0; i < LAYERS; i++) {
         const shard *s = &shards[i];
-        check(lw_plan(optimizer, decision, &measured[i], NULL, &s->chunk.state, &planned[i], &error), &error);
+        check(lw_plan(optimizer, decision, &measured[i], &configs[i], &s->chunk.state, &planned[i], &error), &error);
         if (check(lw_needs_step(&planned[i], &error), &error)) {
             double *own_sums = s->sums + s->own.start / LW_LEAF;
             check(lw_step_leaf_sums(&planned[i], &s->chunk, s->own.start, own_sums, &error), &error);
@@ -59,7 +59,7 @@ static void step(const lw_optimizer *optimizer, double lr, shard *shards, lw_lay
         double *own_sums = s->sums + s->own.start / LW_LEAF * LW_SUMS;
         check(lw_leaf_sums(optimizer, lr, scale, &s->chunk, s->own.start, own_sums, &error), &error);
         all_gather(s->sums, MPI_DOUBLE, i, LW_SUMS);
-        check(lw_fold(optimizer, lr, scale, NULL, layer_len[i], s->sums, &measured[i], &error), &error);
+        check(lw_fold(optimizer, lr, scale, &configs[i], layer_len[i], s->sums, &measured[i], &error), &error);
     }
     check(lw_decide(optimizer, lr, scale, measured, LAYERS, &decision, &error), &error);
     plan(optimizer, &decision, measured, shards, planned);
@@ -83,7 +83,7 @@ static void train(const lw_optimizer *optimizer, double lr, lw_layer *layers) {
         float *weights = zeros(layer_len[i]);
         for (size_t j = 0; j < layer_len[i]; j++) weights[j] = 0.01f;
         layers[i] = (lw_layer){.len = layer_len[i], .weights = {weights, LW_F32}};
-        s->chunk = (lw_layer){.len = len, .weights = {weights + s->own.start, LW_F32}};
+        s->chunk = (lw_layer){.len = len, .weights = {weights + s->own.start, LW_F32}, .config = &configs[i]};
         s->chunk.gradients.data = zeros(len);
         s->chunk.momentum.data = moments >= 1 ? zeros(len) : NULL;
         s->chunk.second_moment.data = moments >= 2 ? zeros(len) : NULL;
@@ -91,6 +91,7 @@ static void train(const lw_optimizer *optimizer, double lr, lw_layer *layers) {
         if (!s->sums) exit(1);
     }
     for (int i = 0; i < STEPS; i++) {
+        begin_step(i);
         for (size_t j = 0; j < LAYERS; j++) {
             const lw_layer *chunk = &shards[j].chunk;
             gradients(i, j, shards[j].own.start, chunk->len, chunk->weights.data, (float *)chunk->gradients.data);

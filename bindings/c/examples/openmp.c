@@ -1,8 +1,8 @@
 /* A host with an OpenMP team: each thread owns a chunk of every layer, and the weights have the bits of one thread.
  *
  * Each thread sums the leaves of its chunks, waits for the others, and updates its chunks. Between the two every thread
- * makes the same decision from the same sums: how much to clip, and whether to skip the step. A rule that limits its step
- * must see the step first, which is one more exchange of sums. */
+ * makes the same decision from the same sums: how much to clip, and whether to skip the step. A rule that limits its
+ * step must see the step first, which is one more exchange of sums. */
 #include "problem.h"
 
 #include <omp.h>
@@ -18,7 +18,7 @@ static void plan(const lw_optimizer *optimizer, lw_decision *decision, const lw_
     const size_t ith = (size_t)omp_get_thread_num(), nth = (size_t)omp_get_num_threads();
     lw_error error;
     for (size_t i = 0; i < LAYERS; i++) {
-        check(lw_plan(optimizer, decision, &measured[i], NULL, &layers[i].state, &planned[i], &error), &error);
+        check(lw_plan(optimizer, decision, &measured[i], &configs[i], &layers[i].state, &planned[i], &error), &error);
         if (check(lw_needs_step(&planned[i], &error), &error)) {
             const lw_range own = lw_chunk(layer_len[i], ith, nth);
             const lw_layer chunk = chunk_of(&layers[i], own);
@@ -48,7 +48,8 @@ static void step(const lw_optimizer *optimizer, double lr, lw_layer *layers, con
     }
 #pragma omp barrier
     for (size_t i = 0; i < LAYERS; i++)
-        check(lw_fold(optimizer, lr, scale, NULL, layer_len[i], sums->leaves[i], &measured[i], &error), &error);
+        check(lw_fold(optimizer, lr, scale, &configs[i], layer_len[i], sums->leaves[i], &measured[i], &error),
+              &error);
     check(lw_decide(optimizer, lr, scale, measured, LAYERS, &decision, &error), &error);
     plan(optimizer, &decision, measured, layers, sums, planned);
     /* Where a layer of this step cannot be updated, no layer is. */
@@ -75,8 +76,11 @@ static void train(const lw_optimizer *optimizer, double lr, int threads, lw_laye
 #pragma omp parallel num_threads(threads)
     for (int j = 0; j < STEPS; j++) {
 #pragma omp single
-        for (size_t i = 0; i < LAYERS; i++)
-            gradients(j, i, 0, layer_len[i], layers[i].weights.data, (float *)layers[i].gradients.data);
+        {
+            begin_step(j);
+            for (size_t i = 0; i < LAYERS; i++)
+                gradients(j, i, 0, layer_len[i], layers[i].weights.data, (float *)layers[i].gradients.data);
+        }
         step(optimizer, lr, layers, &sums);
     }
     for (size_t i = 0; i < LAYERS; i++) {

@@ -1,5 +1,5 @@
-/* What openmp.c, graph.c and mpi.c train: two layers whose gradients are easy to compute, first by lw_step in one thread.
- * Their weights must have the bits of that. */
+/* What openmp.c, graph.c and mpi.c train: two layers whose gradients are easy to compute, first by lw_step in one
+ * thread. Their weights must have the bits of that. */
 #ifndef PROBLEM_H
 #define PROBLEM_H
 
@@ -10,9 +10,13 @@
 
 enum { LAYERS = 2, STEPS = 10 };
 static const size_t layer_len[LAYERS] = {300007, 1500};
-/* A step in which the scaled loss overflows, so that no layer is updated. */
-enum { BAD_STEP = 5 };
+/* A step in which the scaled loss overflows, and one in which the rate of the second layer does. In both no layer is
+ * updated, unless the rule itself bounds the rate. */
+enum { BAD_STEP = 5, WILD_STEP = 7 };
 static const double loss_scale = 1024.0;
+static lw_layer_config configs[LAYERS] = {LW_LAYER_DEFAULT, LW_LAYER_DEFAULT};
+
+static void begin_step(int step) { configs[1].rate = step == WILD_STEP ? 1e300 : 1.0; }
 
 /* Ends the program if a call was refused. */
 static lw_status check(lw_status status, const lw_error *error) {
@@ -42,7 +46,7 @@ static void new_layers(const lw_optimizer *optimizer, lw_layer *layers) {
     for (size_t i = 0; i < LAYERS; i++) {
         float *weights = zeros(layer_len[i]);
         for (size_t j = 0; j < layer_len[i]; j++) weights[j] = 0.01f;
-        layers[i] = (lw_layer){.len = layer_len[i], .weights = {weights, LW_F32}};
+        layers[i] = (lw_layer){.len = layer_len[i], .weights = {weights, LW_F32}, .config = &configs[i]};
         layers[i].gradients.data = zeros(layer_len[i]);
         layers[i].momentum.data = moments >= 1 ? zeros(layer_len[i]) : NULL;
         layers[i].second_moment.data = moments >= 2 ? zeros(layer_len[i]) : NULL;
@@ -64,6 +68,7 @@ static void train_alone(const lw_optimizer *optimizer, double lr, lw_layer *laye
     lw_error error;
     new_layers(optimizer, layers);
     for (int step = 0; step < STEPS; step++) {
+        begin_step(step);
         for (size_t i = 0; i < LAYERS; i++)
             gradients(step, i, 0, layer_len[i], layers[i].weights.data, (float *)layers[i].gradients.data);
         check(lw_step(optimizer, lr, 1.0 / loss_scale, layers, LAYERS, reports, NULL, &error), &error);

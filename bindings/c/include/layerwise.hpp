@@ -5,8 +5,8 @@
 //     for (...)                                              // compute the gradients, then
 //         memory.step(novograd, 0.02, {{weights, weight_gradients}, {biases, bias_gradients}});
 //
-// Settings, reports and all that is not here are those of layerwise.h, whose contract holds. Outcomes are return values.
-// Refusals are exceptions of type layerwise::Error, and nothing was written then.
+// Settings, reports and all that is not here are those of layerwise.h, whose contract holds. Outcomes are return
+// values. Refusals are exceptions of type layerwise::Error, and nothing was written then.
 #ifndef LAYERWISE_HPP
 #define LAYERWISE_HPP
 
@@ -267,7 +267,8 @@ public:
 
     /// Takes the numbers of a memory that was made for the same rule and lengths. Training goes on with the same bits.
     void load(std::span<const double> numbers) {
-        detail::require_length(numbers.size(), 4 * layers_.size() + momentum_.size() + second_moment_.size(), "numbers");
+        const std::size_t wanted = 4 * layers_.size() + momentum_.size() + second_moment_.size();
+        detail::require_length(numbers.size(), wanted, "numbers");
         auto next = numbers.begin();
         for (lw_layer &layer : layers_)
             for (double &number : layer.state.numbers) number = *next++;

@@ -114,7 +114,8 @@ void same_bits() {
     memory.step(larc, 0.1, {{w, g}});
     EXPECT(copied == w && memory.numbers() == copy.numbers());
     const std::vector<double> numbers = memory.numbers();
-    EXPECT(numbers.size() == 4 + 2 && thrown([&] { memory.load(std::span(numbers).first(5)); }).status == LW_BAD_LENGTH);
+    EXPECT(numbers.size() == 4 + 2);
+    EXPECT(thrown([&] { memory.load(std::span(numbers).first(5)); }).status == LW_BAD_LENGTH);
 }
 
 void schedules_and_recipes() {

@@ -85,7 +85,8 @@ static void numbers(void) {
 }
 
 static void layers_and_scalers(void) {
-    static const lw_loss_scaler backoff = LW_BACKOFF_DEFAULT, log_max = LW_LOG_MAX_DEFAULT, fixed = LW_STATIC_SCALE(128.0);
+    static const lw_loss_scaler backoff = LW_BACKOFF_DEFAULT, log_max = LW_LOG_MAX_DEFAULT;
+    static const lw_loss_scaler fixed = LW_STATIC_SCALE(128.0);
     static const lw_layer_config full = LW_LAYER_DEFAULT, plain = LW_LAYER_PLAIN, frozen = LW_LAYER_FROZEN;
     const lw_loss_state start = {{0.0}};
     double scale;

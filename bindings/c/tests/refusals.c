@@ -203,9 +203,11 @@ static lw_status step_flat(const lw_flat *flat) {
 }
 
 static void flat_models(void) {
-    static const lw_span overlap[2] = {{0, 2000, NULL}, {1999, 1001, NULL}}, gap[2] = {{0, 2000, NULL}, {2001, 999, NULL}},
-                         past[2] = {{0, 2000, NULL}, {2000, 1001, NULL}}, wraps[2] = {{0, 2000, NULL}, {2000, SIZE_MAX, NULL}},
-                         right[2] = {{0, 2000, NULL}, {2000, 1000, NULL}};
+    static const lw_span overlap[2] = {{0, 2000, NULL}, {1999, 1001, NULL}};
+    static const lw_span gap[2] = {{0, 2000, NULL}, {2001, 999, NULL}};
+    static const lw_span past[2] = {{0, 2000, NULL}, {2000, 1001, NULL}};
+    static const lw_span wraps[2] = {{0, 2000, NULL}, {2000, SIZE_MAX, NULL}};
+    static const lw_span right[2] = {{0, 2000, NULL}, {2000, 1000, NULL}};
     const lw_span *const bad[] = {overlap, gap, past, wraps};
     reset();
     for (size_t i = 0; i < 4; i++) {
@@ -242,7 +244,8 @@ static void pieces(void) {
     lw_layer *layer = &host.layers[0];
     const size_t leaves = LW_LEAVES(2000);
     REFUSED(LW_OFF_LEAF, "start", lw_leaf_sums(&luc, 0.1, 1.0, layer, 1, host.sums, &error));
-    REFUSED(LW_OFF_LEAF, "start", lw_array_leaf_sums((lw_const_array){host.weights, LW_F32}, 10, 1023, host.sums, &error));
+    const lw_const_array x = {host.weights, LW_F32};
+    REFUSED(LW_OFF_LEAF, "start", lw_array_leaf_sums(x, 10, 1023, host.sums, &error));
     EXPECT(lw_leaf_sums(&luc, 0.1, 1.0, layer, 0, host.sums, &error) == LW_APPLIED);
     EXPECT(lw_fold(&luc, 0.1, 1.0, NULL, 2000, host.sums, &host.measured, &error) == LW_APPLIED);
     EXPECT(lw_decide(&luc, 0.1, 1.0, &host.measured, 1, &host.decision, &error) == LW_APPLIED);

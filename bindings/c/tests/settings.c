@@ -92,8 +92,8 @@ static void refused(const setting *setting, const lw_optimizer *optimizer, doubl
     float w[2] = {1.0f, 2.0f}, g[2] = {1.0f, 1.0f};
     lw_layer layer = {.len = 2, .weights = {w, LW_F32}, .gradients = {g, LW_F32}};
     EXPECT(lw_check(optimizer, &error) == LW_BAD_SETTING);
-    const int named = error.status == LW_BAD_SETTING && !strcmp(error.what, setting->name) && error.layer == LW_NO_LAYER &&
-                      strstr(error.text, setting->name);
+    const int named = error.status == LW_BAD_SETTING && !strcmp(error.what, setting->name) &&
+                      error.layer == LW_NO_LAYER && strstr(error.text, setting->name);
     const int valued = isnan(value) ? isnan(error.value) : error.value == value;
     checks++;
     if (!named || !valued) {
