@@ -105,8 +105,9 @@ impl Extent {
     #[inline]
     pub(crate) fn of<T>(pointer: *const T, len: usize) -> Self {
         let start = pointer.addr();
-        // A buffer that has passed `check` does not wrap, and one that is not there has no end.
-        Extent { start, end: if pointer.is_null() { 0 } else { start.wrapping_add(len * size_of::<T>()) } }
+        // A buffer that is too long may wrap; `check` refuses it. One that is not there has no end.
+        let bytes = len.wrapping_mul(size_of::<T>());
+        Extent { start, end: if pointer.is_null() { 0 } else { start.wrapping_add(bytes) } }
     }
 
     #[inline]

@@ -115,8 +115,7 @@ const SGD: u32 = 1;
 const NOVOGRAD: u32 = 2;
 const ADAM: u32 = 3;
 
-const LARC_OFF: u8 = 0;
-const LARC_MODES: [LarcMode; 2] = [LarcMode::Clip, LarcMode::Scale];
+const LARC_MODES: [Option<LarcMode>; 3] = [None, Some(LarcMode::Clip), Some(LarcMode::Scale)];
 const ZERO_NORMS: [ZeroNorm; 4] =
     [ZeroNorm::PlainStep, ZeroNorm::PlainStepWithoutDecay, ZeroNorm::PlainStepUnlessDecaying, ZeroNorm::Formula];
 const DECAYS_IN_RATIO: [DecayInRatio; 3] = [DecayInRatio::No, DecayInRatio::SumOfNorms, DecayInRatio::NormOfSum];
@@ -191,12 +190,10 @@ pub(crate) fn unless_zero(number: f64) -> Option<f64> {
 impl lw_larc {
     #[inline(always)]
     fn config(&self) -> Result<Option<LarcConfig>, Refusal<'static>> {
-        if self.mode == LARC_OFF {
-            return Ok(None);
-        }
+        let Some(mode) = choice("larc.mode", self.mode, &LARC_MODES)? else { return Ok(None) };
         reserved(self.reserved)?;
         Ok(Some(LarcConfig {
-            mode: choice("larc.mode", self.mode - 1, &LARC_MODES)?,
+            mode,
             eta: self.eta,
             eps: self.eps,
             min_update: self.min_update,
@@ -215,7 +212,7 @@ impl lw_larc {
             min_update: config.min_update,
             max_update: config.max_update.unwrap_or(0.0),
             min_norm: config.min_norm,
-            mode: 1 + number(&config.mode, &LARC_MODES),
+            mode: number(&Some(config.mode), &LARC_MODES),
             zero_norm: number(&config.zero_norm, &ZERO_NORMS),
             decay_in_ratio: number(&config.decay_in_ratio, &DECAYS_IN_RATIO),
             only_with_decay: config.only_with_decay.into(),
