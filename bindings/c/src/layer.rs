@@ -1,8 +1,8 @@
 //! Layers of C, and chunks of them.
 
+use crate::choice::{flag, reserved};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, status};
-use crate::settings::{flag, reserved};
 use half::{bf16, f16};
 use lw::pieces::LayerView;
 use lw::{CarriedNorms, Floats, FloatsMut, LayerConfig, LayerMemory};

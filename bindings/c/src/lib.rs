@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `refusal` | statuses, and why a call was refused |
 //! | `pointer` | what is asked of C's pointers before they become references |
-//! | `settings` | optimizers of C to those of Rust, and back |
+//! | `choice` | what C means by a number |
+//! | `rules`, `settings` | optimizers of C to those of Rust, and back |
 //! | `presets` | named settings |
 //! | `layer` | layers and chunks |
 //! | `step` | steps of a layer, of several, of flat buffers |
@@ -16,6 +17,7 @@
 //! number that is none of an enumeration is refused, and never becomes a Rust `enum`.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+mod choice;
 mod layer;
 mod loss_scale;
 mod norms;
@@ -25,6 +27,7 @@ mod presets;
 #[cfg(feature = "std")]
 mod recipe;
 mod refusal;
+mod rules;
 mod schedule;
 mod settings;
 mod step;
@@ -40,8 +43,9 @@ pub use presets::lw_preset;
 #[cfg(feature = "std")]
 pub use recipe::{lw_recipe, lw_training};
 pub use refusal::{lw_error, lw_status, lw_status_text, status};
+pub use rules::{lw_adam, lw_novograd, lw_sgd};
 pub use schedule::{LW_BOUNDARIES, lw_rate, lw_schedule, lw_schedule_default, lw_schedule_fill};
-pub use settings::{lw_adam, lw_check, lw_larc, lw_luc, lw_moments, lw_novograd, lw_optimizer, lw_rule, lw_sgd};
+pub use settings::{lw_check, lw_larc, lw_luc, lw_moments, lw_optimizer, lw_rule};
 pub use step::{lw_flat, lw_report, lw_span, lw_step, lw_step_flat, lw_step_layer, lw_summary};
 
 use core::ffi::{CStr, c_char};

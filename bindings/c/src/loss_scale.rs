@@ -1,8 +1,8 @@
 //! Loss scales.
 
+use crate::choice::{flag, reserved};
 use crate::pointer;
 use crate::refusal::{Refusal, end, lw_error, lw_status, status};
-use crate::settings::{flag, reserved};
 use lw::schedule::{Backoff, LogMax, LossScaleState, LossScaler, LossScaling};
 
 #[repr(C)]

@@ -1,9 +1,10 @@
 //! The pieces of a step.
 
+use crate::choice::flag;
 use crate::layer::{State, config, lw_layer, lw_layer_config, lw_state, no_state, state};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
-use crate::settings::{flag, lw_optimizer, optimizer};
+use crate::settings::{lw_optimizer, optimizer};
 use crate::step::{lw_report, step};
 use lw::pieces::{Decided, LEAF, Measured, Planned, SUMS, chunk};
 use lw::rule::Rule;

@@ -1,8 +1,8 @@
 //! Learning rates that change from step to step.
 
+use crate::choice::{flag, reserved, unless_zero};
 use crate::pointer;
 use crate::refusal::{Refusal, end, lw_error, lw_status, status};
-use crate::settings::{flag, reserved, unless_zero};
 use lw::schedule::{
     CosineDecay, ExpDecay, FixedLr, InvPolyDecay, PiecewiseConstant, PolyDecay, RatePolicy, Schedule, TransformerPolicy,
 };
