@@ -178,6 +178,19 @@ static void halves(void) {
     }
 }
 
+/* A weight beyond the range of f16 is an infinity in its copy, or the largest number if that is wanted. */
+static void copies_out_of_range(void) {
+    uint16_t copy[LEN];
+    for (uint32_t saturate = 0; saturate <= 1; saturate++) {
+        reset();
+        weights[0][0] = -1e6f;
+        layers[0].copy = (lw_array){copy, LW_F16};
+        layers[0].saturate = saturate;
+        EXPECT(step_layer(0.1) == LW_APPLIED && copy[0] == (saturate ? 0xfbff : 0xfc00));
+        EXPECT(copy[1] > 0x3b00 && copy[1] < 0x3c00);
+    }
+}
+
 static void sums(void) {
     static const float x[] = {3.0f, -4.0f};
     static const float bad[] = {1.0f, INFINITY};
@@ -235,6 +248,7 @@ int main(void) {
     error_of_outcomes();
     carried_norms();
     halves();
+    copies_out_of_range();
     sums();
     rates_and_scales();
     words();
