@@ -206,14 +206,15 @@ typedef struct lw_optimizer {
     };
 } lw_optimizer;
 
-/* For objects in flash, and wherever a constant is wanted. Set what differs after it: `adam.adam.weight_decay = 0.01`. */
+/* Constants, for objects in flash too. Set what differs after it: `optimizer.adam.weight_decay = 0.01`. */
 #define LW_SGD_DEFAULT {LW_SGD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
     {.sgd = {0.0, 0.0, 0.0, 0, 0, 0, 0, 0, {0}}}}
 #define LW_NOVOGRAD_DEFAULT {LW_NOVOGRAD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
-    {.novograd = {0.95, 0.98, 1e-8, 0.0, 0.0, 0.0, LW_DECAY_COUPLED, LW_INIT_WHILE_ZERO, LW_AVERAGING_OFF, LW_BIAS_OFF, \
-        LW_NORM_L2, 0, 0, 0, 0, 0, {0}}}}
+    {.novograd = {0.95, 0.98, 1e-8, 0.0, 0.0, 0.0, LW_DECAY_COUPLED, LW_INIT_WHILE_ZERO, LW_AVERAGING_OFF, \
+        LW_BIAS_OFF, LW_NORM_L2, 0, 0, 0, 0, 0, {0}}}}
 #define LW_ADAM_DEFAULT {LW_ADAM, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
-    {.adam = {0.9, 0.999, 1e-8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, LW_ADAM_DECOUPLED, LW_CORRECTION_MOMENTS, 1, 0, 0, 0, {0}}}}
+    {.adam = {0.9, 0.999, 1e-8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, LW_ADAM_DECOUPLED, LW_CORRECTION_MOMENTS, \
+        1, 0, 0, 0, {0}}}}
 
 /* Writes named settings.
  *
@@ -225,8 +226,8 @@ typedef struct lw_optimizer {
  * "adam.apex_lamb", "adam.pytorch_optimizer_lamb".
  *
  * "larc", "larc.openseq2seq", "larc.apex", "larc.timm", "larc.bolts", "larc.pytorch_optimizer",
- * "larc.pytorch_optimizer_3", "larc.optax", "larc.lars_paper", "luc" and "luc.nemo" write `larc` or `luc` only and leave
- * the rest as it is. The Rust documentation has their numbers under the same names.
+ * "larc.pytorch_optimizer_3", "larc.optax", "larc.lars_paper", "luc" and "luc.nemo" write `larc` or `luc` only and
+ * leave the rest as it is. The Rust documentation has their numbers under the same names.
  *
  * LW_BAD_SETTING for any other name. */
 lw_status lw_preset(const char *name, lw_optimizer *optimizer, lw_error *error);
@@ -266,8 +267,8 @@ typedef struct lw_state {
     double numbers[4];
 } lw_state;
 
-/* L2 norms that are known before a step, or 0. A step leaves the norm of the new weights and takes that of the gradients,
- * so rules that look at the weights (LARC, LUC, LAMB) read them once a step, not twice. Set `weights` to 0 whenever
+/* L2 norms that are known before a step, or 0. A step leaves the norm of the new weights and takes that of the
+ * gradients, so rules that look at the weights (LARC, LUC, LAMB) read them once a step, not twice. Set `weights` to 0 whenever
  * something else changes them. The bits of results do not change. */
 typedef struct lw_norms {
     double weights;
@@ -370,7 +371,8 @@ lw_status lw_accumulate(lw_array sum, lw_const_array gradients, size_t len, doub
  * Whole layers, two loops:   lw_measure each layer; lw_decide; lw_apply each layer.
  * A layer that is divided:   every worker lw_leaf_sums of its chunk; then, with the sums of all leaves, every worker
  *                            lw_fold, lw_decide, lw_plan, and lw_apply_chunk of its own; one of them lw_finish.
- * Where lw_needs_step says so (LUC, LAMB), every worker lw_step_leaf_sums of its chunk before, and lw_limit with all. */
+ * Where lw_needs_step says so (LUC, LAMB), every worker lw_step_leaf_sums of its chunk before it applies, and lw_limit
+ * with those of all. */
 
 /* Elements in a leaf, and sums that lw_leaf_sums makes of one. */
 #define LW_LEAF 1024u
@@ -404,8 +406,8 @@ typedef struct lw_planned {
 /* Measures a whole layer. It writes nothing but `measured`. */
 lw_status lw_measure(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *layer,
                      lw_measured *measured, lw_error *error);
-/* Measures the leaves of a chunk that begins at element `start` of its layer, a multiple of LW_LEAF: LW_SUMS numbers for
- * each. */
+/* Measures the leaves of a chunk that begins at element `start` of its layer, a multiple of LW_LEAF: LW_SUMS numbers
+ * for each. */
 lw_status lw_leaf_sums(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *chunk,
                        size_t start, double *sums, lw_error *error);
 /* lw_measure of a layer of `len` elements from the sums of all its leaves, in their order. `config` may be null. */
@@ -430,8 +432,8 @@ lw_status lw_limit(const lw_optimizer *optimizer, const lw_decision *decision, c
                    lw_planned *planned, lw_error *error);
 /* With LW_SKIP_STEP: makes the decision skip the step if this plan cannot be applied. Plan again then. */
 lw_status lw_confirm(const lw_optimizer *optimizer, const lw_planned *planned, lw_decision *decision, lw_error *error);
-/* Updates a chunk, which may begin anywhere. Its state and norms are not looked at. Returns LW_APPLIED, LW_OVERFLOWED if
- * a new weight of the chunk is not finite, or why the layer is left as it is. */
+/* Updates a chunk, which may begin anywhere. Its state and norms are not looked at. Returns LW_APPLIED, LW_OVERFLOWED
+ * if a new weight of the chunk is not finite, or why the layer is left as it is. */
 lw_status lw_apply_chunk(const lw_planned *planned, lw_layer *chunk, lw_error *error);
 /* Writes the state of the layer after the step. Returns its outcome; `report` may be null. */
 lw_status lw_finish(const lw_planned *planned, lw_state *state, lw_report *report, lw_error *error);
@@ -507,7 +509,8 @@ typedef struct lw_loss_state {
 /* What the loss of the next step is to be multiplied by. */
 lw_status lw_loss_scale(const lw_loss_scaler *scaler, const lw_loss_state *state, double *scale, lw_error *error);
 /* Takes a step into the state. `finite` is whether all its gradients were; `max_norm`, which only LW_LOG_MAX looks at,
- * the largest magnitude among them, divided by the scale. LW_STEP_SKIPPED if the step is not to count, else LW_APPLIED. */
+ * the largest magnitude among them, divided by the scale. LW_STEP_SKIPPED if the step is not to count, else
+ * LW_APPLIED. */
 lw_status lw_loss_update(const lw_loss_scaler *scaler, lw_loss_state *state, int finite, double max_norm,
                          lw_error *error);
 

@@ -277,7 +277,7 @@ pub(crate) fn no_state() -> Refusal<'static> {
 
 /// Refuses extents that overlap each other or what is `around`.
 #[inline(always)]
-fn check_apart(extents: &[(&'static str, Extent)], around: &[Extent]) -> Result<(), Refusal<'static>> {
+pub(crate) fn check_apart(extents: &[(&'static str, Extent)], around: &[Extent]) -> Result<(), Refusal<'static>> {
     for (i, (what, extent)) in extents.iter().enumerate() {
         let before = extents.iter().take(i).map(|(_, other)| other);
         if before.chain(around).any(|other| extent.overlaps(*other)) {

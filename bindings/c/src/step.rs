@@ -1,7 +1,7 @@
 //! Steps of one layer, of several, and of flat buffers.
 
 use crate::layer::{
-    F32, State, config, lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state, no_state, overlap,
+    F32, State, check_apart, config, lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state, no_state,
     state,
 };
 use crate::pointer::{self, Extent, Place};
@@ -147,7 +147,7 @@ unsafe fn step_layer(
     let place = pointer::optional_place("report", report)?;
     // SAFETY: C's promise.
     let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, *pointer::read("layer", layer)?) };
-    copy.check_overlaps([])?;
+    copy.check_overlaps([Extent::of(layer, 1), Extent::of(report, 1)])?;
     settings.visit(StepLayer { step, layer, copy, place })
 }
 
@@ -208,10 +208,13 @@ unsafe fn step_layers(
     unsafe {
         let optimizer = optimizer(settings)?;
         pointer::check("layers", layers, count)?;
-        let around = [Extent::of(layers, count), Extent::of(reports, count)];
-        if around[0].overlaps(around[1]) {
-            return Err(overlap("reports"));
-        }
+        let around = [
+            ("layers", Extent::of(layers, count)),
+            ("reports", Extent::of(reports, count)),
+            ("summary", Extent::of(summary, 1)),
+        ];
+        check_apart(&around, &[])?;
+        let around = around.map(|(_, extent)| extent);
         let layers = pointer::elements_mut(layers, count);
         for (index, layer) in layers.iter_mut().enumerate() {
             check_layer(layer, around).map_err(|refusal| refusal.in_layer(index))?;
@@ -306,21 +309,19 @@ unsafe fn step_flat(
         pointer::check("spans", model.spans, count)?;
         pointer::check("states", model.states, count)?;
         let around = [
-            Extent::of(model.spans, count),
-            Extent::of(model.states, count),
-            Extent::of(reports, count),
-            Extent::of(model.norms, count),
+            ("spans", Extent::of(model.spans, count)),
+            ("states", Extent::of(model.states, count)),
+            ("norms", Extent::of(model.norms, count)),
+            ("reports", Extent::of(reports, count)),
+            ("summary", Extent::of(summary, 1)),
         ];
+        check_apart(&around, &[])?;
         if !model.norms.is_null() {
             pointer::check("norms", model.norms, count)?;
         }
         let all = model.layer(0, model.len, None);
-        all.check_overlaps(around)?;
+        all.check_overlaps(around.map(|(_, extent)| extent))?;
         all.memory(&mut ()).map(drop)?;
-        let [spans, states, of_reports, norms] = around;
-        if [spans, states, norms].into_iter().any(|other| of_reports.overlaps(other)) || states.overlaps(norms) {
-            return Err(overlap("reports"));
-        }
         let spans = pointer::elements(model.spans, count);
         let states = pointer::elements_mut(model.states, count);
         check_spans(spans, model.len, model.gaps != 0)?;
