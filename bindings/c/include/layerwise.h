@@ -268,8 +268,8 @@ typedef struct lw_state {
 } lw_state;
 
 /* L2 norms that are known before a step, or 0. A step leaves the norm of the new weights and takes that of the
- * gradients, so rules that look at the weights (LARC, LUC, LAMB) read them once a step, not twice. Set `weights` to 0 whenever
- * something else changes them. The bits of results do not change. */
+ * gradients, so rules that look at the weights (LARC, LUC, LAMB) read them once a step, not twice. Set `weights` to 0
+ * whenever something else changes them. The bits of results do not change. */
 typedef struct lw_norms {
     double weights;
     double gradients;
