@@ -1,0 +1,111 @@
+"""Arrays of the caller, in place: what the library can take, and what it would have to copy.
+
+Nothing is copied. What cannot be taken as it is is refused, with what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _c
+
+# Types of elements by their names. numpy has no bfloat16: it is uint16, or the type of the package ml_dtypes.
+_TYPES = {"float32": _c.LW_F32, "bfloat16": _c.LW_BF16, "uint16": _c.LW_BF16, "float16": _c.LW_F16}
+F32 = (_c.LW_F32,)
+ANY = (_c.LW_F32, _c.LW_BF16, _c.LW_F16)
+_NAMES = {_c.LW_F32: "float32", _c.LW_BF16: "bfloat16 (or its bits as uint16)", _c.LW_F16: "float16"}
+
+
+class Layout(NamedTuple):
+    """The shape of an array, and its strides in elements: where they are equal, elements lie in the same order."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Taken(NamedTuple):
+    """An array that the library can take."""
+
+    view: np.ndarray  # of the same memory, which it keeps alive
+    data: int  # its address
+    type: int  # LW_F32, LW_BF16 or LW_F16
+    layout: Layout
+
+
+def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = False) -> Taken:
+    """An array as the library sees it, or a refusal that calls it by this name."""
+    view = x if isinstance(x, np.ndarray) else _view(x, name)
+    type_ = _TYPES.get(view.dtype.name)
+    if type_ not in types or not view.dtype.isnative:
+        wanted = ", ".join(_NAMES[type_] for type_ in types)
+        raise TypeError(f"{name} must have elements of {wanted}, not {view.dtype}: convert it once, by .astype(..)")
+    if written and not view.flags.writeable:
+        raise ValueError(f"{name} would be written, and is read-only: pass an array that owns its memory, or .copy()")
+    layout = layout_of(view)
+    if layout is None:
+        raise ValueError(
+            f"{name} does not lie in one piece (shape {view.shape}, strides {view.strides}): "
+            f"pass numpy.ascontiguousarray(..), and write the result back if it is {'written' if written else 'needed'}"
+        )
+    return Taken(view, view.__array_interface__["data"][0], type_, layout)
+
+
+def _view(x: Any, name: str) -> np.ndarray:
+    """A numpy array on the memory of another object."""
+    try:
+        if hasattr(x, "__dlpack__"):
+            return np.from_dlpack(x)
+        return np.asarray(memoryview(x))
+    except (BufferError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} cannot be seen in place ({error}): of a torch tensor pass .detach(), and if it is bfloat16 "
+            f".detach().view(torch.uint16)"
+        ) from error
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an array (numpy, DLPack on the CPU, or the buffer protocol), not {type(x).__name__}"
+        ) from None
+
+
+def layout_of(view: np.ndarray) -> Layout | None:
+    """The layout of an array that is dense: its elements fill one piece of memory, in any order of its dimensions."""
+    shape, size = view.shape, view.itemsize
+    if view.flags.c_contiguous:
+        # Strides of dimensions of one element say nothing.
+        return Layout(shape, _c_strides(shape))
+    strides = tuple(stride // size if length > 1 else 0 for stride, length in zip(view.strides, shape))
+    expected = 1
+    for stride, length in sorted(zip(strides, shape)):
+        if length > 1:
+            if stride != expected:
+                return None
+            expected *= length
+    return Layout(shape, strides)
+
+
+def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for length in reversed(shape):
+        strides.append(step if length > 1 else 0)
+        step *= length
+    return tuple(reversed(strides))
+
+
+def same_layout(found: Layout, wanted: Layout, name: str, other: str) -> None:
+    """Refuses an array whose elements do not lie in the order of another one's."""
+    if found.shape != wanted.shape:
+        raise ValueError(f"{name} has shape {found.shape}, and {other} {wanted.shape}: pass .reshape(..)")
+    if found.strides != wanted.strides:
+        raise ValueError(
+            f"{name} lies in another order than {other} (strides {found.strides} and {wanted.strides} elements): "
+            f"make a copy in its order, such as numpy.asfortranarray(..)"
+        )
+
+
+def zeros_like(layout: Layout, dtype: Any) -> np.ndarray:
+    """Zeros with this layout."""
+    order = sorted(range(len(layout.shape)), key=lambda i: (-layout.strides[i], i))
+    dense = np.zeros([layout.shape[i] for i in order], dtype)
+    return dense.transpose(np.argsort(order)) if order else dense

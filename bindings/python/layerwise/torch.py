@@ -1,0 +1,386 @@
+"""Optimizers for parameters of torch on the CPU: ``torch.optim.Optimizer`` over the library.
+
+Parameters are float32 or bfloat16, gradients also float16. Schedulers of torch, parameter groups, closures, hooks and
+``state_dict`` work as usual.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import Any, Callable, Iterable
+
+import torch
+from torch.autograd.graph import increment_version
+
+from . import _c
+from .optimizers import Optimizer as Settings
+from .optimizers import preset
+from .table import Summary, Table
+
+_TYPES = {torch.float32: _c.LW_F32, torch.bfloat16: _c.LW_BF16, torch.float16: _c.LW_F16}
+# What groups have beside the rate, the decay and the betas.
+_MULTIPLIERS = {"rate": 1.0, "decay": 1.0, "adapt": True, "frozen": False}
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Any rule of the library, by an optimizer of :mod:`layerwise` or the name of a preset, with changes.
+
+    Groups may differ in ``lr``, ``weight_decay`` and ``betas`` (of gradient descent: ``momentum``), and in
+
+    - ``rate`` and ``decay``, multipliers of the first two,
+    - ``adapt``, whether LARC, LUC and trust ratios look at the group,
+    - ``frozen``, whether it is left as it is.
+
+    Customary for biases and scales of normalisation: ``{"params": biases, "decay": 0.0, "adapt": False}``.
+
+    Parameters of bfloat16 train with the bits of float32: their lower halves are part of the state. A gradient that does
+    not lie in memory as its parameter does is copied in each step, which takes time.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        optimizer: Settings | str,
+        lr: float,
+        *,
+        bf16_momentum: bool = False,
+        **settings: Any,
+    ):
+        base = preset(optimizer, **settings) if isinstance(optimizer, str) else optimizer.replace(**settings)
+        #: What the last step did: a summary for each set of groups with the same betas, and most often one.
+        self.summaries: list[Summary] = []
+        self._base, self._bf16_momentum = base, bf16_momentum
+        self._parts: list[_Part] | None = None  # made by the first step, and anew when groups have changed
+        self._made_of: list[Any] = []
+        self._seen: tuple[Any, ...] = ()
+        known = base.settings
+        group = {"lr": lr, "weight_decay": known["weight_decay"]}
+        if base.rule == "sgd":
+            group["momentum"] = known["momentum"]
+        else:
+            group["betas"] = (known["beta1"], known["beta2"])
+        super().__init__(params, {**group, **_MULTIPLIERS})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        try:
+            group = self.param_groups[-1]
+            self._of(group)
+            self._base.replace(weight_decay=_decay(group))
+            if not 0.0 <= _rate(group) < float("inf"):
+                raise ValueError(f"lr (times the rate of the group) must be finite and >= 0, not {_rate(group)}")
+            for p in group["params"]:
+                _check(p)
+        except Exception:
+            del self.param_groups[-1]
+            raise
+        self._save_rules()
+        self._parts = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None, *, gradient_scale: float = 1.0) -> Any:
+        """One step. Gradients are multiplied by ``gradient_scale``: 1, or one over a loss scale."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.summaries = [part.step(gradient_scale) for part in self._current_parts()]
+        return loss
+
+    def _current_parts(self) -> list[_Part]:
+        """The groups by their rules: all with the same betas take one step together."""
+        groups = self.param_groups
+        parameters = [p for group in groups for p in group["params"]]
+        made_of = [(group.get("betas"), group.get("momentum"), len(group["params"])) for group in groups]
+        seen = (*groups, *parameters, self.state)
+        if self._parts is not None and made_of == self._made_of and _are_same(seen, self._seen):
+            return self._parts
+        self._save_rules()
+        self._made_of, self._seen = made_of, seen
+        by_rule: dict[Settings, list[dict[str, Any]]] = {}
+        for group in groups:
+            by_rule.setdefault(self._of(group), []).append(group)
+        if len(by_rule) > 1 and (self._base.settings["clip_norm"] or self._base.settings["skip_step"]):
+            raise ValueError("clip_norm and skip_step look at all parameters: betas must be the same in all groups")
+        self._parts = [_Part(self, rule, alike) for rule, alike in by_rule.items()]
+        return self._parts
+
+    def _of(self, group: dict[str, Any]) -> Settings:
+        """The rule of a group. Its decay is 1 here, and all of it a matter of the layers."""
+        if self._base.rule == "sgd":
+            return self._base.replace(weight_decay=1.0, momentum=group["momentum"])
+        beta1, beta2 = group["betas"]
+        return self._base.replace(weight_decay=1.0, beta1=beta1, beta2=beta2)
+
+    def _save_rules(self) -> None:
+        """Writes what rules remember where torch saves it: as lists, for torch rounds tensors of a state to the type of
+        their parameter."""
+        for part in self._parts or ():
+            part.save_rules()
+
+    def state_dict(self) -> dict[str, Any]:
+        self._save_rules()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for number, p in zip(numbers, parameters):
+            for name, value in state_dict["state"].get(number, {}).items():
+                if isinstance(value, torch.Tensor):
+                    self.state[p][name] = _laid_out_as(p, value)  # as it was saved, not rounded to the type of p
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._save_rules()
+        own = {"_base": self._base, "_bf16_momentum": self._bf16_momentum, "summaries": self.summaries}
+        return {**super().__getstate__(), **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._parts = None
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in _MULTIPLIERS.items():
+                group.setdefault(name, value)
+
+
+class _Part:
+    """The groups that have a rule in common, and the table of their layers."""
+
+    def __init__(self, owner: Optimizer, rule: Settings, groups: list[dict[str, Any]]):
+        self.owner, self.rule, self.groups = owner, rule, groups
+        self.parameters = [p for group in groups for p in group["params"] if p.numel()]
+        self.table = Table([p.numel() for p in self.parameters])
+        count = len(self.parameters)
+        self.weights, self.gradients = [0] * count, [0] * count  # addresses
+        self.seen: list[torch.Tensor | None] = [None] * count
+        self.states: list[dict[str, Any] | None] = [None] * count  # of parameters that have had a gradient
+        self.kept: list[list[torch.Tensor]] = [[] for _ in self.parameters]  # what the table has addresses of
+        self.configs: list[tuple[float, float, bool, bool]] = []
+
+    def step(self, gradient_scale: float) -> Summary:
+        self._renew_configs()
+        parameters = self.parameters
+        gradients = [p.grad for p in parameters]
+        for i, (p, g, seen) in enumerate(zip(parameters, gradients, self.seen)):
+            if g is not seen or g is None:
+                gradients[i] = self._look_at(i, p, g)
+        weights = [p.data_ptr() for p in parameters]
+        if weights != self.weights:
+            self._renew_weights(weights)
+        addresses = [0 if g is None else g.data_ptr() for g in gradients]
+        if addresses != self.gradients:
+            self.table.gradients[:], self.gradients = addresses, addresses
+        # At a rate of 1, so that the rates of groups are those of layers: the products have the same bits.
+        summary = self.table.step(self.rule.address, 1.0, gradient_scale)
+        increment_version([p for p, g in zip(parameters, gradients) if g is not None])
+        return summary
+
+    def _renew_configs(self) -> None:
+        configs = [(_rate(g), _decay(g), bool(g["adapt"]), bool(g["frozen"])) for g in self.groups]
+        if configs != self.configs:
+            start = 0
+            for group, config in zip(self.groups, configs):
+                end = start + sum(p.numel() > 0 for p in group["params"])
+                self.table.configs[start:end] = config
+                start = end
+            self.configs = configs
+
+    def _look_at(self, i: int, p: torch.Tensor, g: torch.Tensor | None) -> torch.Tensor | None:
+        """A gradient that is new: its type, its place, and what its parameter needs to be stepped."""
+        self.seen[i] = None
+        if g is None:
+            return None
+        _check_gradient(g)
+        if self.states[i] is None:
+            self._attach(i, p)
+        if g.shape != p.shape or p.numel() != self.table.layers[i].len:
+            raise ValueError(f"a gradient of shape {tuple(g.shape)} for a parameter of shape {tuple(p.shape)}")
+        self.table.layers[i].gradients.type = _TYPES[g.dtype]
+        if _strides(g) != _strides(p):
+            return _laid_out_as(p, g)  # anew in each step
+        self.seen[i] = g
+        return g
+
+    def _renew_weights(self, addresses: list[int]) -> None:
+        for i, (old, new) in enumerate(zip(self.weights, addresses)):
+            if old != new and self.states[i] is not None:
+                self._attach(i, self.parameters[i])
+        self.table.weights[:], self.weights = addresses, addresses
+
+    def _attach(self, i: int, p: torch.Tensor) -> None:
+        """Puts what is remembered of a parameter into the table. The first time, these are zeros."""
+        _check(p)
+        if p.numel() != self.table.layers[i].len:
+            raise ValueError("a parameter has another number of elements than in the step before")
+        state, layer = self.owner.state[p], self.table.layers[i]
+        if self.states[i] is None:
+            self.states[i] = state
+            self.table.states[i] = state.setdefault("rule", [0.0] * 4)
+        layer.weights.type = _TYPES[p.dtype]
+        moments, kept = self.rule.moments, []
+        if moments >= 1:
+            usual = torch.bfloat16 if self.owner._bf16_momentum else torch.float32
+            kept.append(_remembered(state, "momentum", p, usual, torch.float32, torch.bfloat16))
+            layer.momentum.data, layer.momentum.type = kept[-1].data_ptr(), _TYPES[kept[-1].dtype]
+        if moments >= 2:
+            kept.append(_remembered(state, "second_moment", p, torch.float32))
+            layer.second_moment.data = kept[-1].data_ptr()
+        if p.dtype == torch.bfloat16:
+            kept.append(_remembered(state, "lower", p, torch.int16))
+            layer.lower = kept[-1].data_ptr()
+        self.kept[i] = kept
+
+    def save_rules(self) -> None:
+        for state, numbers in zip(self.states, self.table.states):
+            if state is not None:
+                state["rule"] = numbers.tolist()
+
+
+def _remembered(state: dict[str, Any], name: str, p: torch.Tensor, *types: torch.dtype) -> torch.Tensor:
+    """What is remembered of a parameter under a name: at first zeros of the first of these types."""
+    if name not in state:
+        state[name] = torch.zeros_like(p, dtype=types[0], requires_grad=False)
+    if state[name].dtype not in types:
+        raise TypeError(f"the state has {name} of {state[name].dtype}, where {types[0]} is wanted")
+    if state[name].shape != p.shape or _strides(state[name]) != _strides(p):
+        state[name] = _laid_out_as(p, state[name])
+    return state[name]
+
+
+def _are_same(found: tuple[Any, ...], seen: tuple[Any, ...]) -> bool:
+    return len(found) == len(seen) and all(map(is_, found, seen))
+
+
+def _rate(group: dict[str, Any]) -> float:
+    return float(group["lr"]) * group["rate"]
+
+
+def _decay(group: dict[str, Any]) -> float:
+    return group["weight_decay"] * group["decay"]
+
+
+def _check(p: torch.Tensor) -> None:
+    """Refuses a parameter that the library cannot step in place."""
+    if p.device.type != "cpu":
+        raise TypeError(f"a parameter on {p.device}: layerwise works on the CPU")
+    if p.layout != torch.strided or p.dtype not in (torch.float32, torch.bfloat16):
+        raise TypeError(f"a parameter of {p.dtype}, {p.layout}: layerwise takes dense float32 and bfloat16")
+    if not _is_dense(p):
+        raise ValueError("a parameter that does not lie in one piece: give it memory of its own by .contiguous()")
+
+
+def _check_gradient(g: torch.Tensor) -> None:
+    if g.layout != torch.strided:
+        raise TypeError("a gradient that is sparse: layerwise takes dense ones")
+    if g.device.type != "cpu" or g.dtype not in _TYPES:
+        raise TypeError(f"a gradient of {g.dtype} on {g.device}: layerwise takes float32, bfloat16 and float16 on the CPU")
+
+
+def _strides(x: torch.Tensor) -> list[int]:
+    """The strides of dimensions that have more than one element: the others say nothing."""
+    return [stride for stride, length in zip(x.stride(), x.shape) if length != 1]
+
+
+def _is_dense(x: torch.Tensor) -> bool:
+    """Whether the elements fill one piece of memory, in any order of the dimensions."""
+    expected = 1
+    for stride, length in sorted(zip(x.stride(), x.shape)):
+        if length > 1:
+            if stride != expected:
+                return False
+            expected *= length
+    return True
+
+
+def _laid_out_as(p: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A copy that lies in memory as a parameter does, without a change of type."""
+    return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
+
+
+class SGD(Optimizer):
+    """``torch.optim.SGD`` with the settings of :class:`~layerwise.settings.SgdSettings`, LARC and LARS included."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        **settings: Any,
+    ):
+        own = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        super().__init__(params, "sgd", lr, **own, **settings)
+
+
+class LARC(SGD):
+    """Gradient descent with LARC, which takes the learning rate as a ceiling: let it only fall."""
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, momentum: float = 0.9, larc: Any = True, **settings: Any):
+        super().__init__(params, lr, momentum, larc=larc, **settings)
+
+
+class NovoGrad(Optimizer):
+    """NovoGrad with the settings of :class:`~layerwise.settings.NovoGradSettings`."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        betas: tuple[float, float] = (0.95, 0.98),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **settings: Any,
+    ):
+        super().__init__(params, "novograd", lr, **_of_betas(betas, eps, weight_decay), **settings)
+
+
+class Adam(Optimizer):
+    """``torch.optim.Adam``: its decay is L2 regularisation. Settings of :class:`~layerwise.settings.AdamSettings`."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **settings: Any,
+    ):
+        super().__init__(params, "adam.torch_adam", lr, **_of_betas(betas, eps, weight_decay), **settings)
+
+
+class AdamW(Optimizer):
+    """``torch.optim.AdamW``. Settings of :class:`~layerwise.settings.AdamSettings`."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        **settings: Any,
+    ):
+        super().__init__(params, "adam.torch_adamw", lr, **_of_betas(betas, eps, weight_decay), **settings)
+
+
+class Lamb(Optimizer):
+    """LAMB as in its paper. Settings of :class:`~layerwise.settings.AdamSettings`."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        **settings: Any,
+    ):
+        super().__init__(params, "adam.optax_lamb", lr, **_of_betas(betas, eps, weight_decay), **settings)
+
+
+def _of_betas(betas: tuple[float, float], eps: float, weight_decay: float) -> dict[str, Any]:
+    return {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": weight_decay}
