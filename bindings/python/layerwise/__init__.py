@@ -9,7 +9,8 @@
 2
 """
 
-from ._library import Error, library as _library
+from . import _library
+from ._library import Error
 from .memory import DEFAULT, FROZEN, PLAIN, Memory
 from .norms import accumulate, l2_norm, max_norm, sum_of_squares
 from .optimizers import Optimizer, adam, lamb, larc, luc, novograd, preset, sgd
@@ -17,7 +18,7 @@ from .recipes import Training, recipe
 from .schedules import LossScaler, Schedule, loss_scaler, schedule
 from .table import Outcome, Summary
 
-__version__ = _library.lw_version().decode()
+__version__ = _library.library.lw_version().decode()
 
 __all__ = [
     "DEFAULT",

@@ -65,7 +65,7 @@ class Table:
 
     def __init__(self, lengths: Sequence[int], *, saturate: bool = False, carry_norms: bool = False):
         count = len(lengths)
-        self.layers = (_c.lw_layer * count)()
+        self.layers = (_c.lw_layer * max(count, 1))()
         self.norms = (_c.lw_norms * count)()
         self._reports = (_c.lw_report * count)()
         self._configs = (_c.lw_layer_config * count)()
@@ -93,7 +93,10 @@ class Table:
 
     def step(self, optimizer: int, lr: float, gradient_scale: float) -> Summary:
         """A step of all layers by the optimizer at this address."""
-        status = library.lw_step(optimizer, lr, gradient_scale, *self._arguments)
+        try:
+            status = library.lw_step(optimizer, lr, gradient_scale, *self._arguments)
+        except ctypes.ArgumentError:
+            raise TypeError(f"lr and gradient_scale must be numbers, not {lr!r} and {gradient_scale!r}") from None
         if status < 0:
             raise refusal(self._error)
         s = self._summary
