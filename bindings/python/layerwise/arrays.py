@@ -11,8 +11,9 @@ import numpy as np
 
 from . import _c
 
-# Types of elements by their names. numpy has no bfloat16: it is uint16, or the type of the package ml_dtypes.
-_TYPES = {"float32": _c.LW_F32, "bfloat16": _c.LW_BF16, "uint16": _c.LW_BF16, "float16": _c.LW_F16}
+# Types of elements, in the byte order of the machine. numpy has no bfloat16: it is uint16, or a type of the package
+# ml_dtypes, which is known by its name.
+_TYPES = {np.dtype("f4"): _c.LW_F32, np.dtype("u2"): _c.LW_BF16, np.dtype("f2"): _c.LW_F16}
 F32 = (_c.LW_F32,)
 ANY = (_c.LW_F32, _c.LW_BF16, _c.LW_F16)
 _NAMES = {_c.LW_F32: "float32", _c.LW_BF16: "bfloat16 (or its bits as uint16)", _c.LW_F16: "float16"}
@@ -23,6 +24,12 @@ class Layout(NamedTuple):
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+
+    @property
+    def is_c(self) -> bool:
+        """Whether that is the order of C."""
+        return self.strides == _c_strides(self.shape)
 
 
 class Taken(NamedTuple):
@@ -37,8 +44,8 @@ class Taken(NamedTuple):
 def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = False) -> Taken:
     """An array as the library sees it, or a refusal that calls it by this name."""
     view = x if isinstance(x, np.ndarray) else _view(x, name)
-    type_ = _TYPES.get(view.dtype.name)
-    if type_ not in types or not view.dtype.isnative:
+    type_ = _TYPES.get(view.dtype, _c.LW_BF16 if view.dtype.name == "bfloat16" else None)
+    if type_ not in types:
         wanted = ", ".join(_NAMES[type_] for type_ in types)
         raise TypeError(f"{name} must have elements of {wanted}, not {view.dtype}: convert it once, by .astype(..)")
     if written and not view.flags.writeable:
@@ -50,6 +57,16 @@ def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = Fal
             f"pass numpy.ascontiguousarray(..), and write the result back if it is {'written' if written else 'needed'}"
         )
     return Taken(view, view.__array_interface__["data"][0], type_, layout)
+
+
+def take_usual(x: Any, types: tuple[int, ...], shape: tuple[int, ...], *, written: bool) -> tuple[int, int] | None:
+    """The address and type of what most arrays are: numpy's, in the order of C. None if :func:`take` has to look."""
+    if type(x) is not np.ndarray or x.shape != shape:
+        return None
+    flags, type_ = x.flags, _TYPES.get(x.dtype)
+    if type_ not in types or not flags.c_contiguous or (written and not flags.writeable):
+        return None
+    return x.__array_interface__["data"][0], type_
 
 
 def _view(x: Any, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from . import _c
-from .arrays import ANY, F32, Taken, same_layout, take, zeros_like
+from .arrays import ANY, F32, Taken, same_layout, take, take_usual, zeros_like
 from .optimizers import Optimizer
 from .table import Summary, Table
 
@@ -52,7 +52,9 @@ class Memory:
         taken = [take(w, f"weights[{i}]", (_c.LW_F32, _c.LW_BF16), written=True) for i, w in enumerate(weights)]
         count, moments = len(taken), optimizer.moments
         self._layouts = [array.layout for array in taken]
-        self._types = [array.type for array in taken]
+        self._weight_types = [(array.type,) for array in taken]
+        self._gradient_types = [_c.LW_F32] * count
+        self._is_c = [layout.is_c for layout in self._layouts]
         #: The momentum of each layer; empty where the rule keeps none. bfloat16 is uint16 here.
         self.momentum = self._zeros(moments >= 1, np.uint16 if bf16_momentum else np.float32)
         #: The moment of the squares of each layer; empty where the rule keeps none.
@@ -83,7 +85,7 @@ class Memory:
     def _fill(self, i: int) -> None:
         """Puts everything of a layer but its weights and gradients into the table."""
         layer = self._table.layers[i]
-        layer.weights.type = self._types[i]
+        (layer.weights.type,) = self._weight_types[i]
         if self.lower[i] is not None:
             layer.lower = self._attach(i, self.lower[i], "lower").data
         for to, array, name in (
@@ -138,15 +140,27 @@ class Memory:
             if array is None and name == "gradients":
                 addresses[i], kept[i], seen[i] = 0, None, None
                 continue
-            taken = self._take(name, i, array)
-            addresses[i], kept[i] = taken.data, taken.view
-            if name == "gradients":
-                self._table.layers[i].gradients.type = taken.type
+            seen[i] = _UNKNOWN
+            addresses[i], type_, kept[i] = self._look_at(name, i, array)
+            if name == "gradients" and type_ != self._gradient_types[i]:
+                self._table.layers[i].gradients.type = self._gradient_types[i] = type_
             # The memory of a tensor may change under the same object, so it is looked at in each step.
-            seen[i] = _UNKNOWN if hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray) else array
+            if kept[i] is array or not hasattr(array, "__dlpack__"):
+                seen[i] = array
+
+    def _look_at(self, name: str, i: int, array: Any) -> tuple[int, int, Any]:
+        """The address and type of an array, and what keeps it alive."""
+        if self._is_c[i]:
+            written = name == "weights"
+            types = self._weight_types[i] if written else ANY
+            usual = take_usual(array, types, self._layouts[i].shape, written=written)
+            if usual is not None:
+                return *usual, array
+        taken = self._take(name, i, array)
+        return taken.data, taken.type, taken.view
 
     def _take(self, name: str, i: int, array: Any) -> Taken:
-        types = ANY if name == "gradients" else (self._types[i],)
+        types = ANY if name == "gradients" else self._weight_types[i]
         taken = take(array, f"{name}[{i}]", types, written=name == "weights")
         same_layout(taken.layout, self._layouts[i], f"{name}[{i}]", "the memory")
         return taken

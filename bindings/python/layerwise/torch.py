@@ -50,9 +50,7 @@ class Optimizer(torch.optim.Optimizer):
         #: What the last step did: a summary for each set of groups with the same betas, and most often one.
         self.summaries: list[Summary] = []
         self._base, self._bf16_momentum = base, bf16_momentum
-        self._parts: list[_Part] | None = None  # made by the first step, and anew when groups have changed
-        self._made_of: list[Any] = []
-        self._seen: tuple[Any, ...] = ()
+        self._forget_parts()
         known = base.settings
         group = {"lr": lr, "weight_decay": known["weight_decay"]}
         if base.rule == "sgd":
@@ -75,7 +73,14 @@ class Optimizer(torch.optim.Optimizer):
             del self.param_groups[-1]
             raise
         self._save_rules()
-        self._parts = None
+        self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        """The next step makes them anew, of the groups and the state as they are then."""
+        self._parts: list[_Part] | None = None
+        self._made_of: list[Any] = []
+        self._seen: tuple[Any, ...] = ()
+        self._remembered = 0  # of how many parameters there is a state
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, *, gradient_scale: float = 1.0) -> Any:
@@ -85,6 +90,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self.summaries = [part.step(gradient_scale) for part in self._current_parts()]
+        self._remembered = len(self.state)
         return loss
 
     def _current_parts(self) -> list[_Part]:
@@ -93,10 +99,11 @@ class Optimizer(torch.optim.Optimizer):
         parameters = [p for group in groups for p in group["params"]]
         made_of = [(group.get("betas"), group.get("momentum"), len(group["params"])) for group in groups]
         seen = (*groups, *parameters, self.state)
-        if self._parts is not None and made_of == self._made_of and _are_same(seen, self._seen):
+        is_known = made_of == self._made_of and _are_same(seen, self._seen) and len(self.state) == self._remembered
+        if is_known and self._parts is not None:
             return self._parts
         self._save_rules()
-        self._made_of, self._seen = made_of, seen
+        self._made_of, self._seen, self._remembered = made_of, seen, len(self.state)
         by_rule: dict[Settings, list[dict[str, Any]]] = {}
         for group in groups:
             by_rule.setdefault(self._of(group), []).append(group)
@@ -137,7 +144,7 @@ class Optimizer(torch.optim.Optimizer):
         return {**super().__getstate__(), **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._parts = None
+        self._forget_parts()
         super().__setstate__(state)
         for group in self.param_groups:
             for name, value in _MULTIPLIERS.items():
@@ -150,8 +157,10 @@ class _Part:
     def __init__(self, owner: Optimizer, rule: Settings, groups: list[dict[str, Any]]):
         self.owner, self.rule, self.groups = owner, rule, groups
         self.parameters = [p for group in groups for p in group["params"] if p.numel()]
-        self.table = Table([p.numel() for p in self.parameters])
+        self.lengths = [p.numel() for p in self.parameters]
+        self.table = Table(self.lengths)
         count = len(self.parameters)
+        self.types = [_c.LW_F32] * count  # of gradients
         self.weights, self.gradients = [0] * count, [0] * count  # addresses
         self.seen: list[torch.Tensor | None] = [None] * count
         self.states: list[dict[str, Any] | None] = [None] * count  # of parameters that have had a gradient
@@ -191,13 +200,14 @@ class _Part:
         self.seen[i] = None
         if g is None:
             return None
-        _check_gradient(g)
+        type_ = _type_of_gradient(g)
         if self.states[i] is None:
             self._attach(i, p)
-        if g.shape != p.shape or p.numel() != self.table.layers[i].len:
+        if g.shape != p.shape or p.numel() != self.lengths[i]:
             raise ValueError(f"a gradient of shape {tuple(g.shape)} for a parameter of shape {tuple(p.shape)}")
-        self.table.layers[i].gradients.type = _TYPES[g.dtype]
-        if _strides(g) != _strides(p):
+        if type_ != self.types[i]:
+            self.table.layers[i].gradients.type = self.types[i] = type_
+        if g.stride() != p.stride() and _strides(g) != _strides(p):
             return _laid_out_as(p, g)  # anew in each step
         self.seen[i] = g
         return g
@@ -211,7 +221,7 @@ class _Part:
     def _attach(self, i: int, p: torch.Tensor) -> None:
         """Puts what is remembered of a parameter into the table. The first time, these are zeros."""
         _check(p)
-        if p.numel() != self.table.layers[i].len:
+        if p.numel() != self.lengths[i]:
             raise ValueError("a parameter has another number of elements than in the step before")
         state, layer = self.owner.state[p], self.table.layers[i]
         if self.states[i] is None:
@@ -270,11 +280,13 @@ def _check(p: torch.Tensor) -> None:
         raise ValueError("a parameter that does not lie in one piece: give it memory of its own by .contiguous()")
 
 
-def _check_gradient(g: torch.Tensor) -> None:
+def _type_of_gradient(g: torch.Tensor) -> int:
     if g.layout != torch.strided:
         raise TypeError("a gradient that is sparse: layerwise takes dense ones")
-    if g.device.type != "cpu" or g.dtype not in _TYPES:
+    type_ = _TYPES.get(g.dtype)
+    if type_ is None or not g.is_cpu:
         raise TypeError(f"a gradient of {g.dtype} on {g.device}: layerwise takes float32, bfloat16 and float16 on the CPU")
+    return type_
 
 
 def _strides(x: torch.Tensor) -> list[int]:
