@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from . import _c
 
@@ -26,8 +27,11 @@ class Error(ValueError):
         super().__init__(text)
         self.status, self.what, self.value, self.layer = status, what, value, layer
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Error, (self.args[0], self.status, self.what, self.value, self.layer)
+
+
+Error.__module__ = "layerwise"
 
 
 def refusal(error: _c.lw_error) -> Error:
@@ -40,10 +44,10 @@ def refusal(error: _c.lw_error) -> Error:
     return Error(text, error.status, error.what.decode() or None, value, layer)
 
 
-def call(function, *arguments) -> int:
+def call(function: Any, *arguments: Any) -> int:
     """Calls a function whose last argument is an ``lw_error``; returns its status unless it is a refusal."""
     error = _c.lw_error()
-    status = function(*arguments, ctypes.byref(error))
+    status: int = function(*arguments, ctypes.byref(error))
     if status < 0:
         raise refusal(error)
     return status

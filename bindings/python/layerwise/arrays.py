@@ -49,7 +49,8 @@ def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = Fal
         wanted = ", ".join(_NAMES[type_] for type_ in types)
         raise TypeError(f"{name} must have elements of {wanted}, not {view.dtype}: convert it once, by .astype(..)")
     if written and not view.flags.writeable:
-        raise ValueError(f"{name} would be written, and is read-only: pass an array that owns its memory, or .copy()")
+        hint = "an array that owns its memory" if isinstance(x, np.ndarray) else ".detach().numpy() of a torch tensor"
+        raise ValueError(f"{name} would be written, and is read-only: pass {hint}")  # numpy < 2.1 so takes all of DLPack
     layout = layout_of(view)
     if layout is None:
         raise ValueError(

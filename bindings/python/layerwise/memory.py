@@ -197,7 +197,8 @@ class Memory:
         """The float32 weights of a layer whose tensor is ``upper``."""
         lower = self._lower(layer)
         view = self._take("weights", layer, upper).view.view(np.uint16)
-        return ((view.astype(np.uint32) << 16) | lower).view(np.float32)
+        joined: np.ndarray = view.astype(np.uint32) << 16 | lower
+        return joined.view(np.float32)
 
     def _lower(self, layer: int) -> np.ndarray:
         lower = self.lower[layer]

@@ -103,7 +103,8 @@ class Optimizer:
 
     @property
     def _rule(self) -> ctypes.Structure:
-        return getattr(self._c, self.rule)
+        rule: ctypes.Structure = getattr(self._c, self.rule)
+        return rule
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class Optimizer:
         changed = (f"{name}={value!r}" for name, value in self.settings.items() if value != usual[name])
         return f"layerwise.{self.rule}({', '.join(changed)})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _made, (self.rule, self.settings)
 
 

@@ -83,7 +83,7 @@ class Schedule:
     @property
     def policy(self) -> str:
         """The name of the policy."""
-        return _NAMES[self._c.policy - 1]
+        return _NAMES[int(self._c.policy) - 1]
 
     def fill(self, steps: int, steps_per_epoch: int = 0) -> Schedule:
         """The same schedule, with what its settings leave to the length of the training."""

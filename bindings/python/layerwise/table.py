@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from typing import NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
@@ -70,13 +70,16 @@ class Table:
         self._reports = (_c.lw_report * count)()
         self._configs = (_c.lw_layer_config * count)()
         self._summary, self._error = _c.lw_summary(), _c.lw_error()
-        self.reports = np.ndarray(count, REPORT, self._reports)
-        self.configs = np.ndarray(count, CONFIG, self._configs)
+        reports: Any = self._reports
+        configs: Any = self._configs
+        layers: Any = self.layers
+        self.reports = np.ndarray(count, REPORT, reports)
+        self.configs = np.ndarray(count, CONFIG, configs)
         size, struct = ctypes.sizeof(_c.lw_layer), _c.lw_layer
-        self.states = np.ndarray((count, 4), np.float64, self.layers, struct.state.offset, (size, 8))
+        self.states = np.ndarray((count, 4), np.float64, layers, struct.state.offset, (size, 8))
         # Columns of addresses.
-        self.weights = np.ndarray(count, np.uintp, self.layers, struct.weights.offset, size)
-        self.gradients = np.ndarray(count, np.uintp, self.layers, struct.gradients.offset, size)
+        self.weights = np.ndarray(count, np.uintp, layers, struct.weights.offset, size)
+        self.gradients = np.ndarray(count, np.uintp, layers, struct.gradients.offset, size)
         self.configs["rate"], self.configs["decay"], self.configs["adapt"] = 1.0, 1.0, True
         self.reports["outcome"] = Outcome.ABSENT
         for layer, config, norms, length in zip(self.layers, self._configs, self.norms, lengths):

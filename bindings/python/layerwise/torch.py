@@ -255,7 +255,8 @@ def _remembered(state: dict[str, Any], name: str, p: torch.Tensor, *types: torch
         raise TypeError(f"the state has {name} of {state[name].dtype}, where {types[0]} is wanted")
     if state[name].shape != p.shape or _strides(state[name]) != _strides(p):
         state[name] = _laid_out_as(p, state[name])
-    return state[name]
+    remembered: torch.Tensor = state[name]
+    return remembered
 
 
 def _are_same(found: tuple[Any, ...], seen: tuple[Any, ...]) -> bool:
@@ -263,11 +264,11 @@ def _are_same(found: tuple[Any, ...], seen: tuple[Any, ...]) -> bool:
 
 
 def _rate(group: dict[str, Any]) -> float:
-    return float(group["lr"]) * group["rate"]
+    return float(group["lr"]) * float(group["rate"])
 
 
 def _decay(group: dict[str, Any]) -> float:
-    return group["weight_decay"] * group["decay"]
+    return float(group["weight_decay"]) * float(group["decay"])
 
 
 def _check(p: torch.Tensor) -> None:
@@ -323,7 +324,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **settings: Any,
     ):
-        own = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+        own: dict[str, Any] = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
         super().__init__(params, "sgd", lr, **own, **settings)
 
 

@@ -169,6 +169,7 @@ class Kept(unittest.TestCase):
         gc.collect()
         self.assertEqual(reports["outcome"][0], Outcome.APPLIED)
 
+    @unittest.skipIf(np.lib.NumpyVersion(np.__version__) < "2.1.0", "numpy takes tensors to be read only")
     def test_memory_that_is_lent_again(self):
         """A tensor may have other memory in each step, under the same object."""
 
