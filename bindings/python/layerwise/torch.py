@@ -283,7 +283,7 @@ def _check(p: torch.Tensor) -> None:
 
 def _type_of_gradient(g: torch.Tensor) -> int:
     if g.layout != torch.strided:
-        raise TypeError("a gradient that is sparse: layerwise takes dense ones")
+        raise RuntimeError("layerwise does not support sparse gradients")  # as torch does
     type_ = _TYPES.get(g.dtype)
     if type_ is None or not g.is_cpu:
         raise TypeError(f"a gradient of {g.dtype} on {g.device}: layerwise takes float32, bfloat16 and float16 on the CPU")
