@@ -65,12 +65,11 @@ class Memory:
         )
         if copies is not None and len(copies) != count:
             raise ValueError(f"copies must be {count} arrays, one for each layer, not {len(copies)}")
-        self._copies = [None] * count if copies is None else list(copies)
         self._attached: list[Taken] = []  # what the table has addresses of
         lengths = [math.prod(layout.shape) for layout in self._layouts]
         self._table = Table(lengths, saturate=saturate, carry_norms=carry_norms)
         for i in range(count):
-            self._fill(i)
+            self._fill(i, copies[i] if copies is not None else None)
         #: What the last step did to each layer: an array of records.
         self.reports = self._table.reports
         #: What is particular about each layer, to be changed: an array of records.
@@ -82,7 +81,7 @@ class Memory:
         self._addresses = {"weights": self._table.weights, "gradients": self._table.gradients}
         self.release()
 
-    def _fill(self, i: int) -> None:
+    def _fill(self, i: int, copy: Any) -> None:
         """Puts everything of a layer but its weights and gradients into the table."""
         layer = self._table.layers[i]
         (layer.weights.type,) = self._weight_types[i]
@@ -91,7 +90,7 @@ class Memory:
         for to, array, name in (
             (layer.momentum, self.momentum[i] if self.momentum else None, "momentum"),
             (layer.second_moment, self.second_moment[i] if self.second_moment else None, "second_moment"),
-            (layer.copy, self._copies[i], f"copies[{i}]"),
+            (layer.copy, copy, f"copies[{i}]"),
         ):
             if array is not None:
                 taken = self._attach(i, array, name)

@@ -124,6 +124,10 @@ class Steps(unittest.TestCase):
             memory.step(sgd, "fast", weights, gradients)
         with self.assertRaisesRegex(ValueError, "copies must be 4"):
             sgd.memory(weights, copies=[None])
+        read_only = weights[2].copy()
+        read_only.flags.writeable = False
+        with self.assertRaisesRegex(ValueError, "read-only"):
+            memory.step(sgd, 0.1, [*weights[:2], read_only, weights[3]], gradients)
         self.assertTrue(same_bits(weights, arrays(1)))
         # A step that was refused for one array knows the others, and nothing is left over of it.
         self.assertEqual(memory.step(sgd, 0.1, weights, gradients).applied, 4)
@@ -164,6 +168,14 @@ class Kept(unittest.TestCase):
         self.assertTrue(all(x() is not None for x in alive))
         memory.release()
         self.assertTrue(all(x() is None for x in alive))
+        copy = np.zeros(1000, np.float16)
+        memory = sgd.memory([np.ones(1000, np.float32)], copies=[copy])
+        alive = weakref.ref(copy)
+        del copy
+        gc.collect()
+        self.assertIsNotNone(alive())
+        memory.step(sgd, 0.1, [np.ones(1000, np.float32)], [np.ones(1000, np.float32)])
+        self.assertEqual(alive()[999], np.float16(0.9))
         reports = memory.reports
         del memory
         gc.collect()
@@ -250,6 +262,19 @@ class Saved(unittest.TestCase):
         with self.assertRaises(layerwise.Error) as raised:
             fresh.step(adam, 0.1, arrays(1), arrays(2))
         self.assertEqual(raised.exception.status, -12)
+
+    def test_what_is_loaded_belongs_to_other_weights(self):
+        larc, weights = RULES["larc"], arrays(1)
+        memory = larc.memory(weights, carry_norms=True)
+        memory.step(larc, 0.1, weights, arrays(2))
+        saved = memory.state_dict()
+        for w in weights:
+            w *= 3
+        plain, of_plain = [w.copy() for w in weights], larc.memory(weights)
+        for m, w in ((memory, weights), (of_plain, plain)):
+            m.load_state_dict(saved)
+            m.step(larc, 0.1, w, arrays(3))
+        self.assertTrue(same_bits(weights, plain))
 
     def test_a_saved_state_does_not_change(self):
         sgd, weights = layerwise.sgd(momentum=0.9), arrays(1)

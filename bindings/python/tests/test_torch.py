@@ -295,6 +295,17 @@ class Tensors(unittest.TestCase):
                     q.grad *= 0.5
             self.assertTrue(torch.equal(p, q))
 
+    def test_a_gradient_that_comes_again(self):
+        p, q = (torch.nn.Parameter(torch.ones(4, 5)) for _ in range(2))
+        p.grad_dtype = q.grad_dtype = None  # of any type
+        one, other = lt.NovoGrad([p]), lt.NovoGrad([q])
+        first, second = torch.randn(4, 5), torch.randn(5, 4).t().to(torch.float16)
+        for g in (first, second, first):
+            p.grad, q.grad = g, g.contiguous().clone()
+            one.step()
+            other.step()
+        self.assertTrue(torch.equal(p, q))
+
     def test_bfloat16(self):
         """Weights of bfloat16 train with the bits of float32 ones that begin at the same numbers."""
         upper = torch.nn.Parameter(torch.randn(9, 5).to(torch.bfloat16))
@@ -327,6 +338,16 @@ class Tensors(unittest.TestCase):
         net[0].weight.grad = torch.ones(2, 2)
         with self.assertRaises(ValueError):
             optimizers[0].step()
+
+    def test_a_parameter_that_shrinks_in_place(self):
+        p = torch.nn.Parameter(torch.ones(6))
+        optimizer = lt.NovoGrad([p])
+        p.grad = torch.ones(6)
+        optimizer.step()
+        p.grad, p.data = None, p.data[:3]
+        p.grad = torch.ones(3)
+        with self.assertRaises(ValueError):
+            optimizer.step()
 
     def test_parameters_without_gradients_or_elements(self):
         net, empty = model(), torch.nn.Parameter(torch.ones(0, 3))
