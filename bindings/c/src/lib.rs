@@ -31,6 +31,8 @@ mod rules;
 mod schedule;
 mod settings;
 mod step;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 
 pub use layer::{lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state};
 pub use loss_scale::{lw_loss_scale, lw_loss_scaler, lw_loss_state, lw_loss_update};

@@ -1,0 +1,103 @@
+//! Times a step that is called from C beside the same step called from Rust, and prints nanoseconds for each call. C pays
+//! for checks of its settings and pointers.
+//!
+//! ```text
+//! cargo run --release           # some seconds
+//! cargo run --release -- 12     # layers of another length than 256
+//! ```
+
+use layerwise::rule::Rule;
+use layerwise::{Adam, AdamConfig, LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, Optimizer, Outcome, Sgd, SgdConfig};
+use std::ffi::{c_int, c_uint, c_void};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Calls in a row, and how often they are timed: the shortest counts, for nothing but noise makes it longer.
+const CALLS: c_uint = 500;
+const TURNS: u32 = 4000;
+const LR: f64 = 1e-6;
+
+#[link(name = "calls", kind = "static")]
+unsafe extern "C" {
+    static c_optimizers: [*const c_void; 4];
+    fn c_steps(
+        calls: c_uint,
+        optimizer: *const c_void,
+        lr: f64,
+        weights: *mut f32,
+        gradients: *const f32,
+        momentum: *mut f32,
+        second_moment: *mut f32,
+        len: usize,
+    ) -> c_int;
+}
+
+/// What a step reads and writes. C and Rust take turns at the same memory.
+struct Arrays {
+    weights: Vec<f32>,
+    gradients: Vec<f32>,
+    momentum: Vec<f32>,
+    second_moment: Vec<f32>,
+}
+
+impl Arrays {
+    fn new(len: usize) -> Self {
+        let numbers = |scale: f32| (0..len).map(|i| scale * ((i * 7919 % 1000) as f32 / 500.0 - 1.0)).collect();
+        Arrays { weights: numbers(1.0), gradients: numbers(0.1), momentum: vec![0.0; len], second_moment: vec![0.0; len] }
+    }
+
+    fn step_from_c(&mut self, optimizer: usize) {
+        let len = self.weights.len();
+        let (w, g) = (self.weights.as_mut_ptr(), self.gradients.as_ptr());
+        let (m, v) = (self.momentum.as_mut_ptr(), self.second_moment.as_mut_ptr());
+        // SAFETY: the pointers are of arrays of this length, and the optimizer is one of C's.
+        let status = unsafe { c_steps(CALLS, c_optimizers[optimizer], LR, w, g, m, v, len) };
+        assert_eq!(status, 0, "a step from C");
+    }
+
+    fn step<R: Rule>(&mut self, optimizer: &Optimizer<R>) {
+        let mut state = R::State::default();
+        for _ in 0..CALLS {
+            let layer = LayerMemory::new(&mut self.weights[..], &self.gradients[..], &mut state);
+            let layer = layer.momentum(&mut self.momentum[..]).second_moment(&mut self.second_moment[..]);
+            let report = black_box(optimizer).step_layer(LR, layer).expect("memory as it should be");
+            assert_eq!(report.outcome, Outcome::Applied);
+        }
+    }
+}
+
+/// The shortest of many times of some calls, in nanoseconds for one: from C and from Rust, in turns.
+fn time<R: Rule>(optimizer: &Optimizer<R>, number: usize, arrays: &mut Arrays) -> [f64; 2] {
+    let mut shortest = [f64::INFINITY; 2];
+    for _ in 0..TURNS {
+        let start = Instant::now();
+        arrays.step_from_c(number);
+        let middle = Instant::now();
+        arrays.step(optimizer);
+        let times = [middle - start, middle.elapsed()].map(|time| time.as_nanos() as f64 / f64::from(CALLS));
+        shortest = [shortest[0].min(times[0]), shortest[1].min(times[1])];
+    }
+    shortest
+}
+
+fn main() {
+    let len = std::env::args().nth(1).map_or(256, |len| len.parse().expect("a length"));
+    let mut arrays = Arrays::new(len);
+    let with_momentum = SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT };
+    let momentum = Sgd::new(with_momentum).expect("good settings");
+    let larc = Sgd::new(SgdConfig { larc: Some(LarcConfig::DEFAULT), ..with_momentum }).expect("good settings");
+    let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("good settings");
+    let adam = Adam::new(AdamConfig::DEFAULT).expect("good settings");
+
+    println!("{len} elements: nanoseconds for a call");
+    println!("{:20} {:>8} {:>8} {:>8}", "", "C", "Rust", "more");
+    let rows = [
+        ("SGD with momentum", time(&momentum, 0, &mut arrays)),
+        ("LARC with momentum", time(&larc, 1, &mut arrays)),
+        ("NovoGrad", time(&novograd, 2, &mut arrays)),
+        ("Adam", time(&adam, 3, &mut arrays)),
+    ];
+    for (name, [c, rust]) in rows {
+        println!("{name:20} {c:8.1} {rust:8.1} {:8.1}", c - rust);
+    }
+}

@@ -1,0 +1,57 @@
+/* Names every function of the library, so that the linker keeps all of them: .ci/targets/c-bare looks whether a panic is
+ * reachable from any. They do not run. */
+#include "layerwise.h"
+#include "machine.h"
+
+#ifdef CONTROL
+void lw_control(void); /* it panics, in builds with the feature `control` */
+#endif
+
+typedef void function(void);
+static function *const functions[] = {
+    (function *)lw_status_text,
+    (function *)lw_abi_version,
+    (function *)lw_version,
+    (function *)lw_preset,
+    (function *)lw_check,
+    (function *)lw_moments,
+    (function *)lw_step_layer,
+    (function *)lw_step,
+    (function *)lw_step_flat,
+    (function *)lw_sum_of_squares,
+    (function *)lw_l2_norm,
+    (function *)lw_max_norm,
+    (function *)lw_accumulate,
+    (function *)lw_chunk,
+    (function *)lw_measure,
+    (function *)lw_leaf_sums,
+    (function *)lw_fold,
+    (function *)lw_decide,
+    (function *)lw_apply,
+    (function *)lw_plan,
+    (function *)lw_needs_step,
+    (function *)lw_step_leaf_sums,
+    (function *)lw_limit,
+    (function *)lw_confirm,
+    (function *)lw_apply_chunk,
+    (function *)lw_finish,
+    (function *)lw_array_leaf_sums,
+    (function *)lw_fold_leaf_sums,
+    (function *)lw_schedule_default,
+    (function *)lw_schedule_fill,
+    (function *)lw_rate,
+    (function *)lw_loss_scale,
+    (function *)lw_loss_update,
+#ifdef CONTROL
+    lw_control,
+#endif
+};
+
+int run(void) {
+    /* (Volatile, or the compiler could see that nobody needs the table.) */
+    function *const volatile *table = functions;
+    for (unsigned i = 0; i < sizeof functions / sizeof *functions; i++) {
+        table[i]();
+    }
+    return 0;
+}

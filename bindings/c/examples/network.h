@@ -1,0 +1,135 @@
+/* A perceptron with one hidden layer that reads handwritten digits, and its gradient by backpropagation. All of it is
+ * float arithmetic in a fixed order, so it has the same bits on every machine; compile it with -ffp-contract=off. It
+ * needs no C library but expf and logf. */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+#include <stdint.h>
+
+enum { PIXELS = 64, HIDDEN = 32, CLASSES = 10 };
+/* Where weights and biases of the hidden units, then weights and biases of the output, end in one array. Weights are
+ * stored input by input. */
+enum {
+    HIDDEN_WEIGHTS = PIXELS * HIDDEN,
+    HIDDEN_BIASES = HIDDEN_WEIGHTS + HIDDEN,
+    OUTPUT_WEIGHTS = HIDDEN_BIASES + HIDDEN * CLASSES,
+    PARAMETERS = OUTPUT_WEIGHTS + CLASSES
+};
+
+/* 64 pixels from 0 to 16, and the label. */
+typedef uint8_t digit[PIXELS + 1];
+
+/* Declared here, because a machine without an operating system has no <math.h>. The Rust library brings them along. */
+float expf(float x);
+float logf(float x);
+
+/* Uniform weights between -bound and bound. */
+static void uniform(float *weights, int len, float bound, uint64_t *seed) {
+    for (int i = 0; i < len; i++) {
+        *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+        weights[i] = bound * ((float)(uint32_t)(*seed >> 40) / 8388608.0f - 1.0f);
+    }
+}
+
+/* Weights of variance 2 / inputs (He et al., 2015), and biases of zero. */
+static void initialise(float *weights) {
+    uint64_t seed = 1;
+    for (int i = 0; i < PARAMETERS; i++) {
+        weights[i] = 0.0f;
+    }
+    uniform(weights, PIXELS * HIDDEN, __builtin_sqrtf(6.0f / PIXELS), &seed);
+    uniform(weights + HIDDEN_BIASES, HIDDEN * CLASSES, __builtin_sqrtf(6.0f / HIDDEN), &seed);
+}
+
+/* outputs = biases + weights inputs. The biases follow the weights. */
+static void affine(const float *weights, const float *inputs, int input_count, float *outputs, int output_count) {
+    for (int j = 0; j < output_count; j++) {
+        outputs[j] = weights[input_count * output_count + j];
+    }
+    for (int i = 0; i < input_count; i++) {
+        for (int j = 0; j < output_count; j++) {
+            outputs[j] += weights[i * output_count + j] * inputs[i];
+        }
+    }
+}
+
+/* The brightness of the pixels from 0 to 1, the hidden activations, and the output before the softmax. */
+static void forward(const float *weights, const digit seen, float *pixels, float *hidden, float *output) {
+    for (int i = 0; i < PIXELS; i++) {
+        pixels[i] = (float)seen[i] / 16.0f;
+    }
+    affine(weights, pixels, PIXELS, hidden, HIDDEN);
+    for (int j = 0; j < HIDDEN; j++) {
+        hidden[j] = hidden[j] > 0.0f ? hidden[j] : 0.0f;
+    }
+    affine(weights + HIDDEN_BIASES, hidden, HIDDEN, output, CLASSES);
+}
+
+/* The first of the largest numbers. */
+static int largest(const float *output) {
+    int best = 0;
+    for (int k = 1; k < CLASSES; k++) {
+        best = output[k] > output[best] ? k : best;
+    }
+    return best;
+}
+
+/* The digit that the network sees. */
+static int read_digit(const float *weights, const digit seen) {
+    float pixels[PIXELS], hidden[HIDDEN], output[CLASSES];
+    forward(weights, seen, pixels, hidden, output);
+    return largest(output);
+}
+
+/* Adds the gradients of one layer's weights and biases. */
+static void add_outer(float *gradients, const float *inputs, int input_count, const float *d_outputs, int output_count) {
+    for (int i = 0; i < input_count; i++) {
+        for (int j = 0; j < output_count; j++) {
+            gradients[i * output_count + j] += inputs[i] * d_outputs[j];
+        }
+    }
+    for (int j = 0; j < output_count; j++) {
+        gradients[input_count * output_count + j] += d_outputs[j];
+    }
+}
+
+/* Adds the gradient of one digit's share of the mean cross-entropy of a batch, and returns the cross-entropy. */
+static float backward(const float *weights, const digit seen, float batch, float *gradients) {
+    float pixels[PIXELS], hidden[HIDDEN], output[CLASSES], d_output[CLASSES], d_hidden[HIDDEN];
+    forward(weights, seen, pixels, hidden, output);
+    const float max = output[largest(output)];
+    const int label = seen[PIXELS];
+    float sum = 0.0f;
+    for (int k = 0; k < CLASSES; k++) {
+        d_output[k] = expf(output[k] - max);
+        sum += d_output[k];
+    }
+    for (int k = 0; k < CLASSES; k++) {
+        d_output[k] = d_output[k] / sum / batch;
+    }
+    d_output[label] -= 1.0f / batch;
+    for (int j = 0; j < HIDDEN; j++) {
+        d_hidden[j] = 0.0f;
+        for (int k = 0; k < CLASSES && hidden[j] > 0.0f; k++) {
+            d_hidden[j] += weights[HIDDEN_BIASES + j * CLASSES + k] * d_output[k];
+        }
+    }
+    add_outer(gradients, pixels, PIXELS, d_hidden, HIDDEN);
+    add_outer(gradients + HIDDEN_BIASES, hidden, HIDDEN, d_output, CLASSES);
+    return logf(sum) - (output[label] - max);
+}
+
+/* FNV-1a over the bits of the weights, word by word. */
+static uint64_t hash_of(const float *weights) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int i = 0; i < PARAMETERS; i++) {
+        union {
+            float number;
+            uint32_t bits;
+        } w = {weights[i]};
+        hash = (hash ^ w.bits) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+#endif

@@ -1,0 +1,5 @@
+//! The header against Rust.
+
+mod constants;
+mod header;
+mod layout;
