@@ -70,8 +70,28 @@ pub extern "C" fn lw_version() -> *const c_char {
 }
 
 /// A library without `std` has to say what happens on a panic, although none can be reached.
-#[cfg(not(feature = "std"))]
+#[cfg(all(not(feature = "std"), not(feature = "no-panic")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
+}
+
+/// For an image that links only if none can: the function that is called does not exist.
+#[cfg(feature = "no-panic")]
+mod no_panic {
+    unsafe extern "C" {
+        fn a_panic_is_reachable() -> !;
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        // SAFETY: an image with this call does not link.
+        unsafe { a_panic_is_reachable() }
+    }
+
+    /// A function that can panic, for an image that must not link.
+    #[unsafe(no_mangle)]
+    extern "C" fn lw_control(index: usize) -> u8 {
+        b"control"[index]
+    }
 }

@@ -4,7 +4,7 @@
 #include "machine.h"
 
 #ifdef CONTROL
-void lw_control(void); /* it panics, in builds with the feature `control` */
+void lw_control(void); /* it can panic */
 #endif
 
 typedef void function(void);
