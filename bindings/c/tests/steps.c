@@ -280,7 +280,8 @@ static void steps(void) {
             for (int k = 0; k < 4; k++, turn++) {
                 shape s = {.len = lengths[i], .skip = turn % 2, .gradients = turn % 3, .momentum = turn / 3 % 2,
                            .copy = turn / 2 % 3, .split = turn / 7 % 2};
-                optimizer.clip_norm = turn % 5 == 0 ? 1.0 : 0.0;
+                /* (LARC and a global clip exclude each other.) */
+                optimizer.clip_norm = turn % 5 == 0 && optimizer.larc.mode == LW_LARC_OFF ? 1.0 : 0.0;
                 optimizer.non_finite = turn % 5 == 1 ? LW_SKIP_STEP : LW_SKIP_LAYER;
                 compare_ways(names[n], &optimizer, s, k == 3 && optimizer.non_finite == LW_SKIP_LAYER);
             }
@@ -350,6 +351,7 @@ static void schedules(void) {
                 schedule->decay_rates[i] = 1.0 / (i + 1.0);
             }
         }
+        schedule->decay_rate = 0.5;
         schedule->d_model = 512;
         schedule->warmup_steps = 4;
         schedule->begin_decay_at = policy == LW_EXP_DECAY ? 0 : 4;

@@ -6,10 +6,13 @@
 //! cargo run --release -- 12     # layers of another length than 256
 //! ```
 
-use layerwise::rule::Rule;
-use layerwise::{Adam, AdamConfig, LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, Optimizer, Outcome, Sgd, SgdConfig};
+use layerwise::rule::{Moments, Rule};
+use layerwise::{
+    Adam, AdamConfig, LarcConfig, LayerMemory, NovoGrad, NovoGradConfig, Optimizer, Outcome, Sgd, SgdConfig,
+};
 use std::ffi::{c_int, c_uint, c_void};
 use std::hint::black_box;
+use std::ptr::null_mut;
 use std::time::Instant;
 
 /// Calls in a row, and how often they are timed: the shortest counts, for nothing but noise makes it longer.
@@ -43,23 +46,29 @@ struct Arrays {
 impl Arrays {
     fn new(len: usize) -> Self {
         let numbers = |scale: f32| (0..len).map(|i| scale * ((i * 7919 % 1000) as f32 / 500.0 - 1.0)).collect();
-        Arrays { weights: numbers(1.0), gradients: numbers(0.1), momentum: vec![0.0; len], second_moment: vec![0.0; len] }
+        Arrays {
+            weights: numbers(1.0),
+            gradients: numbers(0.1),
+            momentum: vec![0.0; len],
+            second_moment: vec![0.0; len],
+        }
     }
 
-    fn step_from_c(&mut self, optimizer: usize) {
+    fn step_from_c(&mut self, optimizer: usize, second: bool) {
         let len = self.weights.len();
-        let (w, g) = (self.weights.as_mut_ptr(), self.gradients.as_ptr());
-        let (m, v) = (self.momentum.as_mut_ptr(), self.second_moment.as_mut_ptr());
+        let (w, g, m) = (self.weights.as_mut_ptr(), self.gradients.as_ptr(), self.momentum.as_mut_ptr());
+        let v = if second { self.second_moment.as_mut_ptr() } else { null_mut() };
         // SAFETY: the pointers are of arrays of this length, and the optimizer is one of C's.
         let status = unsafe { c_steps(CALLS, c_optimizers[optimizer], LR, w, g, m, v, len) };
         assert_eq!(status, 0, "a step from C");
     }
 
-    fn step<R: Rule>(&mut self, optimizer: &Optimizer<R>) {
+    fn step<R: Rule>(&mut self, optimizer: &Optimizer<R>, second: bool) {
+        let len = if second { self.weights.len() } else { 0 };
         let mut state = R::State::default();
         for _ in 0..CALLS {
             let layer = LayerMemory::new(&mut self.weights[..], &self.gradients[..], &mut state);
-            let layer = layer.momentum(&mut self.momentum[..]).second_moment(&mut self.second_moment[..]);
+            let layer = layer.momentum(&mut self.momentum[..]).second_moment(&mut self.second_moment[..len]);
             let report = black_box(optimizer).step_layer(LR, layer).expect("memory as it should be");
             assert_eq!(report.outcome, Outcome::Applied);
         }
@@ -68,12 +77,13 @@ impl Arrays {
 
 /// The shortest of many times of some calls, in nanoseconds for one: from C and from Rust, in turns.
 fn time<R: Rule>(optimizer: &Optimizer<R>, number: usize, arrays: &mut Arrays) -> [f64; 2] {
+    let second = matches!(optimizer.moments(), Moments::FirstAndSecond);
     let mut shortest = [f64::INFINITY; 2];
     for _ in 0..TURNS {
         let start = Instant::now();
-        arrays.step_from_c(number);
+        arrays.step_from_c(number, second);
         let middle = Instant::now();
-        arrays.step(optimizer);
+        arrays.step(optimizer, second);
         let times = [middle - start, middle.elapsed()].map(|time| time.as_nanos() as f64 / f64::from(CALLS));
         shortest = [shortest[0].min(times[0]), shortest[1].min(times[1])];
     }
@@ -93,9 +103,13 @@ fn main() {
     println!("{:20} {:>8} {:>8} {:>8}", "", "C", "Rust", "more");
     let rows = [
         ("SGD with momentum", time(&momentum, 0, &mut arrays)),
+        ("SGD any", time(&momentum.any(), 0, &mut arrays)),
         ("LARC with momentum", time(&larc, 1, &mut arrays)),
+        ("LARC any", time(&larc.any(), 1, &mut arrays)),
         ("NovoGrad", time(&novograd, 2, &mut arrays)),
+        ("NovoGrad any", time(&novograd.any(), 2, &mut arrays)),
         ("Adam", time(&adam, 3, &mut arrays)),
+        ("Adam any", time(&adam.any(), 3, &mut arrays)),
     ];
     for (name, [c, rust]) in rows {
         println!("{name:20} {c:8.1} {rust:8.1} {:8.1}", c - rust);
