@@ -2,10 +2,10 @@
 
     python check_peers.py [torch | timm | pytorch_optimizer]
 
-Wants torch, timm, pytorch_optimizer, pytest and expecttest. The tests of timm and pytorch_optimizer are those of the source packages
-of the versions that are installed, which pip fetches; there the optimizers here take the place of theirs, under their
-names and with their arguments. What is refused by design is skipped, with the reason. torch has its tests in no package,
-but their settings: each is stepped beside torch's own optimizer.
+Wants torch, timm, pytorch_optimizer, pytest and expecttest. The tests of timm and pytorch_optimizer are those of the
+source packages of the versions that are installed, which pip fetches; there the optimizers here take the place of
+theirs, under their names and with their arguments. What is refused by design is skipped, with the reason. torch has its
+tests in no package, but their settings: each is stepped beside torch's own optimizer.
 """
 
 import collections
@@ -58,7 +58,9 @@ class TimmSGD(lt.SGD):
 
 
 class TimmNovoGrad(lt.Optimizer):
-    def __init__(self, params, lr=1e-3, betas=(0.95, 0.98), eps=1e-8, weight_decay=0.0, decoupled_decay=False, **others):
+    def __init__(
+        self, params, lr=1e-3, betas=(0.95, 0.98), eps=1e-8, weight_decay=0.0, decoupled_decay=False, **others
+    ):
         only(others)
         mode = {"decay_mode": "decoupled"} if decoupled_decay else {}
         settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": weight_decay, **mode}
@@ -308,7 +310,8 @@ def run_torch():
             else:
                 failed += 1
                 print(f"    {theirs.__name__}, not refused: {case_.desc}")
-    print(f"torch {torch.__version__}: {compared} settings like torch's own, {refused} mistakes refused, {failed} failed")
+    counts = f"{compared} settings like torch's own, {refused} mistakes refused, {failed} failed"
+    print(f"torch {torch.__version__}: {counts}")
     return bool(failed)
 
 

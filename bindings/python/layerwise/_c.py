@@ -308,8 +308,8 @@ class lw_training(ctypes.Structure):
 _status = c_int32
 _settings = [pointer, c_double, c_double]  # an optimizer, the learning rate, the scale of gradients
 
-# What each function gives back, and its arguments. Pointers to structures and numbers are plain addresses, which is what
-# ctypes passes fastest.
+# What each function gives back, and its arguments. Pointers to structures and numbers are plain addresses, which is
+# what ctypes passes fastest.
 FUNCTIONS = {
     "lw_status_text": (c_char_p, [_status]),
     "lw_abi_version": (c_uint32, []),

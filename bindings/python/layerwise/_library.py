@@ -19,8 +19,9 @@ _NAME = {"win32": "layerwise.dll", "darwin": "liblayerwise.dylib"}.get(sys.platf
 class Error(ValueError):
     """A call that the library refused. Nothing was written.
 
-    The text is the library's. ``status`` is its number, as ``LW_BAD_SETTING`` of ``layerwise.h``. ``what`` is the setting
-    or argument, ``value`` the number that was refused, ``layer`` which of several layers; each is None if there is none.
+    The text is the library's. ``status`` is its number, as ``LW_BAD_SETTING`` of ``layerwise.h``. ``what`` is the
+    setting or argument, ``value`` the number that was refused, ``layer`` which of several layers; each is None if there
+    is none.
     """
 
     def __init__(self, text: str, status: int, what: str | None, value: float | None, layer: int | None):
@@ -68,8 +69,8 @@ def _load() -> ctypes.CDLL:
     candidates = _candidates()
     if not candidates:
         raise ImportError(
-            f"layerwise: the library {_NAME} was not found. Build it with `cargo build --release` in bindings/c, and copy "
-            f"it to {_HERE} or set the environment variable LAYERWISE_LIBRARY to its path"
+            f"layerwise: the library {_NAME} was not found. Build it with `cargo build --release` in bindings/c, and "
+            f"copy it to {_HERE} or set the environment variable LAYERWISE_LIBRARY to its path"
         )
     try:
         library = ctypes.CDLL(candidates[0])

@@ -50,7 +50,8 @@ def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = Fal
         raise TypeError(f"{name} must have elements of {wanted}, not {view.dtype}: convert it once, by .astype(..)")
     if written and not view.flags.writeable:
         hint = "an array that owns its memory" if isinstance(x, np.ndarray) else ".detach().numpy() of a torch tensor"
-        raise ValueError(f"{name} would be written, and is read-only: pass {hint}")  # numpy < 2.1 so takes all of DLPack
+        # (Before 2.1, numpy takes all of DLPack to be read only.)
+        raise ValueError(f"{name} would be written, and is read-only: pass {hint}")
     layout = layout_of(view)
     if layout is None:
         raise ValueError(

@@ -214,8 +214,8 @@ class Memory:
         return saved
 
     def load_state_dict(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Takes what :meth:`state_dict` gave, or ``numpy.load(path)``: training goes on with the same bits. If something
-        does not fit, nothing is changed."""
+        """Takes what :meth:`state_dict` gave, or ``numpy.load(path)``: training goes on with the same bits. If
+        something does not fit, nothing is changed."""
         wanted = {"states": self.states, **dict(self._named())}
         if set(saved) != set(wanted):
             raise ValueError(f"what was saved differs in {', '.join(sorted(set(saved) ^ set(wanted)))}")

@@ -41,8 +41,8 @@ _SCALERS: dict[str, tuple[int, dict[str, Any]]] = {
 
 def schedule(policy: str, learning_rate: float, **settings: Any) -> Schedule:
     """A rate policy: "fixed_lr", "piecewise_constant", "exp_decay", "poly_decay", "cosine_decay", "transformer_policy"
-    or "inv_poly_decay"; :data:`POLICIES` has the settings of each. Without ``decay_steps``, :meth:`Schedule.fill` has to
-    say how long the training is."""
+    or "inv_poly_decay"; :data:`POLICIES` has the settings of each. Without ``decay_steps``, :meth:`Schedule.fill` has
+    to say how long the training is."""
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
     c = _c.lw_schedule()
@@ -101,8 +101,8 @@ class Schedule:
 
 def loss_scaler(kind: str, **settings: Any) -> LossScaler:
     """A loss scaler: "static" (with ``scale``), "backoff" (``scale_min``, ``scale_max``, ``step_factor``,
-    ``step_window``) or "log_max" (``scale_min``, ``scale_max``, ``log_max``, ``beta1``, ``beta2``, ``overflow_std_dev``,
-    ``as_executed``)."""
+    ``step_window``) or "log_max" (``scale_min``, ``scale_max``, ``log_max``, ``beta1``, ``beta2``,
+    ``overflow_std_dev``, ``as_executed``)."""
     if kind not in _SCALERS:
         raise ValueError(f"there is no loss scaler {kind!r}; there are {', '.join(_SCALERS)}")
     number, defaults = _SCALERS[kind]
@@ -119,8 +119,8 @@ class LossScaler:
     """What the loss is multiplied by, so that small gradients do not vanish in 16 bits. :func:`loss_scaler` makes one.
 
     In each step, multiply the loss by ``scale``; step with ``gradient_scale=1 / scale`` and an optimizer with
-    ``skip_step``; then ``update`` with whether all gradients were finite. If that returns False the step does not count,
-    and the schedule does not advance."""
+    ``skip_step``; then ``update`` with whether all gradients were finite. If that returns False the step does not
+    count, and the schedule does not advance."""
 
     def __init__(self, c: _c.lw_loss_scaler):
         self._c = _c.lw_loss_scaler.from_buffer_copy(c)

@@ -37,9 +37,9 @@ class LucSettings(TypedDict, total=False):
 class CommonSettings(TypedDict, total=False):
     """What surrounds any rule.
 
-    ``larc`` and ``luc`` are settings, True for the defaults, the name of a preset, or None. ``clip_norm`` is the norm to
-    which the gradient of the whole model is clipped. With ``skip_step``, a NaN or an infinity in one layer leaves all
-    layers as they were.
+    ``larc`` and ``luc`` are settings, True for the defaults, the name of a preset, or None. ``clip_norm`` is the norm
+    to which the gradient of the whole model is clipped. With ``skip_step``, a NaN or an infinity in one layer leaves
+    all layers as they were.
     """
 
     larc: Union[LarcSettings, Mapping[str, Any], str, bool, None]
@@ -102,7 +102,8 @@ class AdamSettings(CommonSettings, total=False):
     ratio_only_with_decay: bool
 
 
-# The words of each enumeration, in the order of the header's numbers. LARC's mode is never off here: then there is none.
+# The words of each enumeration, in the order of the header's numbers. LARC's mode is never off here: then there is
+# none.
 CHOICES: dict[tuple[type, str], tuple[str | None, ...]] = {
     (_c.lw_larc, "mode"): (None, "clip", "scale"),
     (_c.lw_larc, "zero_norm"): (

@@ -1,7 +1,7 @@
 """The array of layers that a step of the library takes, and what comes of it.
 
-It is made once. From step to step only addresses change, and only those that are others than before: filling it field by
-field through ctypes would take longer than the step of a small model.
+It is made once. From step to step only addresses change, and only those that are others than before: filling it field
+by field through ctypes would take longer than the step of a small model.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ class Optimizer(torch.optim.Optimizer):
 
     Customary for biases and scales of normalisation: ``{"params": biases, "decay": 0.0, "adapt": False}``.
 
-    Parameters of bfloat16 train with the bits of float32: their lower halves are part of the state. A gradient that does
-    not lie in memory as its parameter does is copied in each step, which takes time.
+    Parameters of bfloat16 train with the bits of float32: their lower halves are part of the state. A gradient that
+    does not lie in memory as its parameter does is copied in each step, which takes time.
     """
 
     def __init__(
@@ -162,6 +162,9 @@ class _Part:
         count = len(self.parameters)
         self.types = [_c.LW_F32] * count  # of gradients
         self.weights, self.gradients = [0] * count, [0] * count  # addresses
+        # `.data` may put other memory under the same object, even at an address that another tensor had before.
+        self.weight_bytes, self.gradient_bytes = [0] * count, [0] * count
+        self.attached: list[tuple[Any, ...] | None] = [None] * count  # type, shape and strides
         self.seen: list[torch.Tensor | None] = [None] * count
         self.states: list[dict[str, Any] | None] = [None] * count  # of parameters that have had a gradient
         self.kept: list[list[torch.Tensor]] = [[] for _ in self.parameters]  # what the table has addresses of
@@ -171,12 +174,12 @@ class _Part:
         self._renew_configs()
         parameters = self.parameters
         gradients = [p.grad for p in parameters]
-        for i, (p, g, seen) in enumerate(zip(parameters, gradients, self.seen)):
-            if g is not seen or g is None:
-                gradients[i] = self._look_at(i, p, g)
-        weights = [p.data_ptr() for p in parameters]
-        if weights != self.weights:
-            self._renew_weights(weights)
+        for i, (g, seen, size) in enumerate(zip(gradients, self.seen, self.gradient_bytes)):
+            if g is not seen or g is None or g.nbytes != size:
+                gradients[i] = self._look_at(i, parameters[i], g)
+        weights, sizes = [p.data_ptr() for p in parameters], [p.nbytes for p in parameters]
+        if weights != self.weights or sizes != self.weight_bytes:
+            self._renew_weights(weights, sizes)
         addresses = [0 if g is None else g.data_ptr() for g in gradients]
         if addresses != self.gradients:
             self.table.gradients[:], self.gradients = addresses, addresses
@@ -201,22 +204,23 @@ class _Part:
         if g is None:
             return None
         type_ = _type_of_gradient(g)
-        if self.states[i] is None:
+        if (p.dtype, p.shape, p.stride()) != self.attached[i]:
             self._attach(i, p)
-        if g.shape != p.shape or p.numel() != self.lengths[i]:
+        if g.shape != p.shape:
             raise ValueError(f"a gradient of shape {tuple(g.shape)} for a parameter of shape {tuple(p.shape)}")
         if type_ != self.types[i]:
             self.table.layers[i].gradients.type = self.types[i] = type_
         if g.stride() != p.stride() and _strides(g) != _strides(p):
             return _laid_out_as(p, g)  # anew in each step
-        self.seen[i] = g
+        self.seen[i], self.gradient_bytes[i] = g, g.nbytes
         return g
 
-    def _renew_weights(self, addresses: list[int]) -> None:
-        for i, (old, new) in enumerate(zip(self.weights, addresses)):
+    def _renew_weights(self, addresses: list[int], sizes: list[int]) -> None:
+        before = zip(self.weights, self.weight_bytes)
+        for i, (old, new) in enumerate(zip(before, zip(addresses, sizes))):
             if old != new and self.states[i] is not None:
                 self._attach(i, self.parameters[i])
-        self.table.weights[:], self.weights = addresses, addresses
+        self.table.weights[:], self.weights, self.weight_bytes = addresses, addresses, sizes
 
     def _attach(self, i: int, p: torch.Tensor) -> None:
         """Puts what is remembered of a parameter into the table. The first time, these are zeros."""
@@ -224,10 +228,7 @@ class _Part:
         if p.numel() != self.lengths[i]:
             raise ValueError("a parameter has another number of elements than in the step before")
         state, layer = self.owner.state[p], self.table.layers[i]
-        if self.states[i] is None:
-            self.states[i] = state
-            self.table.states[i] = state.setdefault("rule", [0.0] * 4)
-        layer.weights.type = _TYPES[p.dtype]
+        layer.weights.type, layer.lower = _TYPES[p.dtype], None
         moments, kept = self.rule.moments, []
         if moments >= 1:
             usual = torch.bfloat16 if self.owner._bf16_momentum else torch.float32
@@ -239,7 +240,10 @@ class _Part:
         if p.dtype == torch.bfloat16:
             kept.append(_remembered(state, "lower", p, torch.int16))
             layer.lower = kept[-1].data_ptr()
-        self.kept[i] = kept
+        self.kept[i], self.attached[i] = kept, (p.dtype, p.shape, p.stride())
+        if self.states[i] is None:
+            self.states[i] = state
+            self.table.states[i] = state.setdefault("rule", [0.0] * 4)
 
     def save_rules(self) -> None:
         for state, numbers in zip(self.states, self.table.states):
@@ -286,7 +290,7 @@ def _type_of_gradient(g: torch.Tensor) -> int:
         raise RuntimeError("layerwise does not support sparse gradients")  # as torch does
     type_ = _TYPES.get(g.dtype)
     if type_ is None or not g.is_cpu:
-        raise TypeError(f"a gradient of {g.dtype} on {g.device}: layerwise takes float32, bfloat16 and float16 on the CPU")
+        raise TypeError(f"a gradient of {g.dtype} on {g.device}: it must be float32, bfloat16 or float16, on the CPU")
     return type_
 
 
@@ -324,14 +328,16 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **settings: Any,
     ):
-        own: dict[str, Any] = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
-        super().__init__(params, "sgd", lr, **own, **settings)
+        own: dict[str, Any] = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        super().__init__(params, "sgd", lr, nesterov=nesterov, **own, **settings)
 
 
 class LARC(SGD):
     """Gradient descent with LARC, which takes the learning rate as a ceiling: let it only fall."""
 
-    def __init__(self, params: Iterable[Any], lr: float = 1.0, momentum: float = 0.9, larc: Any = True, **settings: Any):
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1.0, momentum: float = 0.9, larc: Any = True, **settings: Any
+    ):
         super().__init__(params, lr, momentum, larc=larc, **settings)
 
 

@@ -104,7 +104,8 @@ class Bits(Replay):
         if copy:
             self.check(f"16 bits {name}, copy", hash_of(self.one_nan(copies[0], copy)))
         self.check(f"16 bits {name}, momentum", hash_of(memory.momentum[0] if memory.momentum else zeros))
-        self.check(f"16 bits {name}, second moment", hash_of(memory.second_moment[0] if memory.second_moment else zeros))
+        second_moment = memory.second_moment[0] if memory.second_moment else zeros
+        self.check(f"16 bits {name}, second moment", hash_of(second_moment))
 
 
 def rotated(word, by):

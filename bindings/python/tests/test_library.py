@@ -53,7 +53,8 @@ class Library(unittest.TestCase):
         text = self.folder / "text.so"
         text.write_text("no library")
         for bad in (text, self.folder / "absent.so"):
-            self.assertRegex(imported(self.package, LAYERWISE_LIBRARY=str(bad)), f"{bad} is not the library of layerwise")
+            found = imported(self.package, LAYERWISE_LIBRARY=str(bad))
+            self.assertRegex(found, f"{bad} is not the library of layerwise")
 
     @unittest.skipUnless(COMPILER, "no C compiler")
     def test_another_version(self):

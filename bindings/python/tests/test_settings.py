@@ -17,7 +17,8 @@ class Settings(unittest.TestCase):
     def test_defaults(self):
         novograd = layerwise.novograd().settings
         self.assertEqual((novograd["beta1"], novograd["beta2"], novograd["eps"]), (0.95, 0.98, 1e-8))
-        self.assertEqual((novograd["decay_mode"], novograd["v_init"], novograd["norm"]), ("coupled", "while_zero", "l2"))
+        words = novograd["decay_mode"], novograd["v_init"], novograd["norm"]
+        self.assertEqual(words, ("coupled", "while_zero", "l2"))
         self.assertIs(novograd["amsgrad"], False)
         self.assertIsNone(novograd["larc"])
         self.assertIsNone(novograd["clip_norm"])
@@ -94,7 +95,8 @@ class Settings(unittest.TestCase):
         self.assertEqual((error.what, error.value, error.layer, error.status), ("beta1", 1.0, None, -8))
         self.assertIn("beta1", str(error))
         self.assertEqual(pickle.loads(pickle.dumps(error)).value, 1.0)
-        for settings in ({"eps": -1.0}, {"decay_mode": "corrected"}, {"clip_norm": -1.0}, {"weight_decay": float("nan")}):
+        nan = float("nan")
+        for settings in ({"eps": -1.0}, {"decay_mode": "corrected"}, {"clip_norm": -1.0}, {"weight_decay": nan}):
             with self.assertRaises(layerwise.Error, msg=settings):
                 layerwise.novograd(**settings)
         with self.assertRaises(layerwise.Error):

@@ -47,8 +47,8 @@ def backward(net, seed, dtype=torch.float32):
 
 
 def same_bits(one, other):
-    pairs = list(zip(one.parameters(), other.parameters()))
-    return all(torch.equal(a.detach().contiguous().view(torch.uint8), b.detach().contiguous().view(torch.uint8)) for a, b in pairs)
+    bits = lambda net: [p.detach().contiguous().view(torch.uint8) for p in net.parameters()]
+    return all(map(torch.equal, bits(one), bits(other)))
 
 
 def trained(net, optimizer, steps, first=0, dtype=torch.float32):
@@ -282,7 +282,8 @@ class Tensors(unittest.TestCase):
         self.assertEqual(of_other.state[other[0].weight]["momentum"].stride(), other[0].weight.stride())
 
     def test_gradients_that_lie_otherwise(self):
-        for other in (lambda g: g.t().contiguous().t(), lambda g: g[:1].expand(g.shape), lambda g: torch.stack([g, g])[1]):
+        transposed, expanded = (lambda g: g.t().contiguous().t()), (lambda g: g[:1].expand(g.shape))
+        for other in (transposed, expanded, lambda g: torch.stack([g, g])[1]):
             p, q = (torch.nn.Parameter(torch.ones(4, 5)) for _ in range(2))
             optimizers = lt.NovoGrad([p]), lt.NovoGrad([q])
             p.grad = other(torch.randn(4, 5, generator=torch.Generator().manual_seed(1)))
@@ -334,11 +335,49 @@ class Tensors(unittest.TestCase):
             w = net[0].weight
             w.data = w.data.clone() if step % 2 else w.data.t().contiguous().t()
         self.assertTrue(same_bits(net, plain))
+        # Memory of another type, and back.
+        before = net[0].weight.detach().clone()
+        for dtype in (torch.bfloat16, torch.float32):
+            net[0].weight.grad, net[0].weight.data = None, net[0].weight.data.to(dtype)
+            net[0].weight.grad = torch.ones_like(net[0].weight)
+            optimizers[0].step()
+        self.assertFalse(torch.equal(before, net[0].weight))
         net[0].weight.grad = None
         net[0].weight.data = torch.ones(2, 2)
         net[0].weight.grad = torch.ones(2, 2)
         with self.assertRaises(ValueError):
             optimizers[0].step()
+
+    def test_other_memory_at_the_same_address(self):
+        storage = torch.ones(8)
+        p = torch.nn.Parameter(storage[:6])
+        optimizer = lt.SGD([p], lr=1.0)
+        p.grad = torch.ones(6)
+        optimizer.step()
+        gradient = p.grad
+        # As if the memory had been freed, and given to a tensor of other elements.
+        p.grad = None
+        p.data = storage.view(torch.bfloat16)[:6]
+        p.data.fill_(2.0)
+        p.grad = torch.ones(6, dtype=torch.bfloat16)
+        optimizer.step()
+        self.assertTrue(torch.equal(p.detach(), torch.ones(6, dtype=torch.bfloat16)))
+        self.assertTrue(torch.equal(storage[3:6], torch.zeros(3)))
+        # The same objects, with less memory.
+        p.grad = None
+        p.data = storage[:6]
+        p.grad = gradient
+        optimizer.step()
+        gradient.data = gradient.data[:3]
+        with self.assertRaises(ValueError):
+            optimizer.step()
+        q = torch.nn.Parameter(torch.ones(6))
+        optimizer = lt.SGD([q], lr=1.0)
+        q.grad = torch.ones(6)
+        optimizer.step()
+        q.data = q.data[:3]
+        with self.assertRaises(ValueError):
+            optimizer.step()
 
     def test_a_parameter_that_shrinks_in_place(self):
         p = torch.nn.Parameter(torch.ones(6))
@@ -388,7 +427,8 @@ class Tensors(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "sparse"):
             lt.NovoGrad(embedding.parameters()).step()
         p = torch.nn.Parameter(torch.ones(3))
-        for settings in ({"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}):
+        wrong = {"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -1.0}, {"betas": (1.0, 0.9)}, {"eps": -1.0}
+        for settings in wrong:
             with self.assertRaises(ValueError, msg=settings):
                 lt.NovoGrad([p], **settings)
         with self.assertRaisesRegex(TypeError, "no setting 'beta3'"):
