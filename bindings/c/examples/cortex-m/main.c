@@ -24,7 +24,7 @@ static const lw_span spans[4] = {
     {.start = HIDDEN_BIASES, .len = HIDDEN * CLASSES},
     {.start = OUTPUT_WEIGHTS, .len = CLASSES},
 };
-static float weights[PARAMETERS], gradients[PARAMETERS], momentum[PARAMETERS];
+static float weights[PARAMETERS], gradients[PARAMETERS], momentum[PARAMETERS], second_moment[PARAMETERS];
 static lw_state states[4];
 static lw_report reports[4];
 
@@ -43,6 +43,10 @@ static const lw_optimizer novograd_without_momentum = {
     .rule = LW_NOVOGRAD,
     .novograd = {.beta2 = 0.98, .eps = 1e-8},
 };
+#define ADAMW_SETTINGS .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01, \
+    .decay_mode = LW_ADAM_DECOUPLED, .bias_correction = LW_CORRECTION_MOMENTS, .grad_averaging = 1
+static const lw_optimizer adamw = {.rule = LW_ADAM, .adam = {ADAMW_SETTINGS}};
+static const lw_optimizer lamb = {.rule = LW_ADAM, .adam = {ADAMW_SETTINGS, .trust_ratio = 1}};
 
 /* Prints a line as "epoch 1: loss 1.9427, 129 of 200 right". */
 static void print_epoch(int epoch, float loss) {
@@ -63,7 +67,7 @@ static void print_epoch(int epoch, float loss) {
 static void begin(void) {
     initialise(weights);
     for (int i = 0; i < PARAMETERS; i++) {
-        momentum[i] = 0.0f;
+        momentum[i] = second_moment[i] = 0.0f;
     }
     for (int i = 0; i < 4; i++) {
         states[i] = (lw_state){{0.0}};
@@ -87,11 +91,16 @@ static float learn(int epoch, int batch, float loss) {
 static int train(const char *name, const lw_optimizer *optimizer, double lr) {
     lw_error error;
     lw_status moments = lw_moments(optimizer, &error);
+    if (moments < 0) {
+        print(error.text), print("\n");
+        return 1;
+    }
     lw_flat model = {.len = PARAMETERS, .spans = spans, .count = 4, .states = states};
     model.weights.data = weights;
     model.gradients.data = gradients;
     model.momentum.data = moments > 0 ? momentum : NULL;
-    print(name), print(": "), print_number((uint32_t)((moments > 0 ? sizeof momentum : 0) + sizeof states));
+    model.second_moment.data = moments > 1 ? second_moment : NULL;
+    print(name), print(": "), print_number((uint32_t)moments * sizeof momentum + sizeof states);
     print(" bytes of state for "), print_number(PARAMETERS), print(" parameters\n");
 
     begin();
@@ -114,5 +123,6 @@ static int train(const char *name, const lw_optimizer *optimizer, double lr) {
 int run(void) {
     return train("LARC", &larc, 0.5) != 0 || train("LARC without momentum", &larc_without_momentum, 2.0) != 0 ||
            train("NovoGrad", &novograd, 0.02) != 0 ||
-           train("NovoGrad without momentum", &novograd_without_momentum, 0.2) != 0;
+           train("NovoGrad without momentum", &novograd_without_momentum, 0.2) != 0 ||
+           train("AdamW", &adamw, 0.01) != 0 || train("LAMB", &lamb, 0.02) != 0;
 }
