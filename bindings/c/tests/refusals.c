@@ -14,8 +14,9 @@ static struct memory {
     lw_norms norms[2];
     double result, sums[LW_SUMS * LW_LEAVES(LEN)];
     lw_schedule schedule;
-    lw_measured measured;
     lw_decision decision;
+    /* The library's own bytes, some of which it may not write: they are not compared. */
+    lw_measured measured;
     lw_planned planned;
 } host, before;
 
@@ -44,13 +45,15 @@ static void reset(void) {
 
 static void snapshot(void) { memcpy(&before, &host, sizeof host); }
 
+static int same(void) { return !memcmp(&before, &host, (size_t)((char *)&host.measured - (char *)&host)); }
+
 static void refused_at(int line, lw_status status, lw_status wanted, const char *what) {
     checks++;
     const int told = error.status == wanted && !strcmp(error.what, what) && error.text[0];
     /* Reports may say that layers took no part. */
     for (size_t i = 0; i < 2; i++)
         if (host.reports[i].outcome == LW_ABSENT) memcpy(&before.reports[i], &host.reports[i], sizeof *host.reports);
-    const int untouched = !memcmp(&before, &host, sizeof host);
+    const int untouched = same();
     if (status == wanted && told && untouched) return;
     failures++;
     printf("line %d: status %d where %d was expected; error %d of \"%s\", not \"%s\": %s%s\n", line, status, wanted,
@@ -171,8 +174,9 @@ static void types_and_lengths(void) {
 static void numbers(void) {
     static const double rates[] = {-0.1, NAN, INFINITY};
     static const double scales[] = {0.0, -1.0, NAN, INFINITY};
-    reset();
     for (size_t i = 0; i < 3; i++) {
+        /* (The layer has a configuration that is gone since the last turn.) */
+        reset();
         REFUSED(LW_BAD_RATE, "lr", lw_step_layer(&adam, rates[i], 1.0, host.layers, NULL, &error));
         EXPECT(!memcmp(&error.value, &rates[i], sizeof(double)) || (isnan(error.value) && isnan(rates[i])));
         lw_layer_config config = LW_LAYER_DEFAULT;
@@ -182,6 +186,7 @@ static void numbers(void) {
         config.decay = rates[i];
         REFUSED_WITH(LW_BAD_DECAY, "decay", layer->config = &config);
     }
+    reset();
     for (size_t i = 0; i < 4; i++)
         REFUSED(LW_BAD_SCALE, "scale", lw_step_layer(&adam, 0.1, scales[i], host.layers, NULL, &error));
     lw_layer_config config = LW_LAYER_DEFAULT;
@@ -276,7 +281,7 @@ static void pieces(void) {
     const lw_planned nothing = {{0}};
     snapshot();
     EXPECT(lw_apply_chunk(&nothing, layer, &error) < 0);
-    EXPECT(!memcmp(&before, &host, sizeof host));
+    EXPECT(same());
 }
 
 static void schedules_and_scalers(void) {

@@ -392,7 +392,7 @@ static void recipe(const char *path) {
     char *json = malloc(1 << 20);
     size_t len = fread(json, 1, 1 << 20, file);
     json = realloc(json, len); /* without a zero at its end */
-#ifdef WITH_STD
+#ifdef LAYERWISE_STD
     lw_training *training = malloc(sizeof *training);
     CHECK(lw_recipe(json, len, 100, training, NULL) == LW_APPLIED && lw_check(&training->optimizer, NULL) == LW_APPLIED);
     CHECK(lw_recipe(json, len / 2, 100, training, NULL) == LW_BAD_RECIPE);
