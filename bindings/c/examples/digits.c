@@ -29,7 +29,7 @@ static void train(const char *name, const lw_optimizer *optimizer, double lr) {
 
     initialise(weights);
     for (size_t step = 0; step < EPOCHS * BATCHES; step++) {
-        batch_gradient(weights, step / BATCHES, step % BATCHES, gradients);
+        batch_gradient(weights, digits, (int)(step / BATCHES), (int)(step % BATCHES), 0.0f, gradients);
         const double rate = lr * (1.0 - (double)step / (EPOCHS * BATCHES));
         if (lw_step_flat(optimizer, rate, 1.0, &model, reports, NULL, &error) < 0) {
             fprintf(stderr, "%s: %s\n", name, error.text);

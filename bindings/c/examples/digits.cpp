@@ -26,7 +26,8 @@ static void train(const char *name, const lw_optimizer &optimizer, double lr) {
             memory = layerwise::Memory(optimizer, layer_len);
             memory.load(saved);
         }
-        batch_gradient(weights.data(), step / BATCHES, step % BATCHES, gradients.data());
+        batch_gradient(weights.data(), digits, static_cast<int>(step / BATCHES), static_cast<int>(step % BATCHES), 0.0f,
+                       gradients.data());
         memory.step(optimizer, lr * (1.0 - static_cast<double>(step) / (EPOCHS * BATCHES)), tensors);
     }
     print_result(name, weights.data());

@@ -35,7 +35,7 @@ static void sum_gradients(uint64_t first, uint64_t count, double scale) {
     lw_error error;
     memset(sum, 0, sizeof sum);
     for (uint64_t i = first; i < first + count; i++) {
-        batch_gradient(weights, (size_t)(i / BATCHES), (size_t)(i % BATCHES), gradients);
+        batch_gradient(weights, digits, (int)(i / BATCHES), (int)(i % BATCHES), 0.0f, gradients);
         check(lw_accumulate((lw_array){sum, LW_F32}, (lw_const_array){gradients, LW_F32}, PARAMETERS,
                             scale / (double)count, 0, NULL, &error), &error);
     }
@@ -94,5 +94,5 @@ int main(int argc, char **argv) {
     initialise(weights);
     train(&training);
     print_result(argv[2], weights);
-    return count_right(weights) < 9 * (DIGITS - TRAINED) / 10;
+    return count_right(weights, digits) < 9 * (DIGITS - TRAINED) / 10;
 }

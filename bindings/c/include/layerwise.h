@@ -196,7 +196,8 @@ typedef struct lw_optimizer {
     uint32_t rule;       /* LW_SGD, LW_NOVOGRAD or LW_ADAM */
     uint8_t non_finite;  /* where a layer has a NaN or an infinity: skip that layer, or with LW_SKIP_STEP all of them */
     uint8_t reserved[3];
-    double clip_norm;    /* the norm to which the gradient of the whole model is clipped; > 0, or 0 for none */
+    double clip_norm;    /* the norm to which the gradient of the whole model is clipped; > 0, or 0 for none, as it must be
+                          * with LARC and where a rule bounds each layer itself */
     lw_larc larc;
     lw_luc luc;
     union {
@@ -474,7 +475,7 @@ typedef struct lw_schedule {
     uint8_t use_staircase_decay;
     uint8_t reserved[2];
 } lw_schedule;
-/* Writes the defaults of a policy. */
+/* Writes the defaults of a policy. What has no default (decay_rate, d_model) is 0, and must be set. */
 lw_status lw_schedule_default(uint32_t policy, double learning_rate, lw_schedule *schedule, lw_error *error);
 /* Fills in what the settings leave to the length of the training. `steps_per_epoch` may be 0. */
 lw_status lw_schedule_fill(lw_schedule *schedule, uint64_t steps, uint64_t steps_per_epoch, lw_error *error);

@@ -73,6 +73,11 @@ const MOMENT_NORMS: [MomentNorm; 2] = [MomentNorm::L2, MomentNorm::Max];
 const CORRECTIONS: [AdamCorrection; 4] =
     [AdamCorrection::Off, AdamCorrection::Moments, AdamCorrection::Rate, AdamCorrection::TensorFlow];
 
+#[cold]
+fn idle_max_rate(value: f64) -> Refusal<'static> {
+    Refusal::setting("max_rate", value, "0 where the decay is not corrected by it")
+}
+
 /// The modes of NovoGrad's decay, of which one has a number.
 fn decay_modes(max_rate: f64) -> [DecayMode; 4] {
     [DecayMode::Coupled, DecayMode::Decoupled, DecayMode::Corrected { max_rate }, DecayMode::Fixed]
@@ -148,13 +153,17 @@ impl lw_novograd {
             return Err(self.refused_flag());
         }
         reserved(rest)?;
+        let decay_mode = choice("decay_mode", self.decay_mode, &decay_modes(self.max_rate))?;
+        if self.max_rate != 0.0 && !matches!(decay_mode, DecayMode::Corrected { .. }) {
+            return Err(idle_max_rate(self.max_rate));
+        }
         Ok(NovoGradConfig {
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,
             eps_root: self.eps_root,
             weight_decay: self.weight_decay,
-            decay_mode: choice("decay_mode", self.decay_mode, &decay_modes(self.max_rate))?,
+            decay_mode,
             v_init: choice("v_init", self.v_init, &V_INITS)?,
             gradient_averaging: choice("gradient_averaging", self.gradient_averaging, &AVERAGINGS)?,
             bias_correction: choice("bias_correction", self.bias_correction, &BIAS_CORRECTIONS)?,
@@ -210,6 +219,10 @@ impl lw_adam {
     #[inline(always)]
     pub(crate) fn config(&self, larc: Option<LarcConfig>, luc: Option<Luc>) -> Result<AdamConfig, Refusal<'static>> {
         reserved(self.reserved)?;
+        let decay_mode = choice("decay_mode", self.decay_mode, &adam_decays(self.max_rate))?;
+        if self.max_rate != 0.0 && !matches!(decay_mode, AdamDecay::Corrected { .. }) {
+            return Err(idle_max_rate(self.max_rate));
+        }
         let only_with_decay = flag("ratio_only_with_decay", self.ratio_only_with_decay)?;
         let ratio = TrustRatio {
             eps: self.ratio_eps,
@@ -223,7 +236,7 @@ impl lw_adam {
             eps: self.eps,
             eps_root: self.eps_root,
             weight_decay: self.weight_decay,
-            decay_mode: choice("decay_mode", self.decay_mode, &adam_decays(self.max_rate))?,
+            decay_mode,
             bias_correction: choice("bias_correction", self.bias_correction, &CORRECTIONS)?,
             grad_averaging: flag("grad_averaging", self.grad_averaging)?,
             maximize: flag("maximize", self.maximize)?,

@@ -8,10 +8,7 @@
  *     qemu-system-arm -machine mps2-an386 -semihosting -nographic -kernel digits */
 #include "layerwise.h"
 #include "machine.h"
-#include "network.h"
-
-enum { DIGITS = 700, TRAINED = 500, BATCH = 20, EPOCHS = 8 };
-#define STEPS (EPOCHS * TRAINED / BATCH)
+#include "../network.h"
 
 /* In flash. */
 static const digit digits[DIGITS] = {
@@ -50,17 +47,13 @@ static const lw_optimizer lamb = {.rule = LW_ADAM, .adam = {ADAMW_SETTINGS, .tru
 
 /* Prints a line as "epoch 1: loss 1.9427, 129 of 200 right". */
 static void print_epoch(int epoch, float loss) {
-    int right = 0;
-    for (int i = TRAINED; i < DIGITS; i++) {
-        right += read_digit(weights, digits[i]) == digits[i][PIXELS];
-    }
     /* A float times 10000 is exact as a double. */
     uint32_t rounded = (uint32_t)((double)loss * 10000.0 + 0.5);
     print("epoch "), print_number((uint32_t)epoch + 1), print(": loss "), print_number(rounded / 10000), print(".");
     for (uint32_t place = 1000; place > 0; place /= 10) {
         print_number(rounded / place % 10);
     }
-    print(", "), print_number((uint32_t)right), print(" of "), print_number(DIGITS - TRAINED), print(" right\n");
+    print(", "), print_number((uint32_t)count_right(weights, digits)), print(" of "), print_number(DIGITS - TRAINED), print(" right\n");
 }
 
 /* Everything a rule remembers is zero before the first step. */
@@ -72,19 +65,6 @@ static void begin(void) {
     for (int i = 0; i < 4; i++) {
         states[i] = (lw_state){{0.0}};
     }
-}
-
-/* The gradient of a batch, added up in `gradients`. Returns the sum of the cross-entropies. A prime visits all digits in
- * another order each epoch. */
-static float learn(int epoch, int batch, float loss) {
-    for (int i = 0; i < PARAMETERS; i++) {
-        gradients[i] = 0.0f;
-    }
-    for (int i = 0; i < BATCH; i++) {
-        int digit = ((batch * BATCH + i) * 191 + 37 * epoch) % TRAINED;
-        loss += backward(weights, digits[digit], BATCH, gradients);
-    }
-    return loss;
 }
 
 /* Trains a fresh network. The learning rate falls linearly from `lr` to zero. */
@@ -106,9 +86,9 @@ static int train(const char *name, const lw_optimizer *optimizer, double lr) {
     begin();
     for (int epoch = 0, step = 0; epoch < EPOCHS; epoch++) {
         float loss = 0.0f;
-        for (int batch = 0; batch < TRAINED / BATCH; batch++, step++) {
-            loss = learn(epoch, batch, loss);
-            double rate = lr * (1.0 - (double)step / STEPS);
+        for (int batch = 0; batch < BATCHES; batch++, step++) {
+            loss = batch_gradient(weights, digits, epoch, batch, loss, gradients);
+            double rate = lr * (1.0 - (double)step / (EPOCHS * BATCHES));
             if (lw_step_flat(optimizer, rate, 1.0, &model, reports, NULL, &error) < 0) {
                 print(error.text), print("\n");
                 return 1;

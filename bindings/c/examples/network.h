@@ -1,10 +1,17 @@
-/* A perceptron with one hidden layer that reads handwritten digits, and its gradient by backpropagation. All of it is
- * float arithmetic in a fixed order, so it has the same bits on every machine; compile it with -ffp-contract=off. It
- * needs no C library but expf and logf. */
+/* A perceptron with one hidden layer that reads handwritten digits, and its gradient by backpropagation. Programs in C and
+ * C++ share it, on servers and microcontrollers.
+ *
+ * It does the operations of examples/cortex-m/src/lib.rs in the same order, so the trained weights have the same bits as
+ * in Rust. Compile it with -ffp-contract=off: a multiplication and an addition in one would round once, not twice. */
 #ifndef NETWORK_H
 #define NETWORK_H
 
 #include <stdint.h>
+#if __STDC_HOSTED__
+#include <math.h>
+#else
+float logf(float x); /* The Rust library brings it along. */
+#endif
 
 enum { PIXELS = 64, HIDDEN = 32, CLASSES = 10 };
 /* Where weights and biases of the hidden units, then weights and biases of the output, end in one array. Weights are
@@ -15,13 +22,33 @@ enum {
     OUTPUT_WEIGHTS = HIDDEN_BIASES + HIDDEN * CLASSES,
     PARAMETERS = OUTPUT_WEIGHTS + CLASSES
 };
+/* The first digits are for the training, the others for the test. */
+enum { DIGITS = 700, TRAINED = 500, BATCH = 20, BATCHES = TRAINED / BATCH, EPOCHS = 8 };
 
 /* 64 pixels from 0 to 16, and the label. */
 typedef uint8_t digit[PIXELS + 1];
 
-/* Declared here, because a machine without an operating system has no <math.h>. The Rust library brings them along. */
-float expf(float x);
-float logf(float x);
+union word {
+    float number;
+    uint32_t bits;
+};
+
+/* e to the power x, which is not above 0. C libraries round their expf in different ways; this has the bits of Rust's
+ * libm. With x = k ln 2 + r, it is 2^k e^r, and e^r is made of a polynomial in r^2. The constants are FreeBSD's. */
+static float exponential(float x) {
+    if (x < -103.9720840f) return 0.0f;
+    if (x >= -0x1p-13f) return 1.0f + x;
+    const int k = (int)(1.4426950216f * x - 0.5f);
+    const float high = x - (float)k * 0.69314575195f, low = (float)k * 1.4286067653e-6f;
+    const float r = high - low, square = r * r;
+    const float c = r - square * (0.16666625440f + square * -2.7667332906e-3f);
+    /* 2^k in two factors, for it may be subnormal. */
+    const int half = k / 2;
+    union word left, right;
+    left.bits = (uint32_t)(half + 127) << 23;
+    right.bits = (uint32_t)(k - half + 127) << 23;
+    return (1.0f + (r * c / (2.0f - c) - low + high)) * left.number * right.number;
+}
 
 /* Uniform weights between -bound and bound. */
 static void uniform(float *weights, int len, float bound, uint64_t *seed) {
@@ -37,8 +64,8 @@ static void initialise(float *weights) {
     for (int i = 0; i < PARAMETERS; i++) {
         weights[i] = 0.0f;
     }
-    uniform(weights, PIXELS * HIDDEN, __builtin_sqrtf(6.0f / PIXELS), &seed);
-    uniform(weights + HIDDEN_BIASES, HIDDEN * CLASSES, __builtin_sqrtf(6.0f / HIDDEN), &seed);
+    uniform(weights, PIXELS * HIDDEN, __builtin_sqrtf(6.0f / (float)PIXELS), &seed);
+    uniform(weights + HIDDEN_BIASES, HIDDEN * CLASSES, __builtin_sqrtf(6.0f / (float)HIDDEN), &seed);
 }
 
 /* outputs = biases + weights inputs. The biases follow the weights. */
@@ -94,20 +121,20 @@ static void add_outer(float *gradients, const float *inputs, int input_count, co
 }
 
 /* Adds the gradient of one digit's share of the mean cross-entropy of a batch, and returns the cross-entropy. */
-static float backward(const float *weights, const digit seen, float batch, float *gradients) {
+static float backward(const float *weights, const digit seen, float *gradients) {
     float pixels[PIXELS], hidden[HIDDEN], output[CLASSES], d_output[CLASSES], d_hidden[HIDDEN];
     forward(weights, seen, pixels, hidden, output);
     const float max = output[largest(output)];
     const int label = seen[PIXELS];
     float sum = 0.0f;
     for (int k = 0; k < CLASSES; k++) {
-        d_output[k] = expf(output[k] - max);
+        d_output[k] = exponential(output[k] - max);
         sum += d_output[k];
     }
     for (int k = 0; k < CLASSES; k++) {
-        d_output[k] = d_output[k] / sum / batch;
+        d_output[k] = d_output[k] / sum / (float)BATCH;
     }
-    d_output[label] -= 1.0f / batch;
+    d_output[label] -= 1.0f / (float)BATCH;
     for (int j = 0; j < HIDDEN; j++) {
         d_hidden[j] = 0.0f;
         for (int k = 0; k < CLASSES && hidden[j] > 0.0f; k++) {
@@ -119,15 +146,34 @@ static float backward(const float *weights, const digit seen, float batch, float
     return logf(sum) - (output[label] - max);
 }
 
+/* The gradient of a batch. Every epoch has the digits in another order, by a prime. Returns `loss` and the cross-entropy of
+ * each digit. */
+static float batch_gradient(const float *weights, const digit *digits, int epoch, int batch, float loss,
+                            float *gradients) {
+    for (int i = 0; i < PARAMETERS; i++) {
+        gradients[i] = 0.0f;
+    }
+    for (int i = 0; i < BATCH; i++) {
+        loss += backward(weights, digits[((batch * BATCH + i) * 191 + 37 * epoch) % TRAINED], gradients);
+    }
+    return loss;
+}
+
+/* How many of the test digits are read right. */
+static int count_right(const float *weights, const digit *digits) {
+    int right = 0;
+    for (int i = TRAINED; i < DIGITS; i++) {
+        right += read_digit(weights, digits[i]) == digits[i][PIXELS];
+    }
+    return right;
+}
+
 /* FNV-1a over the bits of the weights, word by word. */
 static uint64_t hash_of(const float *weights) {
     uint64_t hash = 0xcbf29ce484222325u;
     for (int i = 0; i < PARAMETERS; i++) {
-        union {
-            float number;
-            uint32_t bits;
-        } w = {weights[i]};
-        hash = (hash ^ w.bits) * 0x100000001b3u;
+        const union word word = {weights[i]};
+        hash = (hash ^ word.bits) * 0x100000001b3u;
     }
     return hash;
 }
