@@ -160,5 +160,12 @@ int main(void) {
     refused(&max_rate, &adam, 0.0);
     adam.adam.max_rate = 0.1;
     EXPECT(lw_check(&adam, NULL) == LW_APPLIED);
+    /* It must be 0 where the decay is not. */
+    static const setting idle = {"max_rate", LW_ADAM, AT(adam.max_rate), POSITIVE};
+    adam.adam.decay_mode = LW_ADAM_DECOUPLED;
+    refused(&idle, &adam, 0.1);
+    lw_optimizer novograd = all_of(LW_NOVOGRAD);
+    novograd.novograd.max_rate = 0.1;
+    refused(&idle, &novograd, 0.1);
     return end_of_tests();
 }
