@@ -1,0 +1,67 @@
+//! The optimizers of [`layerwise`] for the variables of [candle](candle_core): LARC, LARS, NovoGrad, LAMB, SGD with
+//! momentum, Adam and AdamW, or a rule of your own.
+//!
+//! [`Layerwise`] is a [`candle_nn::Optimizer`]. It updates variables in place, and keeps momentum, second moment and
+//! state of each.
+//!
+//! ```
+//! use candle_core::{DType, Device, Module, Tensor};
+//! use candle_nn::{Optimizer, VarBuilder, VarMap};
+//! use layerwise::{LarcConfig, Sgd, SgdConfig};
+//! use layerwise_candle::Layerwise;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let map = VarMap::new();
+//! let net = candle_nn::linear(8, 1, VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu))?;
+//! let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+//! let mut optimizer = Layerwise::of_map(&map, Sgd::new(larc)?, 0.1)?;
+//!
+//! let inputs = Tensor::ones((4, 8), DType::F32, &Device::Cpu)?;
+//! for step in 0..20 {
+//!     let loss = net.forward(&inputs)?.sqr()?.mean_all()?;
+//!     optimizer.set_learning_rate(0.1 * (1.0 - f64::from(step) / 20.0));
+//!     optimizer.backward_step(&loss)?;
+//!     assert_eq!(optimizer.skipped(), 0);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which variables
+//!
+//! | variable | |
+//! |---|---|
+//! | `f32` | as it is |
+//! | `bf16` | the upper halves of `f32` weights, whose lower halves are kept here: training has the bits of `f32` |
+//! | `f16`, `f64`, 8 bits | refused: keep an `f32` variable, and let the model compute with `to_dtype` of it |
+//! | integers | left out, as candle's own optimizers do |
+//! | not on the CPU | refused |
+//!
+//! Gradients are `f32`, `bf16` or `f16`. One that is not contiguous is copied first. A variable without one takes no
+//! part in the step.
+//!
+//! # Layers
+//!
+//! Each variable is a layer. One of fewer than two dimensions (a bias, a scale of a normalisation) is
+//! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; [`Layerwise::configure`] says otherwise, by name
+//! or by shape. Mind that with LARC the learning rate is a ceiling, which exempt layers take whole.
+//!
+//! [`Policy`](layerwise::Policy) clips the gradient of the whole model, or skips whole steps.
+//! [`Layerwise::set_gradient_scale`] undoes a loss scale. What happened to each layer is in [`Layerwise::reports`].
+//!
+//! # Saving
+//!
+//! [`Layerwise::save`] writes a safetensors file beside that of the weights. Training that is loaded from both goes on
+//! with the same bits, in another process too.
+
+mod numbers;
+mod optimizer;
+mod parameter;
+mod saved;
+
+pub use optimizer::Layerwise;
+
+// The example of README.md is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

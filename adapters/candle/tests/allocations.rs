@@ -1,0 +1,81 @@
+//! A step allocates nothing beyond what candle's in-place operations allocate, however long the variables are.
+
+mod common;
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
+use candle_nn::Optimizer as _;
+use common::{CPU, numbers, optimizers, store, variable};
+use layerwise::Policy;
+use layerwise_candle::Layerwise;
+use std::alloc::{GlobalAlloc, System};
+use std::cell::Cell;
+
+/// An allocator that counts what each thread asks for.
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size());
+        // SAFETY: the caller's promise is the one that `System` wants.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: std::alloc::Layout) {
+        // SAFETY: the caller's promise is the one that `System` wants.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Calls and bytes that something asks for.
+fn allocated(run: impl FnOnce() -> Result<()>) -> Result<(usize, usize)> {
+    let before = (CALLS.get(), BYTES.get());
+    run()?;
+    Ok((CALLS.get() - before.0, BYTES.get() - before.1))
+}
+
+/// The in-place operation that does nothing.
+struct Nothing;
+
+impl InplaceOp1 for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_step_allocates_no_more_than_candle() -> Result<()> {
+    let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
+    for (name, optimizer) in optimizers() {
+        // A layer is lent to be checked and to be stepped, and with a clip to be measured.
+        let lent = [(Some(optimizer), 2), (optimizer.with_policy(clip).ok(), 3)];
+        for (optimizer, times) in lent.into_iter().filter_map(|(optimizer, times)| Some((optimizer?, times))) {
+            for len in [10, 10_000] {
+                let vars = [variable(&[len, 3], 1)?, variable(&[len], 2)?];
+                let of_candle = allocated(|| vars.iter().try_for_each(|var| var.inplace_op1(&Nothing)))?;
+                let gradient = |var: &Var| Tensor::from_vec(numbers(var.elem_count(), 3), var.shape(), &CPU);
+                let grads = store([(&vars[0], gradient(&vars[0])?), (&vars[1], gradient(&vars[1])?)])?;
+                let mut ours = Layerwise::new(vars.to_vec(), (optimizer, 0.01))?;
+                for _ in 0..3 {
+                    let of_ours = allocated(|| ours.step(&grads))?;
+                    assert_eq!(of_ours, (times * of_candle.0, times * of_candle.1), "{name}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
