@@ -46,12 +46,12 @@ impl Network {
 
 fn main() -> Result<()> {
     let digits = Digits::load()?;
-    let epochs = if is_short() { 3 } else { 15 };
+    let epochs = if is_short() { 3 } else { 20 };
     let map = VarMap::new();
     let network = Network::new(&VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu))?;
     initialise(&map)?;
 
-    let novograd = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
+    let novograd = NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT };
     let novograd = NovoGrad::new(novograd).map_err(candle_core::Error::wrap)?;
     let start = Instant::now();
     let mut optimizer = Layerwise::of_map(&map, novograd, 0.02)?;
