@@ -5,7 +5,7 @@ mod common;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var};
 use candle_nn::Optimizer as _;
 use common::{CPU, numbers, optimizers, store, variable};
-use layerwise::Policy;
+use layerwise::{NonFinite, Policy};
 use layerwise_candle::Layerwise;
 use std::alloc::{GlobalAlloc, System};
 use std::cell::Cell;
@@ -60,9 +60,12 @@ impl InplaceOp1 for Nothing {
 #[test]
 fn a_step_allocates_no_more_than_candle() -> Result<()> {
     let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
+    let skip = Policy { non_finite: NonFinite::SkipStep, ..Policy::DEFAULT };
     for (name, optimizer) in optimizers() {
-        // A layer is lent to be checked and to be stepped, and with a clip to be measured.
-        let lent = [(Some(optimizer), 2), (optimizer.with_policy(clip).ok(), 3)];
+        // A layer is lent to be checked and to be stepped, with a clip also to be measured, and where a step may be
+        // skipped to be planned.
+        let [clip, skip] = [clip, skip].map(|policy| optimizer.with_policy(policy).ok());
+        let lent = [(Some(optimizer), 2), (clip, 3), (skip, 4)];
         for (optimizer, times) in lent.into_iter().filter_map(|(optimizer, times)| Some((optimizer?, times))) {
             for len in [10, 10_000] {
                 let vars = [variable(&[len, 3], 1)?, variable(&[len], 2)?];
