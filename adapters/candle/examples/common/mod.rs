@@ -61,17 +61,21 @@ impl Part {
     }
 }
 
-/// Gives all variables that are weights initial values that are the same in every run: candle's own are not.
+/// Gives weights and biases initial values that are the same in every run: candle's own are not.
 pub fn initialise(map: &VarMap) -> Result<()> {
     let variables = map.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut weights: Vec<(&String, &Var)> = variables.iter().filter(|(_, var)| var.rank() > 1).collect();
-    weights.sort_by_key(|(name, _)| *name);
+    let mut variables: Vec<(&String, &Var)> = variables.iter().collect();
+    variables.sort_by_key(|(name, _)| *name);
     let mut rng = fastrand::Rng::with_seed(1998);
-    for (_, var) in weights {
-        let inputs = var.elem_count() / var.dim(0)?;
-        let bound = (6.0 / inputs as f32).sqrt();
-        let numbers: Vec<f32> = (0..var.elem_count()).map(|_| bound * (2.0 * rng.f32() - 1.0)).collect();
-        var.set(&Tensor::from_vec(numbers, var.shape(), &Device::Cpu)?)?;
+    for (name, var) in variables {
+        if name.ends_with(".bias") {
+            var.zero_set()?;
+        } else if var.rank() > 1 {
+            let inputs = var.elem_count() / var.dim(0)?;
+            let bound = (6.0 / inputs as f32).sqrt();
+            let numbers: Vec<f32> = (0..var.elem_count()).map(|_| bound * (2.0 * rng.f32() - 1.0)).collect();
+            var.set(&Tensor::from_vec(numbers, var.shape(), &Device::Cpu)?)?;
+        }
     }
     Ok(())
 }
