@@ -159,8 +159,9 @@ impl Error {
         }
     }
 
-    /// The layer that the error names.
-    fn layer(&self) -> Option<usize> {
+    /// The layer that the error names, if it is about one of several: for hosts that know layers by other names.
+    #[must_use]
+    pub const fn layer(&self) -> Option<usize> {
         match self {
             Error::Length { layer, .. }
             | Error::Missing { layer, .. }

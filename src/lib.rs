@@ -87,8 +87,8 @@
 //! # What it is not
 //!
 //! There are no models and no backward passes. Numbers are in the memory of the processor, `f32` or with the feature
-//! `half` of 16 bits: no GPU, no `f64`, nothing of 8 bits. Interfaces for C, C++ and Python are crates and packages of their
-//! own, in `bindings` of the repository.
+//! `half` of 16 bits: no GPU, no `f64`, nothing of 8 bits. Interfaces for C, C++ and Python, and adapters for candle
+//! and burn, are crates and packages of their own, in `bindings` and `adapters` of the repository.
 //!
 //! # More
 //!
