@@ -1,8 +1,8 @@
 /* layerwise: layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on buffers of C.
  *
- * Steps have the same bits on every machine and for any number of threads. No function allocates, blocks, keeps a
- * pointer, or has a state of its own: all memory is the caller's, and functions may run on any number of threads at
- * once, as long as their memory is apart.
+ * Steps have the same bits on every machine and for any number of threads. All memory is the caller's: no function
+ * allocates (but lw_recipe), blocks, keeps a pointer, or has a state of its own. Functions may run on any number of
+ * threads at once, as long as their memory is apart.
  *
  * One layer:
  *
@@ -20,11 +20,11 @@
  * which may be null, says why. Settings are checked in every call; that takes some nanoseconds.
  *
  * Pointers must point to as many elements as the call says, and be aligned to their type. What a function writes may
- * not overlap anything else that it is given for the same layer. Nulls, misaligned pointers, lengths beyond the address
- * space and overlaps are refused. Where layers are given as an array, two of them may share memory: they are updated
- * one after the other.
+ * not overlap anything else that it is given. These are refused: nulls, misaligned pointers, lengths beyond the address
+ * space, and buffers of a layer that overlap each other, its settings, its norms or its report. Where layers are given
+ * as an array, two of them may share memory: they are updated one after the other.
  *
- * Flags are 0 or 1. Reserved bytes are 0, so that later versions can give them a meaning. */
+ * Flags in structs are 0 or 1. Reserved bytes are 0, so that later versions can give them a meaning. */
 #ifndef LAYERWISE_H
 #define LAYERWISE_H
 
@@ -196,8 +196,8 @@ typedef struct lw_optimizer {
     uint32_t rule;       /* LW_SGD, LW_NOVOGRAD or LW_ADAM */
     uint8_t non_finite;  /* where a layer has a NaN or an infinity: skip that layer, or with LW_SKIP_STEP all of them */
     uint8_t reserved[3];
-    double clip_norm;    /* the norm to which the gradient of the whole model is clipped; > 0, or 0 for none, as it must be
-                          * with LARC and where a rule bounds each layer itself */
+    double clip_norm;    /* the norm to which the gradient of the whole model is clipped; > 0, or 0 for none, as it must
+                          * be with LARC and where a rule bounds each layer itself */
     lw_larc larc;
     lw_luc luc;
     union {
@@ -280,7 +280,7 @@ typedef struct lw_norms {
 typedef struct lw_layer {
     size_t len;
     lw_array weights;
-    lw_const_array gradients;      /* null: the layer takes no part in this step */
+    lw_const_array gradients;      /* null: the layer takes no part in a step (leave it out of pieces) */
     lw_array momentum;             /* null where the rule keeps none */
     lw_array second_moment;        /* null where the rule keeps none */
     uint16_t *lower;               /* lower halves of split weights, of which `weights` are the upper; or null */
@@ -388,7 +388,7 @@ typedef struct lw_range {
 lw_range lw_chunk(size_t len, size_t ith, size_t nth);
 
 /* What was found of a layer, what was decided for the model, what was planned for a layer. Their bytes are the
- * library's own: keep and pass them, do not read or send them. */
+ * library's own, of this process: keep and pass them, do not read, send or store them. */
 typedef struct lw_measured {
     uint64_t own[8];
 } lw_measured;

@@ -161,7 +161,7 @@ inline lw_training recipe(std::string_view json, std::uint64_t steps_per_epoch) 
     return training;
 }
 
-/// The defaults of a policy of learning rates, for a training of so many steps.
+/// The defaults of a policy of learning rates.
 inline lw_schedule schedule(std::uint32_t policy, double learning_rate) {
     lw_schedule schedule;
     call(lw_schedule_default, policy, learning_rate, &schedule);
@@ -289,13 +289,23 @@ private:
                 detail::require_length(size, layer.len, what, i);
             };
             require(tensor.weights.size(), "weights");
-            if (tensor.gradients.size() != 0) require(tensor.gradients.size(), "gradients");
-            if (!tensor.lower.empty()) require(tensor.lower.size(), "lower");
-            if (tensor.copy.size() != 0) require(tensor.copy.size(), "copy");
+            // (An empty span may still point somewhere.)
             layer.weights = tensor.weights;
-            layer.gradients = tensor.gradients;
-            layer.lower = tensor.lower.data();
-            layer.copy = tensor.copy;
+            layer.gradients = lw_const_array{};
+            layer.lower = nullptr;
+            layer.copy = lw_array{};
+            if (tensor.gradients.size() != 0) {
+                require(tensor.gradients.size(), "gradients");
+                layer.gradients = tensor.gradients;
+            }
+            if (!tensor.lower.empty()) {
+                require(tensor.lower.size(), "lower");
+                layer.lower = tensor.lower.data();
+            }
+            if (tensor.copy.size() != 0) {
+                require(tensor.copy.size(), "copy");
+                layer.copy = tensor.copy;
+            }
             layer.saturate = tensor.saturate;
             layer.config = &configs_[i];
             layer.norms = carries_norms_ ? &norms_[i] : nullptr;

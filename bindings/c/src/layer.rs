@@ -161,6 +161,19 @@ pub(crate) unsafe fn config(config: *const lw_layer_config) -> Result<LayerConfi
     let adapt = flag("adapt", config.adapt)?;
     let frozen = flag("frozen", config.frozen)?;
     reserved(config.reserved)?;
+    // (Comparisons that a NaN fails.)
+    if !(config.rate >= 0.0 && config.rate < f64::INFINITY) {
+        return Err(Refusal {
+            value: config.rate,
+            ..Refusal::new(status::BAD_RATE, "rate", "must be finite and >= 0")
+        });
+    }
+    if !(config.decay >= 0.0 && config.decay < f64::INFINITY) {
+        return Err(Refusal {
+            value: config.decay,
+            ..Refusal::new(status::BAD_DECAY, "decay", "must be finite and >= 0")
+        });
+    }
     Ok(LayerConfig { adapt, rate: config.rate, decay: config.decay, frozen })
 }
 
@@ -188,6 +201,7 @@ impl lw_layer {
             ("weights", array(self.weights)),
             ("gradients", self.gradients.extent(self.len)),
             ("momentum", array(self.momentum)),
+            ("config", Extent::of(self.config, 1)),
         ];
         check_apart(&common, &around)?;
         // Most layers have nothing more, which one question tells.
@@ -216,9 +230,10 @@ impl lw_layer {
         let len = self.len;
         // SAFETY: the caller's promise, for each pointer.
         unsafe {
+            // Read before anything can be written.
+            let config = config(self.config)?;
             let weights = self.weights.floats("weights", len)?;
-            let mut layer =
-                LayerMemory::new(weights, self.gradients.floats("gradients", len)?, state).config(config(self.config)?);
+            let mut layer = LayerMemory::new(weights, self.gradients.floats("gradients", len)?, state).config(config);
             if let Some(momentum) = self.momentum.optional("momentum", len)? {
                 layer = layer.momentum(momentum);
             }
@@ -230,7 +245,8 @@ impl lw_layer {
                 layer = layer.lower(pointer::elements_mut(self.lower, len));
             }
             if let Some(copy) = self.copy.optional("copy", len)? {
-                layer = if self.saturate == 0 { layer.copy(copy) } else { layer.saturating_copy(copy) };
+                let saturate = flag("saturate", u8::try_from(self.saturate).unwrap_or(u8::MAX))?;
+                layer = if saturate { layer.saturating_copy(copy) } else { layer.copy(copy) };
             }
             if !self.norms.is_null() {
                 layer = layer.norms(pointer::change("norms", self.norms.cast::<CarriedNorms>())?);

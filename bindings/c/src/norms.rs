@@ -80,7 +80,8 @@ unsafe fn add(
     sum_of_squares: *mut f64,
 ) -> Result<lw_status, Refusal<'static>> {
     let place = pointer::optional_place("sum_of_squares", sum_of_squares)?;
-    if sum.as_const().extent(len).overlaps(gradients.extent(len)) {
+    let others = [gradients.extent(len), Extent::of(sum_of_squares, 1)];
+    if others.into_iter().any(|other| sum.as_const().extent(len).overlaps(other)) {
         return Err(overlap("sum"));
     }
     // SAFETY: C's promise, and the two do not overlap.

@@ -1,11 +1,13 @@
 //! The pieces of a step.
 
-use crate::choice::flag;
-use crate::layer::{State, config, lw_layer, lw_layer_config, lw_state, no_state, state};
+use crate::choice::{flag, reserved};
+use crate::layer::{State, check_apart, config, lw_layer, lw_layer_config, lw_state, no_state, state};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
 use crate::settings::{lw_optimizer, optimizer};
 use crate::step::{lw_report, step};
+use core::mem::MaybeUninit;
+use core::ptr;
 use lw::pieces::{Decided, LEAF, Measured, Planned, SUMS, chunk};
 use lw::rule::Rule;
 use lw::{AnyOptimizer, AnyRule, Report};
@@ -36,7 +38,7 @@ pub struct lw_decision {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Kept<const WORDS: usize> {
-    own: [u64; WORDS],
+    own: [MaybeUninit<u64>; WORDS],
 }
 
 pub type lw_measured = Kept<8>;
@@ -69,7 +71,7 @@ impl<const WORDS: usize> Kept<WORDS> {
     /// library has written it.
     unsafe fn value<T: Mark>(what: &'static str, kept: *const Self) -> Result<T, Refusal<'static>> {
         // SAFETY: the caller's promise.
-        let kept: *const Marked<T> = core::ptr::from_ref(unsafe { pointer::read(what, kept) }?).cast();
+        let kept: *const Marked<T> = ptr::from_ref(unsafe { pointer::read(what, kept) }?).cast();
         // SAFETY: as large as it must be, which `of` asserts, and aligned to words.
         if unsafe { (&raw const (*kept).mark).read() } != T::MARK {
             return Err(Refusal::new(status::BAD_STATE, what, "was not written by this library"));
@@ -80,7 +82,7 @@ impl<const WORDS: usize> Kept<WORDS> {
 
     fn of<T: Mark>(value: T) -> Self {
         const { assert!(size_of::<Marked<T>>() <= size_of::<Self>() && align_of::<Marked<T>>() <= align_of::<Self>()) };
-        let mut kept = Kept { own: [0; WORDS] };
+        let mut kept = Kept { own: [MaybeUninit::zeroed(); WORDS] };
         // SAFETY: it fits, as asserted above.
         unsafe { (&raw mut kept).cast::<Marked<T>>().write(Marked { mark: T::MARK, value }) };
         kept
@@ -147,7 +149,8 @@ pub unsafe extern "C" fn lw_leaf_sums(
 unsafe fn sums_of<'a>(layer: &lw_layer, sums: *mut f64, each: usize) -> Result<&'a mut [f64], Refusal<'static>> {
     let count = layer.len.div_ceil(LEAF).saturating_mul(each);
     pointer::check("sums", sums, count)?;
-    layer.check_overlaps([Extent::of(sums, count)])?;
+    layer.check_overlaps([Extent::of(sums, count), Extent::of(ptr::from_ref(layer), 1)])?;
+    check_apart(&[("sums", Extent::of(sums, count)), ("chunk", Extent::of(ptr::from_ref(layer), 1))], &[])?;
     // SAFETY: checked, and the caller's promise.
     Ok(unsafe { pointer::elements_mut(sums, count) })
 }
@@ -218,6 +221,7 @@ impl lw_decision {
     /// The second phase by this decision.
     fn resume<'o>(&self, optimizer: &'o AnyOptimizer) -> Result<Decided<'o, AnyRule>, Refusal<'static>> {
         let skip = flag("decision.skip", self.skip)?;
+        reserved(self.reserved)?;
         Ok(optimizer.resume(step(self.lr, self.gradient_scale), self.clip, skip)?)
     }
 }
@@ -238,10 +242,11 @@ pub unsafe extern "C" fn lw_apply(
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
             let measured: Measured = Kept::value("measured", measured)?;
             let place = pointer::optional_place("report", report)?;
-            let around = [Extent::of(layer, 1), Extent::of(report, 1)];
+            let around = [("layer", Extent::of(layer, 1)), ("report", Extent::of(report, 1))];
+            check_apart(&around, &[])?;
             let layer = pointer::change("layer", layer)?;
             let copy = *layer;
-            copy.check_overlaps(around)?;
+            copy.check_overlaps(around.map(|(_, extent)| extent))?;
             let done = decided.apply(measured, copy.memory(state(&mut layer.state)?)?)?;
             place.set(lw_report::of(&done));
             Ok(of_outcome(done.outcome))
@@ -342,6 +347,9 @@ pub unsafe extern "C" fn lw_confirm(
         unsafe {
             let optimizer = optimizer(settings)?;
             let planned: Planned<State> = Kept::value("planned", planned)?;
+            if planned.needs_step() {
+                return Err(lw::Error::StepNotSeen.into());
+            }
             let decision = pointer::change("decision", decision)?;
             let mut decided = decision.resume(&optimizer)?;
             decided.confirm(&planned);
@@ -362,7 +370,8 @@ pub unsafe extern "C" fn lw_apply_chunk(
         // SAFETY: C's promise, for each pointer; that the chunk's buffers do not overlap is checked.
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
-            let layer = *pointer::read("chunk", layer)?;
+            // Other workers may have the same norms.
+            let layer = lw_layer { norms: ptr::null_mut(), ..*pointer::read("chunk", layer)? };
             layer.check_overlaps([])?;
             let finite = planned.apply(layer.memory(&mut ())?)?;
             let (report, _) = planned.report();

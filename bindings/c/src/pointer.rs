@@ -17,7 +17,7 @@ pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Res
     if !pointer.is_aligned() {
         return Err(Refusal::new(status::MISALIGNED, what, "must be aligned to its elements"));
     }
-    if len > isize::MAX as usize / size_of::<T>() {
+    if len > isize::MAX as usize / size_of::<T>() || pointer.addr().checked_add(len * size_of::<T>()).is_none() {
         return Err(Refusal::new(status::TOO_LONG, what, "must not be longer than the address space"));
     }
     Ok(())

@@ -177,7 +177,9 @@ impl From<Error> for Refusal<'static> {
                 (valued(status::BAD_RATE, "lr", rate, "(times the rate of the layer) must be finite and >= 0"), layer)
             }
             Error::GradientScale(scale) => (valued(status::BAD_SCALE, "scale", scale, "is out of range"), None),
-            Error::Decay { layer, decay } => (valued(status::BAD_DECAY, "decay", decay, "finite and >= 0"), layer),
+            Error::Decay { layer, decay } => {
+                (valued(status::BAD_DECAY, "decay", decay, "must be finite and >= 0"), layer)
+            }
             Error::State { layer } => {
                 (Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left"), layer)
             }

@@ -68,8 +68,8 @@ const NON_FINITES: [NonFinite; 2] = [NonFinite::SkipLayer, NonFinite::SkipStep];
 impl lw_larc {
     #[inline(always)]
     fn config(&self) -> Result<Option<LarcConfig>, Refusal<'static>> {
-        let Some(mode) = choice("larc.mode", self.mode, &LARC_MODES)? else { return Ok(None) };
         reserved(self.reserved)?;
+        let Some(mode) = choice("larc.mode", self.mode, &LARC_MODES)? else { return Ok(None) };
         Ok(Some(LarcConfig {
             mode,
             eta: self.eta,
@@ -102,8 +102,8 @@ impl lw_larc {
 impl lw_luc {
     #[inline(always)]
     fn config(&self) -> Result<Option<Luc>, Refusal<'static>> {
-        let Some(trust) = unless_zero(self.trust) else { return Ok(None) };
         reserved(self.reserved)?;
+        let Some(trust) = unless_zero(self.trust) else { return Ok(None) };
         Ok(Some(Luc { trust, eps: self.eps, freezes_zeros: flag("luc.freezes_zeros", self.freezes_zeros)? }))
     }
 
@@ -183,20 +183,23 @@ impl lw_optimizer {
     /// The settings of an optimizer.
     pub(crate) fn of(rule: &AnyRule, policy: Policy) -> Self {
         // All bytes of the union are written, whatever the rule.
-        let zero = lw_rule { adam: lw_adam::default() };
-        let (number_of_rule, larc, luc, mut of) = match rule {
-            AnyRule::Sgd(rule) => (SGD, rule.config().larc, rule.config().luc, zero),
-            AnyRule::NovoGrad(rule) => (NOVOGRAD, rule.config().larc, rule.config().luc, zero),
-            AnyRule::Adam(rule) => (ADAM, rule.config().larc, rule.config().luc, zero),
+        let mut of = lw_rule { adam: lw_adam::default() };
+        let (number_of_rule, larc, luc) = match rule {
+            AnyRule::Sgd(rule) => {
+                of.sgd = lw_sgd::of(rule.config());
+                (SGD, rule.config().larc, rule.config().luc)
+            }
+            AnyRule::NovoGrad(rule) => {
+                of.novograd = lw_novograd::of(rule.config());
+                (NOVOGRAD, rule.config().larc, rule.config().luc)
+            }
+            AnyRule::Adam(rule) => {
+                of.adam = lw_adam::of(rule.config());
+                (ADAM, rule.config().larc, rule.config().luc)
+            }
             // A rule that this interface does not know is none that it can step with.
-            _ => (0, None, None, zero),
+            _ => (0, None, None),
         };
-        match rule {
-            AnyRule::Sgd(rule) => of.sgd = lw_sgd::of(rule.config()),
-            AnyRule::NovoGrad(rule) => of.novograd = lw_novograd::of(rule.config()),
-            AnyRule::Adam(rule) => of.adam = lw_adam::of(rule.config()),
-            _ => {}
-        }
         lw_optimizer {
             rule: number_of_rule,
             non_finite: number(&policy.non_finite, &NON_FINITES),

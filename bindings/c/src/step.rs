@@ -1,5 +1,6 @@
 //! Steps of one layer, of several, and of flat buffers.
 
+use crate::choice::flag;
 use crate::layer::{
     F32, State, check_apart, config, lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state, no_state,
     state,
@@ -147,7 +148,9 @@ unsafe fn step_layer(
     let place = pointer::optional_place("report", report)?;
     // SAFETY: C's promise.
     let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, *pointer::read("layer", layer)?) };
-    copy.check_overlaps([Extent::of(layer, 1), Extent::of(report, 1)])?;
+    let around = [("layer", Extent::of(layer, 1)), ("report", Extent::of(report, 1))];
+    check_apart(&around, &[])?;
+    copy.check_overlaps(around.map(|(_, extent)| extent))?;
     settings.visit(StepLayer { step, layer, copy, place })
 }
 
@@ -169,7 +172,8 @@ impl Visit for StepLayer {
             // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap has been checked.
             optimizer.step_layer(step, unsafe { copy.memory(&mut own) }?)?
         } else {
-            Report::ABSENT
+            // (Which checks the rate, as a step does.)
+            optimizer.pass(step).map(|_| Report::ABSENT)?
         };
         let [a, b, c] = own.to_numbers();
         // SAFETY: C's promise. Nothing refers to the layer or its buffers any more.
@@ -324,7 +328,7 @@ unsafe fn step_flat(
         all.memory(&mut ()).map(drop)?;
         let spans = pointer::elements(model.spans, count);
         let states = pointer::elements_mut(model.states, count);
-        check_spans(spans, model.len, model.gaps != 0)?;
+        check_spans(spans, model.len, flag("gaps", u8::try_from(model.gaps).unwrap_or(u8::MAX))?)?;
         for (index, (span, kept)) in spans.iter().zip(&mut *states).enumerate() {
             config(span.config).and(state(kept).map(|_| ())).map_err(|refusal| refusal.in_layer(index))?;
         }
@@ -348,7 +352,11 @@ fn check_spans(spans: &[lw_span], len: usize, gaps: bool) -> Result<(), Refusal<
             _ => return refused(layer, "must not end past the end of the buffers"),
         };
     }
-    if end < len && !gaps { refused(spans.len(), "must reach the end of the buffers") } else { Ok(()) }
+    if end < len && !gaps {
+        Err(Refusal::new(status::BAD_SPANS, "spans", "must reach the end of the buffers"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A flat model that has passed its checks.

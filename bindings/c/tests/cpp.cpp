@@ -67,6 +67,10 @@ void steps() {
     summary = memory.step(novograd, 0.1, {{w, {}}, {b, nan}});
     EXPECT(summary.applied == 0 && summary.skipped == 1 && b[0] == 0.4f);
     EXPECT(memory.reports()[0].outcome == LW_ABSENT && memory.reports()[1].outcome == LW_NON_FINITE);
+    std::vector<float> emptied = {1.0f};
+    emptied.clear();
+    summary = memory.step(novograd, 0.1, {{w, emptied}, {b, nan}});
+    EXPECT(summary.applied == 0 && memory.reports()[0].outcome == LW_ABSENT);
 
     // Tensors that are none of this model.
     EXPECT(thrown([&] { memory.step(novograd, 0.1, {{w, gw}}); }).status == LW_BAD_LENGTH);

@@ -181,7 +181,7 @@ static void numbers(void) {
         EXPECT(!memcmp(&error.value, &rates[i], sizeof(double)) || (isnan(error.value) && isnan(rates[i])));
         lw_layer_config config = LW_LAYER_DEFAULT;
         config.rate = rates[i];
-        REFUSED_WITH(LW_BAD_RATE, "lr", layer->config = &config);
+        REFUSED_WITH(LW_BAD_RATE, "rate", layer->config = &config);
         config.rate = 1.0;
         config.decay = rates[i];
         REFUSED_WITH(LW_BAD_DECAY, "decay", layer->config = &config);
@@ -250,6 +250,8 @@ static void flat_models(void) {
     REFUSED(LW_BAD_STATE, "state", step_flat(&flat));
     EXPECT(error.layer == 1);
     host.states[1].numbers[0] = 0.0;
+    flat.gaps = 2;
+    REFUSED(LW_BAD_SETTING, "gaps", step_flat(&flat));
     /* With gaps allowed, and without a mistake, it is stepped. */
     flat.spans = gap;
     flat.gaps = 1;
@@ -273,10 +275,27 @@ static void pieces(void) {
     EXPECT(lw_plan(&luc, &host.decision, &host.measured, NULL, &layer->state, &host.planned, &error) == LW_APPLIED);
     EXPECT(lw_needs_step(&host.planned, &error) == 1);
     REFUSED(LW_NOT_SEEN, "planned", lw_apply_chunk(&host.planned, layer, &error));
+    REFUSED(LW_NOT_SEEN, "planned", lw_confirm(&luc, &host.planned, &host.decision, &error));
+    /* What is written apart from what is read, and settings of a layer that are none. */
+    REFUSED(LW_OVERLAP, "gradients", lw_leaf_sums(&luc, 0.1, 1.0, layer, 0, (double *)(void *)host.gradients, &error));
+    REFUSED(LW_OVERLAP, "report", lw_apply(&luc, &host.decision, &host.measured, layer, (lw_report *)(void *)layer, &error));
+    lw_layer_config config = LW_LAYER_DEFAULT;
+    config.decay = -1.0;
+    REFUSED(LW_BAD_DECAY, "decay",
+            lw_plan(&luc, &host.decision, &host.measured, &config, &layer->state, &host.planned, &error));
+    host.decision.reserved[0] = 1;
+    REFUSED(LW_BAD_SETTING, "reserved",
+            lw_plan(&luc, &host.decision, &host.measured, NULL, &layer->state, &host.planned, &error));
+    host.decision.reserved[0] = 0;
+    /* Workers may share norms, for a chunk does not look at them. */
+    layer->norms = odd(host.norms);
+    layer->norms = NULL;
     EXPECT(lw_step_leaf_sums(&host.planned, layer, 0, host.sums, &error) == LW_APPLIED);
+    layer->norms = odd(host.norms);
     REFUSED(LW_BAD_LENGTH, "sums", lw_limit(&luc, &host.decision, host.sums, leaves - 1, &host.planned, &error));
     EXPECT(lw_limit(&luc, &host.decision, host.sums, leaves, &host.planned, &error) == LW_APPLIED);
     EXPECT(lw_apply_chunk(&host.planned, layer, &error) == LW_APPLIED);
+    layer->norms = NULL;
     /* Bytes that are none of a plan. */
     const lw_planned nothing = {{0}};
     snapshot();

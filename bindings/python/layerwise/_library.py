@@ -39,7 +39,7 @@ def refusal(error: _c.lw_error) -> Error:
     """The exception for a refusal."""
     value = None if math.isnan(error.value) else error.value
     layer = None if error.layer == _c.LW_NO_LAYER else error.layer
-    text = error.text.decode()
+    text = error.text.decode(errors="replace")
     # The text has all but the value.
     text = text if value is None else f"{text} ({value:g} was given)"
     return Error(text, error.status, error.what.decode() or None, value, layer)
@@ -69,8 +69,8 @@ def _load() -> ctypes.CDLL:
     candidates = _candidates()
     if not candidates:
         raise ImportError(
-            f"layerwise: the library {_NAME} was not found. Build it with `cargo build --release` in bindings/c, and "
-            f"copy it to {_HERE} or set the environment variable LAYERWISE_LIBRARY to its path"
+            f"layerwise: the library {_NAME} was not found. Build it with `cargo build --release --features std` in "
+            f"bindings/c, and copy it to {_HERE} or set the environment variable LAYERWISE_LIBRARY to its path"
         )
     try:
         library = ctypes.CDLL(candidates[0])
