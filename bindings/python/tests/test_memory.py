@@ -71,7 +71,7 @@ class Steps(unittest.TestCase):
         memory.configs["rate"][1] = -1.0
         with self.assertRaises(layerwise.Error) as raised:
             memory.step(adamw, 0.01, weights, gradients)
-        self.assertEqual((raised.exception.layer, raised.exception.value), (1, -0.01))
+        self.assertEqual((raised.exception.layer, raised.exception.value), (1, -1.0))
 
     def test_layers_without_gradients(self):
         weights, novograd = arrays(1), RULES["novograd"]
