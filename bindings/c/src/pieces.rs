@@ -51,17 +51,23 @@ struct Marked<T> {
     value: T,
 }
 
-/// What a kind of values is marked by: letters, with the number of the interface.
+/// What a kind of values is marked by.
 trait Mark: Copy {
     const MARK: u64;
 }
 
+/// A mark that another process, or another copy of this library, does not have: a value holds for this one only.
+fn mark<T: Mark>() -> u64 {
+    static OF_THIS_LIBRARY: u8 = 0;
+    T::MARK ^ ptr::from_ref(&OF_THIS_LIBRARY).addr() as u64
+}
+
 impl Mark for Measured {
-    const MARK: u64 = u64::from_be_bytes(*b"lw meas\x01");
+    const MARK: u64 = u64::from_be_bytes(*b"measured");
 }
 
 impl Mark for Planned<State> {
-    const MARK: u64 = u64::from_be_bytes(*b"lw plan\x01");
+    const MARK: u64 = u64::from_be_bytes(*b"planned ");
 }
 
 impl<const WORDS: usize> Kept<WORDS> {
@@ -73,7 +79,7 @@ impl<const WORDS: usize> Kept<WORDS> {
         // SAFETY: the caller's promise.
         let kept: *const Marked<T> = ptr::from_ref(unsafe { pointer::read(what, kept) }?).cast();
         // SAFETY: as large as it must be, which `of` asserts, and aligned to words.
-        if unsafe { (&raw const (*kept).mark).read() } != T::MARK {
+        if unsafe { (&raw const (*kept).mark).read() } != mark::<T>() {
             return Err(Refusal::new(status::BAD_STATE, what, "was not written by this library"));
         }
         // SAFETY: the mark says that there is one.
@@ -84,7 +90,7 @@ impl<const WORDS: usize> Kept<WORDS> {
         const { assert!(size_of::<Marked<T>>() <= size_of::<Self>() && align_of::<Marked<T>>() <= align_of::<Self>()) };
         let mut kept = Kept { own: [MaybeUninit::zeroed(); WORDS] };
         // SAFETY: it fits, as asserted above.
-        unsafe { (&raw mut kept).cast::<Marked<T>>().write(Marked { mark: T::MARK, value }) };
+        unsafe { (&raw mut kept).cast::<Marked<T>>().write(Marked { mark: mark::<T>(), value }) };
         kept
     }
 }
