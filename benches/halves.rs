@@ -8,11 +8,15 @@
 //! A variant and the step in `f32` take turns, and the fastest of many turns counts, so what else the machine does
 //! falls on both.
 
+#[path = "shared/tensors.rs"]
+mod tensors;
+
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use layerwise::{Adam, AdamConfig, AdamState, Backend, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
 use std::hint::black_box;
 use std::time::Instant;
+use tensors::{keyword_spotter, resnet50};
 
 const NAMES: [&str; 7] = [
     "f32",
@@ -90,16 +94,17 @@ impl Layer {
     }
 }
 
-/// The nanoseconds per element of the fastest of several turns of `steps` steps.
-fn fastest(turns: usize, steps: usize, layer: &mut Layer, backend: Backend, variant: usize) -> [f64; 2] {
+/// The nanoseconds per element of the fastest of several turns of `steps` steps of all layers.
+fn fastest(turns: usize, steps: usize, layers: &mut [Layer], backend: Backend, variant: usize) -> [f64; 2] {
+    let elements: usize = layers.iter().map(|layer| layer.weights.len()).sum();
     let mut best = [f64::INFINITY; 2];
     for _ in 0..turns {
         for (best, beside) in best.iter_mut().zip([false, true]) {
             let start = Instant::now();
             for _ in 0..steps {
-                layer.step(backend, variant, beside);
+                layers.iter_mut().for_each(|layer| layer.step(backend, variant, beside));
             }
-            let time = start.elapsed().as_secs_f64() * 1e9 / (steps * layer.weights.len()) as f64;
+            let time = start.elapsed().as_secs_f64() * 1e9 / (steps * elements) as f64;
             *best = if time < *best { time } else { *best };
         }
     }
@@ -108,17 +113,23 @@ fn fastest(turns: usize, steps: usize, layer: &mut Layer, backend: Backend, vari
 
 fn main() {
     let short = std::env::args().any(|argument| argument == "--test");
-    let lengths: &[usize] = if short { &[4096] } else { &[1 << 12, 1 << 16, 1 << 20, 1 << 24] };
+    let lengths: &[usize] = if short { &[1 << 12] } else { &[1 << 12, 1 << 16, 1 << 20, 1 << 24] };
+    let mut models: Vec<_> = lengths.iter().map(|len| (len.to_string(), vec![*len])).collect();
+    if !short {
+        models.push(("keyword spotter".to_owned(), keyword_spotter()));
+        models.push(("ResNet-50".to_owned(), resnet50()));
+    }
     println!("Nanoseconds per element of each step, and the ratio to the step in f32 (of AdamW for AdamW):\n");
-    println!("| | elements | {} |\n|---|---|{}", NAMES.join(" | "), "---|".repeat(NAMES.len()));
+    println!("| | elements, or model | {} |\n|---|---|{}", NAMES.join(" | "), "---|".repeat(NAMES.len()));
     for backend in Backend::available() {
-        for &len in lengths {
-            let mut layer = Layer::new(len);
+        for (name, lengths) in &models {
+            let mut layers: Vec<Layer> = lengths.iter().map(|len| Layer::new(*len)).collect();
+            let len: usize = lengths.iter().sum();
             let steps = ((1 << 20) / len).max(1);
             let turns = if short { 1 } else { (40 * (1 << 20) / (steps * len)).clamp(12, 200) };
-            print!("| {} | {len} |", backend.name());
+            print!("| {} | {name} |", backend.name());
             for variant in 0..NAMES.len() {
-                let [time, beside] = fastest(turns, steps, &mut layer, backend, variant);
+                let [time, beside] = fastest(turns, steps, &mut layers, backend, variant);
                 print!(" {time:.3} / {:.2} |", time / beside);
             }
             println!();
