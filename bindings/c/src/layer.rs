@@ -80,15 +80,15 @@ impl lw_array {
     /// If the array passes the checks, only the caller reads or writes its `len` elements during `'a`.
     #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<FloatsMut<'a>, Refusal<'static>> {
-        self.as_const().check(what, len)?;
-        // SAFETY: checked, and the caller's promise.
-        Ok(unsafe {
+        // SAFETY: the caller's promise.
+        unsafe {
             match self.r#type {
-                BF16 => FloatsMut::Bf16(pointer::elements_mut(self.data.cast::<bf16>(), len)),
-                F16 => FloatsMut::F16(pointer::elements_mut(self.data.cast::<f16>(), len)),
-                _ => FloatsMut::F32(pointer::elements_mut(self.data.cast::<f32>(), len)),
+                F32 => pointer::elements_mut(what, self.data.cast::<f32>(), len).map(FloatsMut::F32),
+                BF16 => pointer::elements_mut(what, self.data.cast::<bf16>(), len).map(FloatsMut::Bf16),
+                F16 => pointer::elements_mut(what, self.data.cast::<f16>(), len).map(FloatsMut::F16),
+                _ => Err(no_type(what)),
             }
-        })
+        }
     }
 
     /// [`floats`](Self::floats), or none where there is none.
@@ -103,29 +103,20 @@ impl lw_array {
 }
 
 impl lw_const_array {
-    #[inline(always)]
-    fn check(self, what: &'static str, len: usize) -> Result<(), Refusal<'static>> {
-        match self.r#type {
-            F32 => pointer::check(what, self.data.cast::<f32>(), len),
-            BF16 | F16 => pointer::check(what, self.data.cast::<u16>(), len),
-            _ => Err(Refusal::new(status::BAD_TYPE, what, "must be of LW_F32, LW_BF16 or LW_F16")),
-        }
-    }
-
     /// # Safety
     ///
     /// If the array passes the checks, its `len` elements can be read during `'a`, and are not written meanwhile.
     #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<Floats<'a>, Refusal<'static>> {
-        self.check(what, len)?;
-        // SAFETY: checked, and the caller's promise.
-        Ok(unsafe {
+        // SAFETY: the caller's promise.
+        unsafe {
             match self.r#type {
-                BF16 => Floats::Bf16(pointer::elements(self.data.cast::<bf16>(), len)),
-                F16 => Floats::F16(pointer::elements(self.data.cast::<f16>(), len)),
-                _ => Floats::F32(pointer::elements(self.data.cast::<f32>(), len)),
+                F32 => pointer::elements(what, self.data.cast::<f32>(), len).map(Floats::F32),
+                BF16 => pointer::elements(what, self.data.cast::<bf16>(), len).map(Floats::Bf16),
+                F16 => pointer::elements(what, self.data.cast::<f16>(), len).map(Floats::F16),
+                _ => Err(no_type(what)),
             }
-        })
+        }
     }
 
     #[inline(always)]
@@ -241,8 +232,7 @@ impl lw_layer {
                 layer = layer.second_moment(second_moment);
             }
             if !self.lower.is_null() {
-                pointer::check("lower", self.lower, len)?;
-                layer = layer.lower(pointer::elements_mut(self.lower, len));
+                layer = layer.lower(pointer::elements_mut("lower", self.lower, len)?);
             }
             if let Some(copy) = self.copy.optional("copy", len)? {
                 let saturate = flag("saturate", u8::try_from(self.saturate).unwrap_or(u8::MAX))?;
@@ -275,8 +265,7 @@ impl lw_layer {
                 layer = layer.second_moment(second_moment);
             }
             if !self.lower.is_null() {
-                pointer::check("lower", self.lower, len)?;
-                layer = layer.lower(pointer::elements(self.lower, len));
+                layer = layer.lower(pointer::elements("lower", self.lower, len)?);
             }
             if !self.norms.is_null() {
                 layer = layer.norms(pointer::read("norms", self.norms.cast::<CarriedNorms>())?);
@@ -284,6 +273,11 @@ impl lw_layer {
             Ok(layer)
         }
     }
+}
+
+#[cold]
+fn no_type(what: &'static str) -> Refusal<'static> {
+    Refusal::new(status::BAD_TYPE, what, "must be of LW_F32, LW_BF16 or LW_F16")
 }
 
 #[cold]

@@ -112,12 +112,11 @@ pub unsafe extern "C" fn lw_array_leaf_sums(
 
 unsafe fn sums_of(x: lw_const_array, len: usize, start: usize, sums: *mut f64) -> Result<lw_status, Refusal<'static>> {
     let leaves = len.div_ceil(LEAF);
-    pointer::check("sums", sums, leaves)?;
     if Extent::of(sums, leaves).overlaps(x.extent(len)) {
         return Err(overlap("sums"));
     }
     // SAFETY: C's promise, and the two do not overlap.
-    unsafe { leaf_sums(x.floats("x", len)?, start, pointer::elements_mut(sums, leaves)) }?;
+    unsafe { leaf_sums(x.floats("x", len)?, start, pointer::elements_mut("sums", sums, leaves)?) }?;
     Ok(status::APPLIED)
 }
 
@@ -128,10 +127,9 @@ pub unsafe extern "C" fn lw_fold_leaf_sums(
     result: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    let done = pointer::check("sums", sums, leaves).and_then(|()| {
-        let place = pointer::place("result", result)?;
-        // SAFETY: checked, and C's promise.
-        unsafe { place.set(fold_leaf_sums(pointer::elements(sums, leaves))) };
+    let done = pointer::place("result", result).and_then(|place| {
+        // SAFETY: C's promise, for each pointer.
+        unsafe { place.set(fold_leaf_sums(pointer::elements("sums", sums, leaves)?)) };
         Ok(status::APPLIED)
     });
     end(done, error)

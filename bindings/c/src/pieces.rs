@@ -5,7 +5,7 @@ use crate::layer::{State, check_apart, config, lw_layer, lw_layer_config, lw_sta
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
 use crate::settings::{lw_optimizer, optimizer};
-use crate::step::{lw_report, step};
+use crate::step::{apart_from, lw_report, step};
 use core::mem::MaybeUninit;
 use core::ptr;
 use lw::pieces::{Decided, LEAF, Measured, Planned, SUMS, chunk};
@@ -44,7 +44,7 @@ pub struct Kept<const WORDS: usize> {
 pub type lw_measured = Kept<8>;
 pub type lw_planned = Kept<72>;
 
-/// A value, behind its mark.
+/// A value with its mark in front.
 #[repr(C)]
 struct Marked<T> {
     mark: u64,
@@ -154,11 +154,10 @@ pub unsafe extern "C" fn lw_leaf_sums(
 /// C's promise, for each pointer.
 unsafe fn sums_of<'a>(layer: &lw_layer, sums: *mut f64, each: usize) -> Result<&'a mut [f64], Refusal<'static>> {
     let count = layer.len.div_ceil(LEAF).saturating_mul(each);
-    pointer::check("sums", sums, count)?;
     layer.check_overlaps([Extent::of(sums, count), Extent::of(ptr::from_ref(layer), 1)])?;
     check_apart(&[("sums", Extent::of(sums, count)), ("chunk", Extent::of(ptr::from_ref(layer), 1))], &[])?;
-    // SAFETY: checked, and the caller's promise.
-    Ok(unsafe { pointer::elements_mut(sums, count) })
+    // SAFETY: the caller's promise.
+    unsafe { pointer::elements_mut("sums", sums, count) }
 }
 
 #[unsafe(no_mangle)]
@@ -174,12 +173,11 @@ pub unsafe extern "C" fn lw_fold(
 ) -> lw_status {
     let done = || {
         let count = len.div_ceil(LEAF).saturating_mul(LW_SUMS as usize);
-        pointer::check("sums", sums, count)?;
         // SAFETY: C's promise, for each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let place = pointer::place("measured", measured)?;
-            let sums = pointer::elements(sums, count).as_chunks().0;
+            let sums = pointer::elements("sums", sums, count)?.as_chunks().0;
             let found = optimizer.pass(step(lr, gradient_scale))?.fold(&config(of)?, len, sums)?;
             place.set(Kept::of(found));
         }
@@ -199,13 +197,12 @@ pub unsafe extern "C" fn lw_decide(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        pointer::check("measured", measured, count)?;
         // SAFETY: C's promise, for each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let place = pointer::place("decision", decision)?;
             let mut pass = optimizer.pass(step(lr, gradient_scale))?;
-            for (index, layer) in pointer::elements(measured, count).iter().enumerate() {
+            for (index, layer) in pointer::elements("measured", measured, count)?.iter().enumerate() {
                 pass.add(Kept::value("measured", layer).map_err(|refusal| refusal.in_layer(index))?);
             }
             let decided = pass.decide();
@@ -248,11 +245,8 @@ pub unsafe extern "C" fn lw_apply(
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
             let measured: Measured = Kept::value("measured", measured)?;
             let place = pointer::optional_place("report", report)?;
-            let around = [("layer", Extent::of(layer, 1)), ("report", Extent::of(report, 1))];
-            check_apart(&around, &[])?;
+            let copy = apart_from(layer, report)?;
             let layer = pointer::change("layer", layer)?;
-            let copy = *layer;
-            copy.check_overlaps(around.map(|(_, extent)| extent))?;
             let done = decided.apply(measured, copy.memory(state(&mut layer.state)?)?)?;
             place.set(lw_report::of(&done));
             Ok(of_outcome(done.outcome))
@@ -327,13 +321,12 @@ pub unsafe extern "C" fn lw_limit(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        pointer::check("sums", sums, leaves)?;
         // SAFETY: C's promise, for each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
             let plan: Planned<State> = Kept::value("planned", planned)?;
-            let limited = decided.limit(plan, pointer::elements(sums, leaves))?;
+            let limited = decided.limit(plan, pointer::elements("sums", sums, leaves)?)?;
             pointer::place("planned", planned)?.set(Kept::of(limited));
         }
         Ok(status::APPLIED)

@@ -73,25 +73,39 @@ impl<T> Place<T> {
     }
 }
 
+/// The elements that a pointer points to, if it passes [`check`].
+///
 /// # Safety
 ///
-/// The pointer has passed [`check`], and can be read for `'a`.
-#[inline]
-pub(crate) unsafe fn elements<'a, T>(pointer: *const T, len: usize) -> &'a [T] {
+/// A pointer that does can be read for `'a`, and what it points to is not written meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn elements<'a, T>(
+    what: &'static str,
+    pointer: *const T,
+    len: usize,
+) -> Result<&'a [T], Refusal<'static>> {
+    check(what, pointer, len)?;
     let pointer = if len == 0 { NonNull::dangling().as_ptr() } else { pointer };
     // SAFETY: where there are elements, the pointer is not null, aligned and within the address space; C promises that
     // they are there.
-    unsafe { slice::from_raw_parts(pointer, len) }
+    Ok(unsafe { slice::from_raw_parts(pointer, len) })
 }
 
+/// The same, to be written.
+///
 /// # Safety
 ///
-/// The pointer has passed [`check`], and only the caller reads or writes what it points to during `'a`.
-#[inline]
-pub(crate) unsafe fn elements_mut<'a, T>(pointer: *mut T, len: usize) -> &'a mut [T] {
+/// Only the caller reads or writes during `'a` what a pointer that passes [`check`] points to.
+#[inline(always)]
+pub(crate) unsafe fn elements_mut<'a, T>(
+    what: &'static str,
+    pointer: *mut T,
+    len: usize,
+) -> Result<&'a mut [T], Refusal<'static>> {
+    check(what, pointer, len)?;
     let pointer = if len == 0 { NonNull::dangling().as_ptr() } else { pointer };
     // SAFETY: as above.
-    unsafe { slice::from_raw_parts_mut(pointer, len) }
+    Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
 }
 
 /// The addresses of a buffer; of none where there is none.

@@ -30,9 +30,8 @@ pub unsafe extern "C" fn lw_recipe(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        pointer::check("json", json, len)?;
-        // SAFETY: checked, and C's promise.
-        let json = unsafe { pointer::elements(json.cast::<u8>(), len) };
+        // SAFETY: C's promise.
+        let json = unsafe { pointer::elements("json", json.cast::<u8>(), len) }?;
         let place = pointer::place("training", training)?;
         let read = read(json, steps_per_epoch);
         Ok((place, read))

@@ -147,11 +147,26 @@ unsafe fn step_layer(
 ) -> Result<lw_status, Refusal<'static>> {
     let place = pointer::optional_place("report", report)?;
     // SAFETY: C's promise.
-    let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, *pointer::read("layer", layer)?) };
+    let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, apart_from(layer, report)?) };
+    settings.visit(StepLayer { step, layer, copy, place })
+}
+
+/// A copy of a layer, whose buffers overlap neither each other nor the layer itself nor its report.
+///
+/// # Safety
+///
+/// If the pointer to the layer is neither null nor misaligned, it can be read.
+#[inline(always)]
+pub(crate) unsafe fn apart_from(
+    layer: *const lw_layer,
+    report: *const lw_report,
+) -> Result<lw_layer, Refusal<'static>> {
+    // SAFETY: the caller's promise.
+    let copy = *unsafe { pointer::read("layer", layer) }?;
     let around = [("layer", Extent::of(layer, 1)), ("report", Extent::of(report, 1))];
     check_apart(&around, &[])?;
     copy.check_overlaps(around.map(|(_, extent)| extent))?;
-    settings.visit(StepLayer { step, layer, copy, place })
+    Ok(copy)
 }
 
 /// A step of a layer whose buffers do not overlap.
@@ -219,7 +234,7 @@ unsafe fn step_layers(
         ];
         check_apart(&around, &[])?;
         let around = around.map(|(_, extent)| extent);
-        let layers = pointer::elements_mut(layers, count);
+        let layers = pointer::elements_mut("layers", layers, count)?;
         for (index, layer) in layers.iter_mut().enumerate() {
             check_layer(layer, around).map_err(|refusal| refusal.in_layer(index))?;
         }
@@ -263,7 +278,8 @@ unsafe fn run(
         unsafe { reports.add(index).cast::<Report>().write(Report::ABSENT) };
     }
     // SAFETY: each has just been written.
-    let done = optimizer.step(step, &mut Lent(layers), unsafe { pointer::elements_mut(reports.cast(), count) });
+    let done =
+        optimizer.step(step, &mut Lent(layers), unsafe { pointer::elements_mut("reports", reports.cast(), count) }?);
     let mut outcome = status::APPLIED;
     for index in 0..count {
         // SAFETY: within the reports, of which each is one of Rust's until it is read here.
@@ -326,8 +342,8 @@ unsafe fn step_flat(
         let all = model.layer(0, model.len, None);
         all.check_overlaps(around.map(|(_, extent)| extent))?;
         all.memory(&mut ()).map(drop)?;
-        let spans = pointer::elements(model.spans, count);
-        let states = pointer::elements_mut(model.states, count);
+        let spans = pointer::elements("spans", model.spans, count)?;
+        let states = pointer::elements_mut("states", model.states, count)?;
         check_spans(spans, model.len, flag("gaps", u8::try_from(model.gaps).unwrap_or(u8::MAX))?)?;
         for (index, (span, kept)) in spans.iter().zip(&mut *states).enumerate() {
             config(span.config).and(state(kept).map(|_| ())).map_err(|refusal| refusal.in_layer(index))?;

@@ -5,7 +5,7 @@ Nothing is copied. What cannot be taken as it is is refused, with what to do abo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
@@ -95,13 +95,18 @@ def layout_of(view: np.ndarray) -> Layout | None:
         # Strides of dimensions of one element say nothing.
         return Layout(shape, _c_strides(shape))
     strides = tuple(stride // size if length > 1 else 0 for stride, length in zip(view.strides, shape))
+    return Layout(shape, strides) if is_dense(strides, shape) else None
+
+
+def is_dense(strides: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether the elements fill one piece of memory, in any order of the dimensions. Strides are in elements."""
     expected = 1
     for stride, length in sorted(zip(strides, shape)):
         if length > 1:
             if stride != expected:
-                return None
+                return False
             expected *= length
-    return Layout(shape, strides)
+    return True
 
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

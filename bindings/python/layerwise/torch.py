@@ -13,6 +13,7 @@ import torch
 from torch.autograd.graph import increment_version
 
 from . import _c
+from .arrays import is_dense
 from .optimizers import Optimizer as Settings
 from .optimizers import preset
 from .table import Summary, Table
@@ -281,7 +282,7 @@ def _check(p: torch.Tensor) -> None:
         raise TypeError(f"a parameter on {p.device}: layerwise works on the CPU")
     if p.layout != torch.strided or p.dtype not in (torch.float32, torch.bfloat16):
         raise TypeError(f"a parameter of {p.dtype}, {p.layout}: layerwise takes dense float32 and bfloat16")
-    if not _is_dense(p):
+    if not is_dense(p.stride(), p.shape):
         raise ValueError("a parameter that does not lie in one piece: give it memory of its own by .contiguous()")
 
 
@@ -297,17 +298,6 @@ def _type_of_gradient(g: torch.Tensor) -> int:
 def _strides(x: torch.Tensor) -> list[int]:
     """The strides of dimensions that have more than one element: the others say nothing."""
     return [stride for stride, length in zip(x.stride(), x.shape) if length != 1]
-
-
-def _is_dense(x: torch.Tensor) -> bool:
-    """Whether the elements fill one piece of memory, in any order of the dimensions."""
-    expected = 1
-    for stride, length in sorted(zip(x.stride(), x.shape)):
-        if length > 1:
-            if stride != expected:
-                return False
-            expected *= length
-    return True
 
 
 def _laid_out_as(p: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
