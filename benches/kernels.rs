@@ -121,7 +121,7 @@ fn planned(update: Update) -> Result<Planned<()>, Error> {
     let optimizer = Optimizer::from_rule(Fixed(update));
     let mut pass = optimizer.pass(1.0)?;
     let measured = pass.measure(LayerView::new(&[0.0; 0], &[0.0; 0]))?;
-    Ok(pass.decide().plan(measured, &LayerConfig::DEFAULT, ()))
+    pass.decide().plan(measured, &LayerConfig::DEFAULT, ())
 }
 
 fn updates(criterion: &mut Criterion) {

@@ -76,7 +76,7 @@ fn work<R: Rule>(
         // From the same sums every thread makes the same decision, and has the same state.
         let measured = pass.fold(&config, LEN, &sums.all(first, &own))?;
         let decided = pass.decide();
-        let mut planned = decided.plan(measured, &config, state);
+        let mut planned = decided.plan(measured, &config, state)?;
         if planned.needs_step() {
             let mut own = vec![0.0; leaves];
             planned.step_leaf_sums(view, start, &mut own)?;

@@ -181,7 +181,7 @@ fn no_step_in_pieces_allocates() {
         }
         let measured = pass.fold(&config, weights.len(), &sums).unwrap();
         let decided = pass.decide();
-        let planned = decided.plan(measured, &config, state);
+        let planned = decided.plan(measured, &config, state).unwrap();
         for piece in pieces.clone() {
             let (w, g, m) = (&weights[piece.clone()], &gradients[piece.clone()], &momentum[piece.clone()]);
             let sums = &mut step_sums[piece.start / LEAF..piece.end.div_ceil(LEAF)];

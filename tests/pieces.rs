@@ -244,7 +244,7 @@ fn pieces_of_an_update_make_the_whole() {
                 let mut host = Host::<u32>::new(&w, &g, m, [5; 3]).second_moment(v, 5);
                 let mut pass = optimizer.pass(0.1).unwrap();
                 let measured = pass.measure(host.view()).unwrap();
-                let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, 0);
+                let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, 0).unwrap();
                 for start in (0..len).step_by(piece) {
                     let own = start..len.min(start + piece);
                     let momentum = host.momentum.get_mut().get_mut(own.clone()).unwrap_or_default();
@@ -318,7 +318,7 @@ fn a_decision_says_what_it_is() {
     let _ = pass.measure(LayerView::new(&[1.0], &[f32::NAN])).unwrap();
     let decided = pass.decide();
     assert_eq!((decided.gradient_norm(), decided.clip(), decided.skips()), (3.0, 1.0, true));
-    let planned = decided.plan(healthy, &LayerConfig::DEFAULT, NovoGradState::default());
+    let planned = decided.plan(healthy, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
     assert_eq!((planned.report().0.outcome, planned.report().1), (Outcome::StepSkipped, NovoGradState::default()));
     let (mut weights, mut momentum, mut nothing) = ([1.0], [0.0], ());
     let layer = LayerMemory::new(&mut weights, &[3.0], &mut nothing).momentum(&mut momentum);
@@ -347,7 +347,7 @@ fn chunks_that_begin_off_a_leaf_are_refused() {
     }
     assert_eq!((sums, one), ([UNTOUCHED; 3], [7.0; 3]));
     let measured = pass.measure(view).unwrap();
-    let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+    let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
     assert_eq!(refused(planned.step_leaf_sums(view, 5, &mut one)), Error::OffLeaf { start: 5 });
     assert_eq!(one, [7.0; 3]);
 }
@@ -375,7 +375,7 @@ fn pieces_of_wrong_lengths_are_refused() {
 
     let measured = pass.measure(view).unwrap();
     let decided = pass.decide();
-    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
     assert_eq!(refused(planned.step_leaf_sums(view, 0, &mut one)), length(Argument::Sums, 3, 4));
     assert_eq!(refused(planned.step_leaf_sums(short, 0, &mut one[..3])), length(Argument::Gradients, 3000, 2999));
     assert_eq!(refused(planned.step_leaf_sums(LayerView::new(&w, &g), 0, &mut one[..3])), missing);
@@ -400,14 +400,14 @@ fn a_step_that_its_rule_has_not_seen_is_refused() {
     let mut pass = optimizer.pass(0.1).unwrap();
     let measured = pass.measure(LayerView::new(&weights, &g).momentum(&momentum)).unwrap();
     let decided = pass.decide();
-    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
     assert!(planned.needs_step());
     let layer = LayerMemory::new(&mut weights, &g, &mut nothing).momentum(&mut momentum);
     assert_eq!(planned.apply(layer), Err(Error::StepNotSeen));
     assert_eq!((weights, momentum), ([1.0; 3], [0.1; 3]));
     // A layer that LUC leaves alone need not be shown.
     let config = LayerConfig::PLAIN;
-    let planned = decided.plan(measured, &config, NovoGradState::default());
+    let planned = decided.plan(measured, &config, NovoGradState::default()).unwrap();
     assert!(!planned.needs_step());
     let layer = LayerMemory::new(&mut weights, &g, &mut nothing).momentum(&mut momentum);
     assert_eq!(planned.apply(layer), Ok(true));
@@ -450,7 +450,7 @@ fn a_frozen_layer_takes_no_part() {
     let decided = pass.decide();
     assert_eq!((decided.gradient_norm(), decided.clip(), decided.skips()), (0.0, 1.0, false));
     for measured in [frozen, folded] {
-        let planned = decided.plan(measured, &LayerConfig::FROZEN, NovoGradState::default());
+        let planned = decided.plan(measured, &LayerConfig::FROZEN, NovoGradState::default()).unwrap();
         assert_eq!((planned.needs_step(), planned.report().0.outcome), (false, Outcome::Frozen));
         let (mut weights, mut state) = ([0.0; 2], NovoGradState::default());
         let layer = LayerMemory::new(&mut weights, &[0.0; 0], &mut state).config(LayerConfig::FROZEN);
@@ -470,8 +470,8 @@ fn a_confirmed_step_is_all_or_nothing() {
     let mut decided = pass.decide();
     for i in [0, 1] {
         assert!(!decided.skips());
-        let planned = decided.plan(measured[i], &configs[i], states[i]);
-        decided.confirm(&planned);
+        let planned = decided.plan(measured[i], &configs[i], states[i]).unwrap();
+        decided.confirm(&planned).unwrap();
     }
     assert!(decided.skips());
     let outcomes = [0, 1].map(|i| {
@@ -491,7 +491,7 @@ fn another_layer_and_missing_sums_are_refused() {
     assert_eq!(pass.fold(&LayerConfig::DEFAULT, 3000, &[[1.0; SUMS]; 2]).unwrap_err(), length(Argument::Sums, 3, 2));
     let measured = pass.measure(LayerView::new(&w, &g)).unwrap();
     let decided = pass.decide();
-    let planned = decided.plan(measured, &LayerConfig::DEFAULT, state);
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, state).unwrap();
     assert_eq!(decided.limit(planned, &[1.0; 4]).unwrap_err(), length(Argument::Sums, 3, 4));
     let other = LayerMemory::new(&mut w[..5], &g[..5], &mut state).momentum(&mut m[..5]);
     assert_eq!(decided.apply(measured, other).unwrap_err(), length(Argument::Weights, 3000, 5));

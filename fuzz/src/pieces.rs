@@ -98,7 +98,7 @@ fn in_pieces<R: Rule<State = S>, S: RuleState>(
     let Ok(mut pass) = optimizer.pass(step) else { return Ok(None) };
     let Some(measured) = measure(u, &mut pass, host)? else { return Ok(None) };
     let decided = pass.decide();
-    let planned = decided.plan(measured, &host.config, host.state);
+    let Ok(planned) = decided.plan(measured, &host.config, host.state) else { return Ok(None) };
     let planned = limit(u, &decided, planned, host)?;
     let mut finite = true;
     for cut in input::cuts(u, host.weights.get().len())?.windows(2) {
@@ -138,8 +138,9 @@ fn measure<R: Rule<State = S>, S: RuleState>(
     }
     let len = host.weights.get().len();
     let more = [sums.as_slice(), &[[0.0; SUMS]]].concat();
+    let Ok(measured) = pass.fold(&host.config, len, &sums) else { return Ok(None) };
     assert_eq!(pass.fold(&host.config, len, &more).is_ok(), host.config.frozen);
-    Ok(Some(pass.fold(&host.config, len, &sums).unwrap()))
+    Ok(Some(measured))
 }
 
 /// Shows the rule the step that it planned, if it wants to see it.

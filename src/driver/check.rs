@@ -18,7 +18,7 @@ use crate::rules::step::Step;
 
 /// Checks the numbers of a layer in a step that has been checked.
 #[inline]
-fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
+pub(super) fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
     let rate = mul(lr, config.rate);
     if !is_non_negative(config.rate) || !is_non_negative(rate) {
         return Err(Error::LearningRate { layer: None, rate });

@@ -1,7 +1,7 @@
 //! The second phase of a step in pieces.
 
 use super::apply::Coefficients;
-use super::check::{check_arrays, check_leaves};
+use super::check::{check_arrays, check_config, check_leaves};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
 use super::step_norm::{step_scalars, step_sums};
@@ -59,10 +59,18 @@ impl<R: Rule> Decided<'_, R> {
     /// [`Optimizer::step`] does so with all layers before it updates the first. Do the same if a plan may be beyond
     /// `f32`: [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were
     /// made before [`skips`](Decided::skips) became true do not know of it: plan again.
-    pub fn confirm(&mut self, planned: &Planned<R::State>) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StepNotSeen`] if the rule [must see the step](Planned::needs_step) first.
+    pub fn confirm(&mut self, planned: &Planned<R::State>) -> Result<(), Error> {
+        if planned.needs_step() {
+            return Err(Error::StepNotSeen);
+        }
         if planned.report.outcome.is_bad() && self.optimizer.skips_steps() {
             self.decision = Decision { clip: 1.0, skip: true };
         }
+        Ok(())
     }
 
     /// Updates a whole layer.
@@ -78,9 +86,17 @@ impl<R: Rule> Decided<'_, R> {
     }
 
     /// The decision for a layer that is updated in chunks. Every worker may make it, and makes the same.
-    pub fn plan(&self, measured: Measured, config: &LayerConfig, state: R::State) -> Planned<R::State> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LearningRate`], [`Error::Decay`] and [`Error::State`].
+    pub fn plan(&self, measured: Measured, config: &LayerConfig, state: R::State) -> Result<Planned<R::State>, Error> {
+        check_config(self.step.lr, config)?;
         let Measured { report: seen, len } = measured;
         let optimizer = self.optimizer;
+        if !config.frozen && !optimizer.rule.accepts(state) {
+            return Err(Error::State { layer: None });
+        }
         let case = Case { step: &self.step, decision: self.decision, seen: &seen, config };
         let mut planned = Planned {
             len,
@@ -97,14 +113,14 @@ impl<R: Rule> Decided<'_, R> {
         };
         if let Some(report) = case.left_alone() {
             planned.report = report;
-            return planned;
+            return Ok(planned);
         }
         (planned.plan, planned.next) = optimizer.plan(case, state);
         planned.needs = optimizer.rule.needs(config).step;
         if planned.needs == StepNorm::None {
             self.settle(&mut planned);
         }
-        planned
+        Ok(planned)
     }
 
     /// Shows the rule the step that it planned: the [sums of all its leaves](Planned::step_leaf_sums), in their order.

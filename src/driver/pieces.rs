@@ -48,7 +48,7 @@
 //! // From here on every worker does the same.
 //! let config = LayerConfig::DEFAULT;
 //! let measured = pass.fold(&config, 5000, &sums)?;
-//! let planned = pass.decide().plan(measured, &config, state);
+//! let planned = pass.decide().plan(measured, &config, state)?;
 //! for worker in 0..2 {
 //!     let own = chunk(5000, worker, 2);
 //!     let (w, g, m) = (&mut weights[own.clone()], &gradients[own.clone()], &mut momentum[own]);
@@ -63,7 +63,7 @@
 //! # Ok::<(), layerwise::Error>(())
 //! ```
 
-use super::check::check_leaves;
+use super::check::{check_config, check_leaves};
 use super::layer::Decision;
 use super::measure;
 use super::numbers::numbers;
@@ -255,8 +255,10 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] if there are more or fewer sums than the layer has leaves.
+    /// [`Error::Length`] if there are more or fewer sums than the layer has leaves, [`Error::LearningRate`] and
+    /// [`Error::Decay`].
     pub fn fold(&mut self, config: &LayerConfig, len: usize, sums: &[[f64; SUMS]]) -> Result<Measured, Error> {
+        check_config(self.step.lr, config)?;
         if config.frozen {
             return Ok(Measured { report: Report::FROZEN, len });
         }

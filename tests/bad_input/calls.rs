@@ -77,7 +77,7 @@ fn pieces_of_different_lengths() {
     assert_eq!(pass.leaf_sums(view, 0, &mut sums), Err(of_sums(1, 2)));
     let measured = pass.measure(view).unwrap();
     let decided = pass.decide();
-    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
     let mut step_sums = [7.0; 2];
     assert_eq!(
         planned.step_leaf_sums(LayerView::new(&two, &one).momentum(&two), 0, &mut step_sums[..1]),
@@ -563,7 +563,7 @@ fn chunks_that_begin_off_a_leaf() {
         assert_eq!(leaf_sums(&x, start, &mut step_sums), off_leaf);
         assert_eq!(pass.leaf_sums(view, start, &mut sums), off_leaf);
         let other = optimizer.pass(0.1).unwrap().decide();
-        let planned = other.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+        let planned = other.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
         assert_eq!(planned.step_leaf_sums(view, start, &mut step_sums), off_leaf);
         assert_eq!((sums, step_sums), ([[7.0; SUMS]], [7.0]));
     }
@@ -576,10 +576,39 @@ fn a_step_that_its_rule_has_not_seen() {
     let (mut w, mut m) = ([1.0; 20], [0.5; 20]);
     let mut pass = optimizer.pass(0.1).unwrap();
     let measured = pass.measure(LayerView::new(&w, &[1.0; 20])).unwrap();
-    let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, NovoGradState::default());
+    let mut decided = pass.decide();
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, NovoGradState::default()).unwrap();
+    assert_eq!(decided.confirm(&planned), Err(Error::StepNotSeen));
     let result = planned.apply(LayerMemory::new(&mut w, &[1.0; 20], &mut ()).momentum(&mut m));
     assert_eq!(result, Err(Error::StepNotSeen));
     assert_eq!((w, m), ([1.0; 20], [0.5; 20]));
+}
+
+/// What pieces find of a layer's settings and state.
+#[test]
+fn pieces_with_settings_out_of_range() {
+    let optimizer = novograd().any();
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let measured = pass.measure(LayerView::new(&[1.0; 20], &[1.0; 20])).unwrap();
+    let decided = optimizer.pass(0.1).unwrap().decide();
+    for bad in OUT_OF_RANGE {
+        for (config, of_rate) in [
+            (LayerConfig { rate: bad, ..LayerConfig::DEFAULT }, true),
+            (LayerConfig { decay: bad, ..LayerConfig::DEFAULT }, false),
+            (LayerConfig { rate: bad, ..LayerConfig::FROZEN }, true),
+        ] {
+            let is_refused = |error| match error {
+                Error::LearningRate { layer: None, .. } => of_rate,
+                Error::Decay { layer: None, .. } => !of_rate,
+                _ => false,
+            };
+            assert!(is_refused(pass.fold(&config, 20, &[[1.0; SUMS]]).unwrap_err()));
+            assert!(is_refused(decided.plan(measured, &config, [0.0; 3]).unwrap_err()));
+        }
+        let state = decided.plan(measured, &LayerConfig::DEFAULT, [bad, 0.0, 3.0]);
+        assert_eq!(state.unwrap_err(), Error::State { layer: None });
+    }
+    assert!(decided.plan(measured, &LayerConfig::DEFAULT, [0.0; 3]).unwrap().report().0.applied());
 }
 
 #[test]

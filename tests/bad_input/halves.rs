@@ -117,7 +117,7 @@ impl Lent {
         let measured = pass.measure(good.view(&gradients)).unwrap();
         let decided = pass.decide();
         assert_eq!(decided.apply(measured, self.memory(&gradients, &mut state)).unwrap_err(), error);
-        let planned = decided.plan(measured, &LayerConfig::DEFAULT, state);
+        let planned = decided.plan(measured, &LayerConfig::DEFAULT, state).unwrap();
         assert_eq!(planned.apply(self.memory(&gradients, &mut ())).unwrap_err(), error);
         // A measurement has no use for a copy.
         if self.copy.is_none() {

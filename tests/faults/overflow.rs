@@ -186,7 +186,7 @@ fn a_chunk_says_whether_it_overflows() {
     gradients[70] = HUGE;
     let mut pass = sgd.pass(10.0).unwrap();
     let measured = pass.measure(LayerView::new(&weights, &gradients)).unwrap();
-    let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, SgdState::default());
+    let planned = pass.decide().plan(measured, &LayerConfig::DEFAULT, SgdState::default()).unwrap();
     let mut apply = |chunk: std::ops::Range<usize>| {
         planned.apply(LayerMemory::new(&mut weights[chunk.clone()], &gradients[chunk], &mut ())).unwrap()
     };

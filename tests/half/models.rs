@@ -121,7 +121,7 @@ impl<S: RuleState + Default> Halves<S> {
         }
         let decided = pass.decide();
         for (i, (span, measured)) in spans().into_iter().zip(measured).enumerate() {
-            let mut planned = decided.plan(measured, &span.config, self.states[i]);
+            let mut planned = decided.plan(measured, &span.config, self.states[i]).unwrap();
             if planned.needs_step() {
                 let mut sums = vec![f64::NAN; span.len.div_ceil(LEAF)];
                 planned.step_leaf_sums(self.view(i, 0..span.len), 0, &mut sums).unwrap();

@@ -86,7 +86,7 @@ impl<S: RuleState> Net<S> {
         index: usize,
         rng: &mut fastrand::Rng,
     ) -> Planned<S> {
-        let planned = decided.plan(measured, &self.spans[index].config, self.states[index]);
+        let planned = decided.plan(measured, &self.spans[index].config, self.states[index]).unwrap();
         if !planned.needs_step() {
             return planned;
         }

@@ -115,7 +115,7 @@ fn two_chunks_give_the_whole<R: Rule>(
     let mut pass = optimizer.pass(0.1).unwrap();
     let measured = pass.measure(LayerView::new(start, gradients)).unwrap();
     let decided = pass.decide();
-    let mut planned = decided.plan(measured, &config, R::State::default());
+    let mut planned = decided.plan(measured, &config, R::State::default()).unwrap();
     if planned.needs_step() {
         let mut sums = vec![0.0; start.len().div_ceil(LEAF)];
         let view = LayerView::new(start, gradients).momentum(&momentum).second_moment(&second_moment);

@@ -277,7 +277,7 @@ pub unsafe extern "C" fn lw_plan(
             if !optimizer.rule().accepts(state) {
                 return Err(no_state());
             }
-            place.set(Kept::of(decided.plan(measured, &config(of)?, state)));
+            place.set(Kept::of(decided.plan(measured, &config(of)?, state)?));
         }
         Ok(status::APPLIED)
     };
@@ -346,12 +346,9 @@ pub unsafe extern "C" fn lw_confirm(
         unsafe {
             let optimizer = optimizer(settings)?;
             let planned: Planned<State> = Kept::value("planned", planned)?;
-            if planned.needs_step() {
-                return Err(lw::Error::StepNotSeen.into());
-            }
             let decision = pointer::change("decision", decision)?;
             let mut decided = decision.resume(&optimizer)?;
-            decided.confirm(&planned);
+            decided.confirm(&planned)?;
             (decision.clip, decision.skip) = (decided.clip(), decided.skips().into());
         }
         Ok(status::APPLIED)

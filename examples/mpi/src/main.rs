@@ -147,14 +147,14 @@ fn step<R: Rule>(
     let mut decided = pass.decide();
     let mut planned = Vec::new();
     for (shard, measured) in shards.iter().zip(measured) {
-        let mut plan = decided.plan(measured, &config, shard.state);
+        let mut plan = decided.plan(measured, &config, shard.state)?;
         if plan.needs_step() {
             let sums = shard.all_sums::<1>(world, |own| {
                 plan.step_leaf_sums(shard.view(weights, &gradients), shard.range.start, own.as_flattened_mut())
             })?;
             plan = decided.limit(plan, sums.as_flattened())?;
         }
-        decided.confirm(&plan);
+        decided.confirm(&plan)?;
         planned.push(plan);
     }
     // All layers or none.

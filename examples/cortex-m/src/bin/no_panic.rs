@@ -238,12 +238,12 @@ fn pieces<R: Rule>(optimizer: &Optimizer<R>, mut arrays: Arrays, config: &LayerC
     let measured = pass.fold(config, arrays.weights.len(), sums)?;
     let mut decided = pass.decide();
     _ = black_box((decided.clip(), decided.skips(), decided.gradient_norm()));
-    let mut planned = decided.plan(measured, config, state);
+    let mut planned = decided.plan(measured, config, state)?;
     if planned.needs_step() {
         planned.step_leaf_sums(view, start, step_sums)?;
         planned = decided.limit(planned, step_sums)?;
     }
-    decided.confirm(&planned);
+    decided.confirm(&planned)?;
     let layer = arrays.reborrow().layer(&mut state);
     _ = black_box(layer.view());
     _ = black_box(decided.apply(whole, layer)?);
