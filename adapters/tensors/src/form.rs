@@ -1,8 +1,8 @@
 //! The form of a training file: what it is written from, and where things are when it is read.
 //!
-//! A layer `x` has the tensors `x`, its weights, `x.momentum` and `x.second_moment` where the rule keeps them, all `F32`
-//! of its shape in C order, and `x.state`, three numbers of `F64`. `layerwise.steps` has two numbers of `U64`: how many
-//! steps have begun, and how many have ended. Other tensors are left alone.
+//! A layer `x` has the tensors `x`, its weights, `x.momentum` and `x.second_moment` where the rule keeps them, all
+//! `F32` of its shape in C order, and `x.state`, three numbers of `F64`. `layerwise.steps` has two numbers of `U64`: how
+//! many steps have begun, and how many have ended. Other tensors are left alone.
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -16,8 +16,8 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The entry of the metadata with the settings. It is the only one, for several would be in a random order, and the same
-/// training is to write the same file.
+/// The entry of the metadata with the settings. It is the only one, for several would be in a random order, and the
+/// same training is to write the same file.
 const SETTINGS: &str = "layerwise-tensors";
 
 pub(crate) const STEPS: &str = "layerwise.steps";
