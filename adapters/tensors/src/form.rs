@@ -1,8 +1,8 @@
 //! The form of a training file: what it is written from, and where things are when it is read.
 //!
 //! A layer `x` has the tensors `x`, its weights, `x.momentum` and `x.second_moment` where the rule keeps them, all
-//! `F32` of its shape in C order, and `x.state`, three numbers of `F64`. `layerwise.steps` has two numbers of `U64`: how
-//! many steps have begun, and how many have ended. Other tensors are left alone.
+//! `F32` of its shape in C order, and `x.state`, three numbers of `F64`. `layerwise.steps` has two numbers of `U64`:
+//! how many steps have begun, and how many have ended. Other tensors are left alone.
 
 use crate::error::Error;
 use crate::settings::Settings;

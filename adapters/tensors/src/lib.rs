@@ -60,8 +60,8 @@
 //! # Files
 //!
 //! [`Layerwise::save`] writes one safetensors file of weights, moments, states and settings. [`Layerwise::load`] reads
-//! it into arrays of any order; [`Checkpoint`] trains inside it, mapped or in another buffer. Either way training goes on
-//! with the same bits, in another process too, as long as the arrays are in C order, which is the order of files.
+//! it into arrays of any order; [`Checkpoint`] trains inside it, mapped or in another buffer. Either way training goes
+//! on with the same bits, in another process too, as long as the arrays are in C order, which is the order of files.
 //!
 //! | tensor | | |
 //! |---|---|---|
