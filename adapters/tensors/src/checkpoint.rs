@@ -121,10 +121,10 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
         }
         // (Torn it is if a rule of the caller's own has panicked.)
         let steps = form::steps_ended(part(self.bytes.as_ref(), &self.steps))?;
-        self.count(steps + 1, steps);
+        self.count(steps.wrapping_add(1), steps);
         let mut model = Lent { layers: &self.layers, gradients, bytes: self.bytes.as_mut(), states: PhantomData };
         let summary = self.optimizer.step(step, &mut model, &mut self.reports);
-        let steps = if summary.is_ok() { steps + 1 } else { steps };
+        let steps = if summary.is_ok() { steps.wrapping_add(1) } else { steps };
         self.count(steps, steps);
         Ok(summary?)
     }
@@ -144,7 +144,7 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// [`Error::Locked`] if the other is mapped, as this file itself may be, and whatever the system says.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         form::replace(path.as_ref(), |temporary| Ok(fs::write(temporary, self.bytes.as_ref())?))
     }
@@ -169,12 +169,7 @@ impl<R: Rule> Checkpoint<R, Mapped> {
 impl Place {
     /// Refuses weights and moments that cannot be used in place.
     fn check_alignment(&self, file: &[u8]) -> Result<(), Error> {
-        let arrays = [
-            (&self.weights, self.name.clone()),
-            (&self.momentum, tensor(&self.name, form::MOMENTUM)),
-            (&self.second_moment, tensor(&self.name, form::SECOND_MOMENT)),
-        ];
-        for (range, name) in arrays {
+        for (name, range) in self.arrays() {
             if let Err(BytesError::Misaligned { size }) = layerwise::floats(part(file, range)) {
                 return Err(Error::Misaligned { name, size });
             }

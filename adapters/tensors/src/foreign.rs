@@ -46,7 +46,7 @@ fn mismatch(name: &str, tensor: &TensorView<'_>) -> Error {
 ///
 /// # Errors
 ///
-/// [`Error::Format`], and whatever the system says.
+/// [`Error::Format`], [`Error::Locked`] if there is such a file and it is mapped, and whatever the system says.
 pub fn rewrite(bytes: &[u8], path: impl AsRef<Path>) -> Result<(), Error> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let tensors = SafeTensors::deserialize(bytes)?.tensors();

@@ -12,7 +12,7 @@ use ndarray::ArrayViewD;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,15 @@ pub(crate) struct Place {
     pub(crate) state: Range<usize>,
 }
 
+impl Place {
+    /// The arrays of `f32`, with their names.
+    pub(crate) fn arrays(&self) -> impl Iterator<Item = (String, &Range<usize>)> {
+        let moment = |of, range| (tensor(&self.name, of), range);
+        let moments = [moment(MOMENTUM, &self.momentum), moment(SECOND_MOMENT, &self.second_moment)];
+        std::iter::once((self.name.clone(), &self.weights)).chain(moments.into_iter().filter(|(_, at)| !at.is_empty()))
+    }
+}
+
 /// The head of a file that was checked.
 #[derive(Debug)]
 pub(crate) struct Head {
@@ -57,7 +66,15 @@ impl Head {
 
     /// Where the layers are, for a rule that keeps these moments.
     pub(crate) fn places(&self, moments: Moments) -> Result<Vec<Place>, Error> {
-        self.settings.layers.iter().map(|layer| self.place(&layer.name, layer.config, moments)).collect()
+        let places = self.settings.layers.iter().map(|layer| self.place(&layer.name, layer.config, moments));
+        let places = places.collect::<Result<Vec<_>, Error>>()?;
+        let mut names = HashSet::new();
+        for (name, _) in places.iter().flat_map(Place::arrays) {
+            if let Some(twice) = names.replace(name) {
+                return Err(Error::Name(twice));
+            }
+        }
+        Ok(places)
     }
 
     fn place(&self, name: &str, config: LayerConfig, moments: Moments) -> Result<Place, Error> {
@@ -87,12 +104,8 @@ impl Head {
     fn find(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Range<usize>, Error> {
         let info = self.metadata.info(name).ok_or_else(|| Error::Missing(name.to_string()))?;
         if (info.dtype, &info.shape[..]) != (dtype, shape) {
-            let expected = format!("{dtype} of {shape:?}");
-            return Err(Error::Tensor {
-                name: name.to_string(),
-                expected,
-                found: format!("{} of {:?}", info.dtype, info.shape),
-            });
+            let (expected, found) = (format!("{dtype} of {shape:?}"), format!("{} of {:?}", info.dtype, info.shape));
+            return Err(Error::Tensor { name: name.to_string(), expected, found });
         }
         // (That the file is so long was checked with its head.)
         Ok(self.start + info.data_offsets.0..self.start + info.data_offsets.1)
@@ -200,8 +213,14 @@ pub(crate) fn write_tensors(
 }
 
 /// Writes a file beside `path` first, and puts it there when it is on the disk: whatever ends the process or the
-/// machine, there is the old file or the new one.
+/// machine, there is the old file or the new one. One that is mapped is not replaced, for training would go on in a
+/// file without a name.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    if let Ok(old) = File::open(path)
+        && matches!(old.try_lock(), Err(TryLockError::WouldBlock))
+    {
+        return Err(Error::Locked);
+    }
     let mut temporary = path.as_os_str().to_os_string();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);

@@ -55,7 +55,7 @@ impl<R: Rule> Layerwise<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotContiguous`], or [`Error::Name`] if two arrays have the same name.
+    /// [`Error::Layer`] for an array that is not contiguous, and [`Error::Name`] if two have the same name.
     pub fn new<'a, N: Into<String>>(
         optimizer: Optimizer<R>,
         weights: impl IntoIterator<Item = (N, ArrayViewD<'a, f32>)>,
@@ -110,7 +110,7 @@ impl<R: Rule> Layerwise<R> {
         }
         let mut model = Lent { layers: &mut self.layers, pairs };
         let summary = self.optimizer.step(step, &mut model, &mut self.reports)?;
-        self.steps += 1;
+        self.steps = self.steps.wrapping_add(1);
         Ok(summary)
     }
 
@@ -179,8 +179,8 @@ impl<R: Rule + 'static> Layerwise<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layers`], [`Error::Layer`] for an array of another shape, [`Error::Name`], and whatever the system
-    /// says.
+    /// [`Error::Layers`], [`Error::Layer`] for an array of another shape, [`Error::Name`], [`Error::Locked`] if there
+    /// is such a file and it is mapped, and whatever the system says.
     pub fn save<'a>(
         &self,
         path: impl AsRef<Path>,

@@ -229,6 +229,8 @@ fn files_that_are_damaged_or_of_other_rules() {
     assert!(matches!(checkpoint(with(of(b"layerwise-tensors"), b"layerwise-others!")), Err(Error::NoState)));
     assert!(matches!(checkpoint(with(of(b"version"), br#"version\":2"#)), Err(Error::NoState)));
     assert!(matches!(checkpoint(with(of(b"b.momentum"), b"b.momentun")), Err(Error::Missing(_))));
+    let name = br#"name\":\"b\""#;
+    assert!(matches!(checkpoint(with(of(name), br#"name\":\"w\""#)), Err(Error::Name(name)) if name == "w"));
 
     // None of them is loaded either.
     let mut now = arrays();
@@ -285,8 +287,16 @@ fn a_file_is_mapped_once() {
     let open = || unsafe { Mapped::open(&path) };
     let first = open().unwrap();
     assert!(matches!(open(), Err(Error::Locked)));
-    drop(first);
+    // Nor is it replaced by another, in which nobody would train.
+    let file = Checkpoint::new(first).unwrap();
+    assert!(matches!(file.copy_to(&path), Err(Error::Locked)));
+    assert!(matches!(optimizer(adam(), &arrays()).save(&path, views(&arrays())), Err(Error::Locked)));
+    assert!(!directory.file("saved.new").exists());
+    file.copy_to(directory.file("copy")).unwrap();
+    assert!(fs::read(directory.file("copy")).unwrap() == fs::read(&path).unwrap());
+    drop(file);
     open().unwrap();
+    saved(&path, adam());
 }
 
 /// A rule of somebody's own, which a file cannot name.
@@ -301,7 +311,8 @@ impl Rule for Own {
         Needs::GRADIENT
     }
 
-    fn plan(&self, lr: f64, _: &LayerConfig, _: &Norms, count: u32) -> (Plan, u32) {
+    fn plan(&self, lr: f64, _: &LayerConfig, norms: &Norms, count: u32) -> (Plan, u32) {
+        assert!(norms.gradient > 0.0, "a mistake of the rule");
         (Plan::new(Update { gradient: 1.0, rate: lr, ..Update::ZERO }, lr), count + 1)
     }
 }
@@ -321,4 +332,13 @@ fn a_rule_of_ones_own_is_given_again() {
     assert_eq!((file.steps(), file.weights(1).unwrap()), (1, (&gradients.1 * 0.5).view().into_dyn()));
     file.step(0.5, &[gradient(&gradients.0).unwrap(), gradient(&gradients.1).unwrap()]).unwrap();
     assert_eq!(file.weights(1).unwrap(), Array1::<f32>::zeros(3).view().into_dyn());
+
+    // The first layer is stepped when the rule panics about the second.
+    let zeros = Array1::<f32>::zeros(3);
+    let panics = || file.step(0.5, &[gradient(&gradients.0).unwrap(), gradient(&zeros).unwrap()]);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
+    let after = file.step(0.5, &[gradient(&gradients.0).unwrap(), gradient(&gradients.1).unwrap()]);
+    assert!(matches!(after, Err(Error::Torn { step: 2 })));
+    let again = Checkpoint::with_optimizer(file.into_bytes(), Optimizer::from_rule(Own));
+    assert!(matches!(again, Err(Error::Torn { step: 2 })));
 }
