@@ -1,6 +1,8 @@
 //! Training that is saved, and goes on in another process, has the bits of training that was never interrupted: loaded
 //! into arrays, or inside the file. A process that is killed leaves a file that is right, or one that is refused.
 
+#![cfg_attr(target_endian = "big", allow(dead_code, unused_imports, reason = "files are refused there"))]
+
 mod common;
 
 use common::{Directory, bits, numbers, optimizers};
