@@ -186,16 +186,17 @@ fn moments_matter() -> Result<(), Error> {
     Ok(())
 }
 
-/// A process that trains in a file until it is killed.
-fn train_until_killed(path: &Path) -> Result<(), Error> {
+/// A process that trains in a file until it is killed: within a step, or if it is idle for most of the time, between two.
+fn train_until_killed(path: &Path, is_idle: bool) -> Result<(), Error> {
     // SAFETY: no other process has this file now.
     #[allow(unsafe_code, reason = "a mapped file")]
     let mut file = Checkpoint::new(unsafe { Mapped::open(path)? })?;
     let ones = Array2::<f32>::ones((1000, 500));
     loop {
         file.step(1.0, &[gradient(&ones)?])?;
-        // (So that not all are killed within a step.)
-        std::thread::sleep(Duration::from_micros(500));
+        if is_idle {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -204,7 +205,10 @@ fn train_until_killed(path: &Path) -> Result<(), Error> {
 #[cfg(target_endian = "little")]
 fn a_killed_process_leaves_whole_steps_or_says_so() -> Result<(), Error> {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
-        return train_until_killed(&Path::new(&directory).join("file"));
+        return train_until_killed(
+            &Path::new(&directory).join("file"),
+            std::env::var(PART).is_ok_and(|part| part == "idle"),
+        );
     }
     let directory = Directory::new();
     let (path, weights) = (directory.file("file"), Array2::zeros((1000, 500)));
@@ -213,7 +217,11 @@ fn a_killed_process_leaves_whole_steps_or_says_so() -> Result<(), Error> {
         let mut ours = Layerwise::new(optimizers()[0].1, [("w", weights.view().into_dyn())])?;
         ours.configure(|_, _| layerwise::LayerConfig::PLAIN)?;
         ours.save(&path, [weights.view().into_dyn()])?;
-        let mut other = spawn("killed", "a_killed_process_leaves_whole_steps_or_says_so", &directory);
+        let mut other = spawn(
+            if wait % 2 == 0 { "idle" } else { "busy" },
+            "a_killed_process_leaves_whole_steps_or_says_so",
+            &directory,
+        );
         let mut other = other.stdout(Stdio::null()).spawn()?;
         // The last weight is at the end of the file.
         while fs::read(&path)?.ends_with(&0_f32.to_le_bytes()) {
