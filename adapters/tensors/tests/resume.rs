@@ -186,7 +186,7 @@ fn moments_matter() -> Result<(), Error> {
     Ok(())
 }
 
-/// A process that trains in a file until it is killed: within a step, or if it is idle for most of the time, between two.
+/// A process that trains in a file until it is killed: within a step, or if it is idle most of the time, between two.
 fn train_until_killed(path: &Path, is_idle: bool) -> Result<(), Error> {
     // SAFETY: no other process has this file now.
     #[allow(unsafe_code, reason = "a mapped file")]
