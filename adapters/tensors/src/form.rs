@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::settings::Settings;
 use layerwise::LayerConfig;
 use layerwise::rule::{Moments, Rule, RuleState};
-use ndarray::ArrayViewD;
+use ndarray::{ArrayRef, ArrayViewD, IxDyn};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -168,13 +168,14 @@ impl View for Tensor<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         match &self.numbers {
-            Numbers::Array(array) => array.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Numbers::Array(array) => bytes(array),
+            Numbers::Like(order, numbers) if order.is_standard_layout() => bytes_of(numbers),
             Numbers::Like(order, numbers) => {
                 let mut array = order.map(|()| 0.0_f32);
                 if let Some(to) = array.as_slice_memory_order_mut() {
                     to.copy_from_slice(numbers);
                 }
-                array.iter().flat_map(|x| x.to_le_bytes()).collect()
+                bytes(&array).into_owned().into()
             }
             Numbers::State(numbers) => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Numbers::Steps(numbers) => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -190,6 +191,23 @@ impl View for Tensor<'_> {
             Numbers::Steps(numbers) => size_of_val(numbers),
             Numbers::Bytes(_, bytes) => bytes.len(),
         }
+    }
+}
+
+/// The bytes of a file for an array: as they are, if it is in C order.
+fn bytes(array: &ArrayRef<f32, IxDyn>) -> Cow<'_, [u8]> {
+    match array.as_slice() {
+        Some(numbers) => bytes_of(numbers),
+        None => array.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    }
+}
+
+/// The same for a slice: as they are, if the machine has the order of bytes of files.
+fn bytes_of(numbers: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(numbers))
+    } else {
+        numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
     }
 }
 
