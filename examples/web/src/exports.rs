@@ -57,7 +57,8 @@ extern "C" fn start(optimizer: usize, lr: f64, epochs: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn train(steps: usize) -> usize {
     page(|Page { training, digits }| {
-        (0..steps).for_each(|_| training.step(digits));
+        let left = training.steps() - training.taken();
+        (0..steps.min(left)).for_each(|_| training.step(digits));
         training.taken()
     })
 }
