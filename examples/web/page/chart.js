@@ -2,8 +2,8 @@
 
 const MARGIN = { left: 46, right: 16, top: 12, bottom: 46 };
 
-// Accuracies, stretched towards 1 so that errors twice as frequent are equally far apart.
-const LEAST_ERROR = 0.005;
+// Accuracies, stretched towards 1 so that half as many errors are always the same way up.
+const LEAST_ERROR = 0.006;
 const ACCURACIES = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99];
 const stretch = (accuracy) => Math.log(Math.max(1 - accuracy, LEAST_ERROR)) / Math.log(LEAST_ERROR);
 

@@ -26,16 +26,16 @@ const stop = () => Number(at("rate").value);
 const own = () => at("own").checked;
 const stopOf = (i) => (own() ? native.rates.indexOf(native.optimizers[i].rate) : stop());
 const rateOf = (i) => native.rates[stopOf(i)];
-const percent = (right) => `${((100 * right) / native.tested).toFixed(1)} %`;
+const percent = (right) => ((100 * right) / native.tested).toFixed(1);
 
 function become(next, text, tone = "") {
     state = next;
     document.body.dataset.state = next;
     at("status").textContent = text;
     at("status").className = tone;
-    at("play").textContent = { training: "Pause", paused: "Continue" }[next] ?? "Start";
-    at("play").disabled = next === "loading" || next === "failed" || next === "done";
-    at("again").disabled = next !== "paused" && next !== "done" && next !== "training";
+    at("play").textContent = { training: "Pause", paused: "Continue", done: "Train again" }[next] ?? "Start";
+    at("play").disabled = next === "loading" || next === "failed";
+    at("reset").disabled = next === "ready" || at("play").disabled;
 }
 
 const failed = (text) => become("failed", `It does not work here: ${text}`, "bad");
@@ -76,10 +76,10 @@ function received({ data }) {
     redraw();
 }
 
-function end({ i, hash, ms, optimizer }) {
+function end({ i, hash, ms, micros }) {
     const wanted = expected?.hashes[i][stopOf(i)];
     const equal = wanted === undefined ? "unknown" : wanted === hash;
-    Object.assign(results[i], { hash, ms, optimizer, equal });
+    Object.assign(results[i], { hash, ms, micros, equal });
     trained[i].set(stopOf(i), results[i].right / native.tested);
     if (results.some((result) => result.hash === undefined)) return;
     if (expected === undefined) become("done", `Done. There is no native run of ${epochs} epochs to compare with.`);
@@ -93,7 +93,8 @@ function loaded(data) {
     at("module").textContent =
         `Module: ${moduleName}.wasm, ${bytes.toLocaleString("en")} bytes` +
         (moduleName === "simd128" ? "." : ", without simd128.") +
-        ` ${native.trained} digits to learn from, ${native.tested} to test, ${native.parameters} weights, ${epochs} epochs.`;
+        ` ${native.trained} digits to learn from, ${native.tested} to test, ${native.parameters} weights,` +
+        ` ${epochs} epochs.`;
     reset();
     become("ready", "Ready.");
     if (address.has("start")) play(true);
@@ -113,7 +114,7 @@ function show() {
 }
 
 function showCurves() {
-    const every = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((every) => steps / every <= 6) ?? steps;
+    const every = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((every) => steps / every <= 7) ?? steps;
     const ticks = Array.from({ length: Math.floor(steps / every) + 1 }, (_, n) => [(n * every) / steps, n * every]);
     const lines = curves.map((curve, i) => {
         const points = curve.map(([step, accuracy]) => [step / steps, accuracy]);
@@ -134,14 +135,13 @@ function showRates() {
     draw(at("rates"), { label: "learning rate", ticks, lines, here: own() ? undefined : place(stop()) });
 }
 
-function showRow({ right, hash, equal, ms, optimizer }, i) {
+function showRow({ right, hash, equal, ms, micros }, i) {
     const cells = at("results").tBodies[0].rows[i].cells;
     const equalText = { true: "✓ yes", false: "✗ no", unknown: "not known" }[equal] ?? "–";
-    const micro = optimizer === undefined ? "–" : `${(1000 * optimizer).toFixed(1)} µs`;
     const texts = [rateOf(i), right === undefined ? "–" : percent(right), hash ?? "–"];
-    texts.push(expected?.hashes[i][stopOf(i)] ?? "–", equalText, ms?.toFixed(3) ?? "–", micro);
+    texts.push(expected?.hashes[i][stopOf(i)] ?? "–", equalText, ms?.toFixed(3) ?? "–", micros?.toFixed(1) ?? "–");
     texts.forEach((text, n) => (cells[n + 1].textContent = text));
-    cells[5].className = { true: "yes", false: "no" }[equal] ?? "";
+    cells[5].className = `equal ${{ true: "yes", false: "no" }[equal] ?? ""}`;
 }
 
 // The rows of the table, and the legend.
@@ -178,11 +178,12 @@ async function begin() {
 
 at("controls").addEventListener("submit", (event) => {
     event.preventDefault();
+    if (state === "done") reset();
     play(state !== "training");
 });
-at("again").addEventListener("click", () => {
+at("reset").addEventListener("click", () => {
     reset();
-    play(true);
+    become("ready", "Ready.");
 });
 at("rate").addEventListener("input", () => {
     at("own").checked = false;

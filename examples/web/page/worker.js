@@ -46,7 +46,7 @@ function finish(state) {
     const { training, run, i, step, ms } = state;
     const hash = training.hash;
     runs = runs.filter((other) => other !== state);
-    postMessage({ kind: "end", run, i, hash, ms: ms / step, optimizer: training.timeOptimizer() });
+    postMessage({ kind: "end", run, i, hash, ms: ms / step, micros: 1000 * training.timeUpdate() });
 }
 
 async function play() {

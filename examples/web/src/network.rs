@@ -1,5 +1,5 @@
-//! A perceptron with one hidden layer of rectified units, and its gradient by backpropagation. All of it is plain `f32`,
-//! and its exponential is libm's, so that its bits are the same natively and in WebAssembly.
+//! A perceptron with one hidden layer of rectified units, and its gradient by backpropagation. All of it is plain
+//! `f32`, and its exponential is libm's, so that its bits are the same natively and in WebAssembly.
 
 use crate::digits::{CLASSES, Digit, PIXELS, Random, label, pixels};
 use layerwise::{LayerSpan, Layers};

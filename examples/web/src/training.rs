@@ -110,7 +110,7 @@ impl Training {
         self.step += 1;
     }
 
-    /// The optimizer's part of a step: all that this crate is about.
+    /// The optimizer's part of a step.
     pub fn update(&mut self, lr: f64) {
         let optimizer = CONTENDERS[self.optimizer].optimizer();
         let [first, second] = match optimizer.moments() {

@@ -65,9 +65,8 @@ for (const name of ["simd128", "fallback"]) {
     const wrong = structuredClone(short);
     wrong.hashes[1][3] = wrong.hashes[1][3].replace(/.$/, (x) => (x === "0" ? "1" : "0"));
     wrong.right[2][5] += 1;
-    const seen = [`${native.optimizers[1].name} at ${native.rates[3]}`, `${native.optimizers[2].name} at ${native.rates[5]}`];
-    assert.deepEqual(differences(training, wrong, all), seen);
-    console.log(`${name}: the hashes of ${native.optimizers.length} optimizers at ${native.rates.length} rates are native`);
+    assert.deepEqual(differences(training, wrong, all), ["NovoGrad at 0.003", "SGD at 0.03"]);
+    console.log(`${name}: all ${short.hashes.flat().length} short trainings have the hashes of native runs`);
 }
 
 // The same question in an engine with simd128 and in one without, which refuses the first module and runs the second.

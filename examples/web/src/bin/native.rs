@@ -1,8 +1,9 @@
-//! Runs the trainings of the page natively, and prints what they come to as the JSON that the page compares itself with.
+//! Runs the trainings of the page natively, and prints what they come to as the JSON that the page compares itself
+//! with.
 //!
 //! ```text
 //! cargo run --release --bin native >page/native.json
-//! cargo run --release --bin native -- --speed         # microseconds of a step, of all of it and of the optimizer
+//! cargo run --release --bin native -- --speed         # microseconds of a step, of all of it and of its update
 //! ```
 
 use flate2::read::GzDecoder;
@@ -75,25 +76,22 @@ fn print_json(digits: &Digits) {
     println!("  \"runs\": [\n{}\n  ]\n}}", join(",\n", EPOCHS.map(|epochs| run_as_json(epochs, digits))));
 }
 
-/// The shortest of a few times, in microseconds for each of `count`.
-fn time(count: usize, mut run: impl FnMut()) -> f64 {
-    let times = (0..5).map(|_| {
+/// The shortest of many times, in microseconds.
+fn time(times: usize, mut run: impl FnMut()) -> f64 {
+    let times = (0..times).map(|_| {
         let start = Instant::now();
         run();
         start.elapsed()
     });
-    times.min().unwrap_or_default().as_secs_f64() * 1e6 / count as f64
+    times.min().unwrap_or_default().as_secs_f64() * 1e6
 }
 
 fn print_speed(digits: &Digits) {
     for (i, Contender { name, rate, .. }) in CONTENDERS.iter().enumerate() {
-        let mut training = start(i, *rate, EPOCHS[0], digits);
-        let whole = time(training.steps(), || {
-            training = start(i, *rate, EPOCHS[0], digits);
-            (0..training.steps()).for_each(|_| training.step(digits));
-        });
-        let optimizer = time(2000, || (0..2000).for_each(|_| training.update(1e-6)));
-        println!("{name}: {whole:.1} µs, of which the optimizer {optimizer:.2} µs");
+        let mut training = start(i, *rate, 20, digits);
+        let whole = time(training.steps(), || training.step(digits));
+        let update = time(500, || (0..10).for_each(|_| training.update(1e-6))) / 10.0;
+        println!("{name}: {whole:.1} µs, of which the update {update:.2} µs");
     }
 }
 
