@@ -45,6 +45,7 @@ function reset() {
     run += 1;
     curves = native.optimizers.map(() => []);
     results = native.optimizers.map(() => ({}));
+    at("rate").classList.toggle("idle", own());
     at("rate-text").textContent = own() ? "each its own" : native.rates[stop()];
     worker.postMessage({ kind: "play", playing: false });
     worker.postMessage({ kind: "start", run, epochs, rates: native.optimizers.map((_, i) => rateOf(i)) });

@@ -84,5 +84,9 @@ export async function serve(directory, change = (name, content) => content) {
         }
     });
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close().closeAllConnections() };
+    const close = () => {
+        server.close();
+        server.closeAllConnections();
+    };
+    return { url: `http://127.0.0.1:${server.address().port}/`, close };
 }
