@@ -34,8 +34,9 @@ function become(next, text, tone = "") {
     at("status").textContent = text;
     at("status").className = tone;
     at("play").textContent = { training: "Pause", paused: "Continue", done: "Train again" }[next] ?? "Start";
-    at("play").disabled = next === "loading" || next === "failed";
-    at("reset").disabled = next === "ready" || at("play").disabled;
+    const useless = next === "loading" || next === "failed";
+    for (const id of ["rate", "own", "play"]) at(id).disabled = useless;
+    at("reset").disabled = useless || next === "ready";
 }
 
 const failed = (text) => become("failed", `It does not work here: ${text}`, "bad");

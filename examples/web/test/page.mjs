@@ -171,11 +171,14 @@ async function wrongHash(chromium, url) {
     console.log("a wrong native hash is seen");
 }
 
-// A file that is not there, and a number of epochs without a native run, are said.
+// A file that is not there, a number of epochs that makes no sense, and one without a native run, are said.
 async function said(chromium, url) {
     const page = await Page.open(chromium);
     await page.go(`${url}?module=none`, "failed");
     assert.match(await page.evaluate("document.getElementById('status').textContent"), /none\.wasm: 404/);
+    await page.go(`${url}?epochs=0`, "failed");
+    assert.match(await page.evaluate("document.getElementById('status').textContent"), /epochs are out of range/);
+    assert.ok(await page.evaluate("document.getElementById('rate').disabled"));
     await page.go(`${url}?epochs=1&start`, "done");
     assert.match(await page.evaluate("document.getElementById('status').textContent"), /no native run of 1 epochs/);
     assert.deepEqual((await page.table()).map((row) => row[5]), Array(4).fill("not known"));
