@@ -13,7 +13,6 @@ let native; // what native.json says
 let expected; // its run of as many epochs, if there is one
 let epochs;
 let worker;
-let bytes = 0;
 let run = 0; // counts starts, so that what is left of an earlier one is known
 let state = "loading"; // ready, training, paused, done, failed
 let curves = []; // for each optimizer points of [step, accuracy]
@@ -91,9 +90,8 @@ function end({ i, hash, ms, micros }) {
 }
 
 function loaded(data) {
-    bytes = data.bytes;
     at("module").textContent =
-        `Module: ${moduleName}.wasm, ${bytes.toLocaleString("en")} bytes` +
+        `Module: ${moduleName}.wasm, ${data.bytes.toLocaleString("en")} bytes` +
         (moduleName === "simd128" ? "." : ", without simd128.") +
         ` ${native.trained} digits to learn from, ${native.tested} to test, ${native.parameters} weights,` +
         ` ${epochs} epochs.`;
