@@ -66,10 +66,16 @@ pub enum Error {
         found: usize,
     },
     /// A chunk of a layer does not begin at a multiple of [`LEAF`](crate::pieces::LEAF), so its sums would not be those
-    /// of the whole layer.
+    /// of the whole layer. Or it ends where no chunk may begin, before the end of the layer.
     OffLeaf {
-        /// The index in the layer at which the chunk begins.
+        /// The index in the layer at which the chunk, or the next one, begins.
         start: usize,
+    },
+    /// The pieces of a sum do not make the whole: each must be a node of the tree, and begin where the one before it
+    /// ends. See [`Tree::fold`](crate::pieces::Tree::fold).
+    Pieces {
+        /// The leaf at which there is no such piece; the number of leaves if there is a piece too many.
+        leaf: usize,
     },
     /// A planned layer is to be updated before its rule has seen the step: call
     /// [`Decided::limit`](crate::pieces::Decided::limit) first.
@@ -113,8 +119,10 @@ pub enum Argument {
     Norms,
     /// The reports of all layers.
     Reports,
-    /// The sums of the leaves of a chunk or a layer.
+    /// The sums of the leaves or the nodes of a chunk or a layer.
     Sums,
+    /// A chunk of an array, which is longer than what there is of the array from where it begins.
+    Chunk,
 }
 
 impl fmt::Display for Argument {
@@ -131,6 +139,7 @@ impl fmt::Display for Argument {
             Argument::Norms => "norms",
             Argument::Reports => "reports",
             Argument::Sums => "sums of leaves",
+            Argument::Chunk => "chunk",
         })
     }
 }
@@ -195,6 +204,9 @@ impl fmt::Display for Error {
             Error::Layers { expected, found } => write!(f, "{expected} layers expected, {found} found"),
             Error::OffLeaf { start } => {
                 write!(f, "a chunk begins at element {start}, which is not the beginning of a leaf of 1024")
+            }
+            Error::Pieces { leaf } => {
+                write!(f, "the pieces do not make the whole: none is a node of the tree that begins at leaf {leaf}")
             }
             Error::StepNotSeen => f.write_str("the rule has not seen the step that it planned: call `limit` first"),
             Error::StaleNorm { .. } => {

@@ -4,7 +4,9 @@ mod harness;
 mod reference;
 
 use harness::optimizers::{lamb, larc, luc, skipping};
-use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
+use layerwise::pieces::{
+    LEAF, LayerView, SUMS, Tree, add as add_vector, chunk, fold_leaf_sums, leaf_sums, subtree_sums,
+};
 use layerwise::rule::{Moments, Rule};
 use layerwise::{
     CarriedNorms, FlatModel, GradientSum, Larc, LarcConfig, LayerConfig, LayerMemory, LayerSpan, Layers, Model,
@@ -197,6 +199,20 @@ fn no_step_in_pieces_allocates() {
         std::hint::black_box(fold_leaf_sums(&step_sums));
     });
     assert_eq!((count, state.steps), (0, 2));
+    let (view, tree) = (LayerView::new(&weights, &gradients).momentum(&momentum), Tree::of_len(LEN));
+    let count = allocations(|| {
+        let mut pass = optimizer.pass(0.1).unwrap();
+        pass.subtree_sums(view, LEN, 0, &mut sums[..1]).unwrap();
+        let all = || tree.cover(0..leaves);
+        let measured = pass.fold_subtrees(&config, LEN, all().zip([sums[0]])).unwrap();
+        let decided = pass.decide();
+        let planned = decided.plan(measured, &config, state);
+        planned.step_subtree_sums(view, 0, &mut step_sums[..1]).unwrap();
+        let planned = decided.limit_subtrees(planned, all().zip([step_sums[0]])).unwrap();
+        subtree_sums(&weights[LEAF..], LEN, LEAF, &mut step_sums[..tree.cover(1..leaves).len()]).unwrap();
+        assert!(planned.report().0.applied() && tree.share(2, 7).len() == 42);
+    });
+    assert_eq!(count, 0);
 }
 
 fn no_sum_allocates() {
@@ -204,6 +220,7 @@ fn no_sum_allocates() {
     let mut add = || {
         accumulate(&mut sum, &gradients, 0.5).unwrap();
         accumulate_finite(&mut sum, &gradients, 0.5).unwrap();
+        add_vector(&mut sum, &gradients).unwrap();
         accumulate_model(&mut [GradientSum::new(&mut sum, &gradients).norms(&mut norms)], 0.5).unwrap();
         #[cfg(feature = "rayon")]
         layerwise::accumulate_model_parallel(&mut [GradientSum::new(&mut sum, &gradients)], 0.5).unwrap();

@@ -10,7 +10,7 @@ use harness::optimizers::{
     novograd, novograd_max, optax, plain, sgd_luc, skipping,
 };
 use harness::{Host, KINDS, Net, Walk, assert_same, backends, numbers, on, same, uniform};
-use layerwise::pieces::{LEAF, LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
+use layerwise::pieces::{LEAF, LayerView, SUMS, Tree, chunk, fold_leaf_sums, leaf_sums};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
     AdamState, Argument, Error, LayerConfig, LayerMemory, NonFinite, NovoGradState, Optimizer, Outcome, Policy, Report,
@@ -391,6 +391,48 @@ fn pieces_of_wrong_lengths_are_refused() {
     let layer = LayerMemory::new(&mut weights, &g, &mut state).momentum(&mut momentum[1..]);
     assert_eq!(refused(decided.apply(measured, layer)), length(Argument::Momentum, 3000, 2999));
     assert_eq!((weights, momentum, state), (w, m, NovoGradState::default()));
+}
+
+/// Sums of nodes are refused where those of leaves are, and where a chunk is none of the layer.
+#[test]
+fn wrong_sums_of_nodes_are_refused() {
+    let length = |what, expected, found| Error::Length { layer: None, what, expected, found };
+    let (w, g, m) = ([1.0; 3000], [0.5; 3000], [0.1; 3000]);
+    let (optimizer, config) = (luc(), LayerConfig::DEFAULT);
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let (mut sums, mut one) = ([UNTOUCHED; 2], [7.0; 2]);
+    let view = LayerView::new(&w, &g).momentum(&m);
+    let short = LayerView::new(&w, &g[1..]).momentum(&m);
+    let measured = pass.measure(view).unwrap();
+    let mut more = optimizer.pass(0.1).unwrap();
+    let decided = pass.decide();
+    let planned = decided.plan(measured, &config, NovoGradState::default());
+    for (start, error) in [
+        (5, Error::OffLeaf { start: 5 }),
+        (1024, length(Argument::Chunk, 1976, 3000)),
+        (usize::MAX - 1023, length(Argument::Chunk, 0, 3000)),
+        (0, length(Argument::Sums, 1, 2)),
+    ] {
+        assert_eq!(refused(more.subtree_sums(view, 3000, start, &mut sums)), error);
+        assert_eq!(refused(planned.step_subtree_sums(view, start, &mut one)), error);
+    }
+    assert_eq!(refused(more.subtree_sums(view, 5000, 0, &mut sums)), Error::OffLeaf { start: 3000 });
+    assert_eq!(refused(more.subtree_sums(short, 3000, 0, &mut sums[..1])), length(Argument::Gradients, 3000, 2999));
+    assert_eq!(refused(planned.step_subtree_sums(short, 0, &mut one[..1])), length(Argument::Gradients, 3000, 2999));
+    assert_eq!((sums, one), ([UNTOUCHED; 2], [7.0; 2]));
+
+    for (pieces, leaf) in [(&[0..2][..], 2), (&[0..2, 2..4], 2), (&[0..3, 3..4], 3), (&[1..3], 0)] {
+        let of_norms = pieces.iter().cloned().map(|piece| (piece, [1.0; SUMS]));
+        assert_eq!(refused(more.fold_subtrees(&config, 3000, of_norms)), Error::Pieces { leaf });
+        let of_step = pieces.iter().cloned().map(|piece| (piece, 1.0));
+        assert_eq!(refused(decided.limit_subtrees(planned, of_step)), Error::Pieces { leaf });
+    }
+    assert_eq!(more.decide().gradient_norm(), 0.0, "what was refused is not part of the model");
+    // A rule that need not see its step, and a frozen layer, need no sums.
+    let planned = decided.plan(measured, &LayerConfig::PLAIN, NovoGradState::default());
+    assert!(!decided.limit_subtrees(planned, []).unwrap().needs_step());
+    assert!(optimizer.pass(0.1).unwrap().fold_subtrees(&LayerConfig::FROZEN, 3000, []).is_ok());
+    assert!(Tree::of_len(3000).cover(0..3).eq([0..3]));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod norms;
 mod owner;
 mod pieces;
 mod settings;
+mod tree;
 
 pub use accumulate::accumulate;
 pub use bytes::bytes;
@@ -26,6 +27,7 @@ pub use norms::norms;
 pub use owner::owner;
 pub use pieces::pieces;
 pub use settings::settings;
+pub use tree::tree;
 
 use arbitrary::Unstructured;
 
@@ -33,7 +35,7 @@ use arbitrary::Unstructured;
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("norms", norms),
     ("sgd", sgd),
     ("novograd", novograd),
@@ -46,6 +48,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("owner", owner),
     ("bytes", bytes),
     ("settings", settings),
+    ("tree", tree),
 ];
 
 /// Runs a target. What it checks it asserts.

@@ -6,7 +6,7 @@ use crate::harness::{Array, Host, assert_same, assert_same_report, on};
 use crate::input::{self, AnyOptimizer};
 use crate::reference::contract;
 use arbitrary::{Result, Unstructured};
-use layerwise::pieces::{Decided, LEAF, LayerView, Measured, Pass, Planned, SUMS};
+use layerwise::pieces::{Decided, LEAF, LayerView, Measured, Pass, Planned, SUMS, Tree};
 use layerwise::rule::{GradientNorm, Moments, Needs, Rule, RuleState, StepNorm, Update};
 use layerwise::{Error, Larc, LayerMemory, NonFinite, Optimizer, Outcome, Report, Step};
 use std::ops::Range;
@@ -140,7 +140,30 @@ fn measure<R: Rule<State = S>, S: RuleState>(
     let more = [sums.as_slice(), &[[0.0; SUMS]]].concat();
     let Ok(measured) = pass.fold(&host.config, len, &sums) else { return Ok(None) };
     assert_eq!(pass.fold(&host.config, len, &more).is_ok(), host.config.frozen);
-    Ok(Some(measured))
+    if u.arbitrary()? {
+        return Ok(Some(measured));
+    }
+    let pieces = subtrees(u, len, |chunk, nodes| {
+        let mut sums = vec![[-1.0; SUMS]; nodes];
+        pass.subtree_sums(view(host, chunk.clone()), len, chunk.start, &mut sums).unwrap();
+        sums
+    })?;
+    Ok(Some(pass.fold_subtrees(&host.config, len, pieces).unwrap()))
+}
+
+/// The sums of nodes of an array, which is cut anywhere.
+fn subtrees<T>(
+    u: &mut Unstructured,
+    len: usize,
+    measure: impl Fn(Range<usize>, usize) -> Vec<T>,
+) -> Result<Vec<(Range<usize>, T)>> {
+    let tree = Tree::of_len(len);
+    let of_chunk = |cut: &[usize]| {
+        let nodes = tree.cover(cut[0]..cut[1]);
+        let sums = measure((cut[0] * LEAF).min(len)..(cut[1] * LEAF).min(len), nodes.len());
+        nodes.zip(sums).collect::<Vec<_>>()
+    };
+    Ok(input::cuts(u, tree.leaves())?.windows(2).flat_map(of_chunk).collect())
 }
 
 /// Shows the rule the step that it planned, if it wants to see it.
@@ -170,7 +193,15 @@ fn limit<R: Rule<State = S>, S: RuleState>(
     }
     let more = [sums.as_slice(), &[0.0]].concat();
     decided.limit(planned, &more).unwrap_err();
-    let limited = decided.limit(planned, &sums).unwrap();
+    let pieces = subtrees(u, len, |chunk, nodes| {
+        let mut sums = vec![-1.0; nodes];
+        planned.step_subtree_sums(view(host, chunk.clone()), chunk.start, &mut sums).unwrap();
+        sums
+    })?;
+    let limited = match u.arbitrary()? {
+        true => decided.limit(planned, &sums).unwrap(),
+        false => decided.limit_subtrees(planned, pieces).unwrap(),
+    };
     assert!(!limited.needs_step());
     Ok(limited)
 }

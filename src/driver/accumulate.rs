@@ -38,6 +38,35 @@ pub fn accumulate<'a>(
     add_scaled(Machine::serial(), sum, gradients, scale).ok_or(Error::GradientScale(scale))
 }
 
+/// Adds a gradient to a sum of gradients, `sum = sum + other` with one rounding, and returns the sum of squares of what
+/// it has written.
+///
+/// It is [`accumulate`] with a scale of 1. The two may change places: but for the payload of a NaN, the sum has the same
+/// bits. So of two workers that exchange halves, each may take its own half for the sum. In which order more than two
+/// are added does show: add along a [`Tree`](crate::pieces::Tree), and the bits do not depend on how many workers there
+/// are.
+///
+/// # Errors
+///
+/// [`Error::Length`] if the lengths differ, [`Error::Type`] if the sum is not of `f32`; then nothing is written.
+///
+/// ```
+/// use layerwise::pieces::add;
+///
+/// let mut sum = [1.0, 2.0];
+/// assert_eq!(add(&mut sum, &[2.0, 2.0])?, 25.0);
+/// assert_eq!(sum, [3.0, 4.0]);
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn add<'a>(sum: impl Into<FloatsMut<'a>>, other: impl Into<Floats<'a>>) -> Result<f64, Error> {
+    add_on(Machine::serial(), sum.into(), other.into())
+}
+
+pub(super) fn add_on(machine: Machine, sum: FloatsMut<'_>, other: Floats<'_>) -> Result<f64, Error> {
+    check_sum(&sum, &other)?;
+    add_scaled(machine, sum, other, 1.0).ok_or(Error::GradientScale(1.0))
+}
+
 /// [`accumulate`], unless the gradient has a NaN or an infinity: then nothing is written, and the result is `None`.
 ///
 /// It reads the gradient twice.

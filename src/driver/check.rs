@@ -3,6 +3,7 @@
 use super::measure::l2;
 use super::numbers::weights;
 use super::optimizer::Optimizer;
+use super::tree::{Cover, Tree};
 use crate::error::{Argument, Error, check_length, is_non_negative};
 use crate::kernel::machine::Machine;
 use crate::kernel::shape::LEAF;
@@ -154,9 +155,27 @@ fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
 }
 
 /// Checks where a chunk begins, and that it has a sum for each leaf.
-pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<(), Error> {
-    if !start.is_multiple_of(LEAF) {
-        return Err(Error::OffLeaf { start });
+pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<Cover, Error> {
+    check_start(start)?;
+    check_length(Argument::Sums, len.div_ceil(LEAF), sums)?;
+    Ok(Cover::leaf_by_leaf(start / LEAF..start / LEAF + sums))
+}
+
+/// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node.
+pub(super) fn check_subtrees(len: usize, start: usize, chunk: usize, sums: usize) -> Result<Cover, Error> {
+    check_start(start)?;
+    let rest = len.saturating_sub(start);
+    if chunk > rest {
+        return Err(Error::Length { layer: None, what: Argument::Chunk, expected: rest, found: chunk });
     }
-    check_length(Argument::Sums, len.div_ceil(LEAF), sums)
+    if chunk < rest {
+        check_start(start + chunk)?;
+    }
+    let cover = Tree::of_len(len).cover(start / LEAF..start / LEAF + chunk.div_ceil(LEAF));
+    check_length(Argument::Sums, cover.len(), sums)?;
+    Ok(cover)
+}
+
+fn check_start(start: usize) -> Result<(), Error> {
+    if start.is_multiple_of(LEAF) { Ok(()) } else { Err(Error::OffLeaf { start }) }
 }

@@ -1,13 +1,13 @@
 //! The second phase of a step in pieces.
 
 use super::apply::Coefficients;
-use super::check::{check_arrays, check_config, check_leaves};
+use super::check::{check_arrays, check_config, check_leaves, check_subtrees};
 use super::layer::{Case, Decision, without_norm};
 use super::optimizer::Optimizer;
 use super::step_norm::{step_scalars, step_sums};
+use super::tree::{Cover, Tree};
 use crate::error::{Argument, Error, check_length};
 use crate::kernel::machine::{Machine, Threads};
-use crate::kernel::shape::fold_leaf_sums;
 use crate::lanes::Backend;
 use crate::memory::layer::{LayerMemory, LayerView};
 use crate::memory::report::{Outcome, Report};
@@ -16,6 +16,7 @@ use crate::rules::layer::LayerConfig;
 use crate::rules::rule::{Moments, Plan, Rule, RuleState, StepNorm};
 use crate::rules::step::Step;
 use crate::rules::update::Update;
+use core::ops::Range;
 
 /// What the first phase found of one layer. The second phase takes it back, for the same layer.
 #[must_use]
@@ -128,13 +129,31 @@ impl<R: Rule> Decided<'_, R> {
     /// # Errors
     ///
     /// [`Error::Length`] if there are more or fewer sums than the layer has leaves.
-    pub fn limit(&self, mut planned: Planned<R::State>, step_sums: &[f64]) -> Result<Planned<R::State>, Error> {
+    pub fn limit(&self, planned: Planned<R::State>, step_sums: &[f64]) -> Result<Planned<R::State>, Error> {
         if !planned.needs_step() {
             return Ok(planned);
         }
-        check_leaves(0, planned.len, step_sums.len())?;
+        let leaves = check_leaves(0, planned.len, step_sums.len())?;
+        self.limit_subtrees(planned, leaves.zip(step_sums.iter().copied()))
+    }
+
+    /// As [`limit`](Decided::limit), of the [sums of nodes](Planned::step_subtree_sums) that are together all leaves,
+    /// from left to right.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pieces`] if they are not.
+    pub fn limit_subtrees(
+        &self,
+        mut planned: Planned<R::State>,
+        step_sums: impl IntoIterator<Item = (Range<usize>, f64)>,
+    ) -> Result<Planned<R::State>, Error> {
+        if !planned.needs_step() {
+            return Ok(planned);
+        }
+        let sum = Tree::of_len(planned.len).fold(step_sums, |left, right| left + right)?;
         let needed = core::mem::replace(&mut planned.needs, StepNorm::None);
-        let norm = sqrt(fold_leaf_sums(step_sums.as_chunks::<1>().0, 0));
+        let norm = sqrt(sum.unwrap_or(0.0));
         let case = self.case(&planned);
         // (An empty layer has a norm of 0, whatever its scalars.)
         let scalars = step_scalars(needed, &planned.plan.update, planned.moments);
@@ -197,10 +216,25 @@ impl<S: RuleState> Planned<S> {
     /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`],
     /// [`Error::Missing`] and [`Error::Type`]; then nothing is written.
     pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
-        let len = chunk.weights.len();
-        check_leaves(start, len, sums.len())?;
-        check_arrays(self.moments, &chunk, chunk.weights.check())?;
-        step_sums(self.backend, self.needs, &self.plan.update, self.moments, &chunk, sums);
+        let leaves = check_leaves(start, chunk.weights.len(), sums.len())?;
+        self.step_sums(&chunk, leaves, sums)
+    }
+
+    /// The sum of squares of each node that [covers](Tree::cover) a chunk of the planned step, which begins at the
+    /// element `start` of its layer: what [`Decided::limit_subtrees`] takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pass::subtree_sums`](super::pieces::Pass::subtree_sums).
+    pub fn step_subtree_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
+        let nodes = check_subtrees(self.len, start, chunk.weights.len(), sums.len())?;
+        self.step_sums(&chunk, nodes, sums)
+    }
+
+    fn step_sums(&self, chunk: &LayerView<'_>, pieces: Cover, sums: &mut [f64]) -> Result<(), Error> {
+        check_arrays(self.moments, chunk, chunk.weights.check())?;
+        let machine = Machine { backend: self.backend, threads: Threads::One };
+        step_sums(machine, self.needs, &self.plan.update, self.moments, chunk, pieces, sums);
         Ok(())
     }
 

@@ -1,18 +1,20 @@
 //! Norms of a layer, and the sums of its leaves.
 
 use super::numbers::{numbers, weights};
-use crate::kernel::any::{leaf_sums, sum_of_squares, sum_of_term};
+use super::tree::{Cover, Tree};
+use crate::error::Error;
+use crate::kernel::any::{each_piece, sum_of_squares, sum_of_term};
 use crate::kernel::machine::Machine;
-use crate::kernel::max::{leaf_maxima, max_abs};
+use crate::kernel::max::max_abs;
 use crate::kernel::numbers::{Numbers, f32s};
-use crate::kernel::shape::{LEAF, fold_leaf_sums};
 use crate::kernel::squares::sums_of_squares;
-use crate::kernel::terms::{Decayed, Plain};
-use crate::lanes::{Backend, ONE_BY_ONE};
+use crate::kernel::terms::Decayed;
+use crate::lanes::ONE_BY_ONE;
 use crate::memory::floats::Floats;
 use crate::memory::layer::LayerView;
 use crate::rules::double::{scaled, sqrt};
 use crate::rules::rule::{GradientNorm, Needs, Norms};
+use core::ops::Range;
 
 /// The norms that a rule needs, of gradients multiplied by `scale`. What is carried is not measured.
 #[inline(always)]
@@ -63,57 +65,68 @@ fn decayed(scale: f64, decay: f64) -> Option<Decayed> {
     (scale.is_finite() && decay.is_finite()).then_some(Decayed { scale, decay })
 }
 
-/// Sums of each leaf of a layer: of gradient, weights, moments.
+/// Sums of each piece of a layer, a leaf or a larger node: of gradient, weights, moments.
 pub(super) const SUMS: usize = 3;
 const GRADIENT: usize = 0;
 const WEIGHTS: usize = 1;
 const MOMENTS: usize = 2;
 
-/// The sums of leaves of which [`fold`] makes the norms that a rule needs, and with `moments` those of the moments.
+/// The sums of pieces of which [`fold`] makes the norms that a rule needs, and with `moments` those of the moments.
 pub(super) fn sums(
-    backend: Backend,
+    machine: Machine,
     needs: &Needs,
     scale: f64,
     moments: bool,
     chunk: &LayerView<'_>,
+    pieces: Cover,
     sums: &mut [[f64; SUMS]],
 ) {
     let (w, g) = (weights(chunk.weights), numbers(chunk.gradients));
+    let leaves = || pieces.clone().map(|piece| piece.len());
+    let squares = |[x]: [Numbers<'_>; 1]| sum_of_squares(machine, x);
     sums.fill([0.0; SUMS]);
     match needs.gradient {
-        GradientNorm::L2 => leaf_sums(backend, Plain, [g], sums, GRADIENT),
-        GradientNorm::Max => leaf_maxima(backend, g, sums, GRADIENT),
+        GradientNorm::L2 => each_piece([g], leaves(), sums, GRADIENT, squares),
+        GradientNorm::Max => each_piece([g], leaves(), sums, GRADIENT, |[g]| max_abs(machine, g).into()),
         GradientNorm::L2WithDecay(decay) => match decayed(scale, decay) {
-            Some(term) => leaf_sums(backend, term, [w, g], sums, GRADIENT),
-            None => sums.iter_mut().for_each(|leaf| leaf[GRADIENT] = f64::INFINITY),
+            Some(term) => each_piece([w, g], leaves(), sums, GRADIENT, |both| sum_of_term(machine, term, both)),
+            None => sums.iter_mut().for_each(|piece| piece[GRADIENT] = f64::INFINITY),
         },
     }
     if needs.weights {
-        leaf_sums(backend, Plain, [w], sums, WEIGHTS);
+        each_piece([w], leaves(), sums, WEIGHTS, squares);
     }
-    if moments {
-        for moment in [chunk.momentum, chunk.second_moment].into_iter().flatten() {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let (start, mut sum) = (i * LEAF, [[0.0]]);
-                if let Some(leaf) = moment.get(start..moment.len().min(start + LEAF)) {
-                    leaf_sums(backend, Plain, [numbers(leaf)], &mut sum, 0);
-                }
-                sums[MOMENTS] += sum[0][0];
-            }
+    // Only whether they are finite is asked of the moments, so one sum will do for both.
+    match [chunk.momentum, chunk.second_moment].map(|moment| moment.map(numbers)) {
+        [Some(m), None] if moments => each_piece([m], leaves(), sums, MOMENTS, squares),
+        [Some(m), Some(v)] if moments => {
+            each_piece([m, v], leaves(), sums, MOMENTS, |[m, v]| squares([m]) + squares([v]));
         }
+        _ => {}
     }
 }
 
-/// The norms of a layer of which these are the sums of all leaves, and whether its moments are finite.
-pub(super) fn fold(needs: &Needs, scale: f64, sums: &[[f64; SUMS]]) -> (Norms, bool) {
+/// The norms of a layer of which these are the sums of all pieces, and whether its moments are finite.
+pub(super) fn fold(
+    needs: &Needs,
+    scale: f64,
+    tree: Tree,
+    pieces: impl IntoIterator<Item = (Range<usize>, [f64; SUMS])>,
+) -> Result<(Norms, bool), Error> {
+    let max = matches!(needs.gradient, GradientNorm::Max);
+    let gradients = |a, b| if max { larger(a, b) } else { a + b };
+    let sums = tree.fold(pieces, |[g, w, m], right: [f64; SUMS]| {
+        [gradients(g, right[GRADIENT]), w + right[WEIGHTS], m + right[MOMENTS]]
+    })?;
+    let [gradient, weights, moments] = sums.unwrap_or_default();
     let gradient = match needs.gradient {
-        GradientNorm::L2 => scaled(sqrt(fold_leaf_sums(sums, GRADIENT)), scale),
+        GradientNorm::L2 => scaled(sqrt(gradient), scale),
         GradientNorm::L2WithDecay(decay) if decayed(scale, decay).is_none() => f64::INFINITY,
-        GradientNorm::L2WithDecay(_) => sqrt(fold_leaf_sums(sums, GRADIENT)),
-        GradientNorm::Max => scaled(sums.iter().fold(0.0, |max, leaf| larger(max, leaf[GRADIENT])), scale),
+        GradientNorm::L2WithDecay(_) => sqrt(gradient),
+        GradientNorm::Max => scaled(gradient, scale),
     };
-    let weights = if needs.weights { sqrt(fold_leaf_sums(sums, WEIGHTS)) } else { f64::NAN };
-    (Norms { gradient, weights }, fold_leaf_sums(sums, MOMENTS).is_finite())
+    let weights = if needs.weights { sqrt(weights) } else { f64::NAN };
+    Ok((Norms { gradient, weights }, moments.is_finite()))
 }
 
 /// The larger of two numbers; NaN if one of them is.

@@ -10,6 +10,7 @@
 //! | `step_norm` | the norm of a step before it is taken |
 //! | `step` | steps over one layer and over many |
 //! | `parallel` | the same on the threads of rayon |
+//! | `tree` | the tree of every sum, for hosts that divide one |
 //! | `pieces`, `decided` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
 //! | `owned` | steps of what [`Memory`](crate::Memory) owns |
 //! | `recipe` | the optimizer of a recipe |
@@ -34,3 +35,4 @@ pub mod pieces;
 mod recipe;
 mod step;
 mod step_norm;
+mod tree;

@@ -62,10 +62,31 @@ fn sum_of_squares_on(machine: Machine, x: Numbers<'_>) -> f64 {
 #[doc(hidden)]
 pub mod on {
     use super::{numbers, sum_of_squares_on};
+    use crate::driver::accumulate::add_on;
+    use crate::driver::pieces::subtree_sums_on;
+    use crate::error::Error;
     use crate::kernel::machine::{Machine, Threads};
     use crate::kernel::max::max_abs;
     use crate::lanes::Backend;
-    use crate::memory::floats::Floats;
+    use crate::memory::floats::{Floats, FloatsMut};
+
+    pub fn add<'a>(
+        backend: Backend,
+        sum: impl Into<FloatsMut<'a>>,
+        other: impl Into<Floats<'a>>,
+    ) -> Result<f64, Error> {
+        add_on(Machine { backend, threads: Threads::One }, sum.into(), other.into())
+    }
+
+    pub fn subtree_sums<'a>(
+        backend: Backend,
+        chunk: impl Into<Floats<'a>>,
+        len: usize,
+        start: usize,
+        sums: &mut [f64],
+    ) -> Result<(), Error> {
+        subtree_sums_on(Machine { backend, threads: Threads::One }, chunk.into(), len, start, sums)
+    }
 
     pub fn sum_of_squares<'a>(backend: Backend, x: impl Into<Floats<'a>>) -> f64 {
         sum_of_squares_on(Machine { backend, threads: Threads::One }, numbers(x.into()))

@@ -63,17 +63,15 @@
 //! # Ok::<(), layerwise::Error>(())
 //! ```
 
-use super::check::{check_config, check_leaves};
+use super::check::{check_config, check_leaves, check_subtrees};
 use super::layer::Decision;
 use super::measure;
 use super::numbers::numbers;
 use super::optimizer::Optimizer;
 use crate::error::{Error, is_non_negative};
 use crate::kernel::any;
-use crate::kernel::machine::Threads;
+use crate::kernel::machine::{Machine, Threads};
 use crate::kernel::shape;
-use crate::kernel::terms::Plain;
-use crate::lanes::Backend;
 use crate::memory::floats::Floats;
 use crate::memory::report::{Outcome, Report};
 use crate::rules::double::sqrt;
@@ -82,13 +80,15 @@ use crate::rules::rule::Rule;
 use crate::rules::step::Step;
 use core::ops::Range;
 
+pub use super::accumulate::add;
 pub use super::decided::{Decided, Measured, Planned};
+pub use super::tree::{Cover, Tree};
 pub use crate::memory::layer::LayerView;
 
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
 pub const LEAF: usize = shape::LEAF;
 
-/// How many sums [`Pass::leaf_sums`] makes of a leaf: of gradient, weights and moments. It may grow, so write the
+/// How many sums [`Pass::leaf_sums`] makes of a leaf, and [`Pass::subtree_sums`] of a node: of gradient, weights and moments. It may grow, so write the
 /// name.
 pub const SUMS: usize = measure::SUMS;
 
@@ -139,14 +139,65 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
 /// ```
 pub fn leaf_sums<'a>(chunk: impl Into<Floats<'a>>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
     let chunk = chunk.into();
-    check_leaves(start, chunk.len(), sums.len())?;
-    any::leaf_sums(Backend::best(), Plain, [numbers(chunk)], sums.as_chunks_mut::<1>().0, 0);
+    let leaves = check_leaves(start, chunk.len(), sums.len())?;
+    piece_sums(Machine::serial(), chunk, leaves, sums);
     Ok(())
 }
 
 /// The sum of squares of an array of which these are the [`leaf_sums`]: the sums of all its leaves, in their order.
 pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
-    shape::fold_leaf_sums(sums.as_chunks::<1>().0, 0)
+    let leaves = Cover::leaf_by_leaf(0..sums.len());
+    let sum = Tree::new(sums.len()).fold(leaves.zip(sums.iter().copied()), |left, right| left + right);
+    sum.ok().flatten().unwrap_or(0.0)
+}
+
+/// The sum of squares of each node that [covers](Tree::cover) (a chunk of) an array of `len` elements, for norms of
+/// your own: as few numbers as there can be, where [`leaf_sums`] are one for each leaf.
+///
+/// `start` is where in the array the chunk begins. `sums` has an element for each node of
+/// `Tree::of_len(len).cover(..)`, of the leaves of the chunk. [`Tree::fold`] makes
+/// [`sum_of_squares`](crate::sum_of_squares) of those of all chunks, with the same bits.
+///
+/// # Errors
+///
+/// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], or the chunk ends neither at one nor with the array;
+/// [`Error::Length`] of `chunk`, if it goes beyond the array, and of `sums`; then nothing is written.
+///
+/// ```
+/// use layerwise::pieces::{LEAF, Tree, subtree_sums};
+/// use layerwise::sum_of_squares;
+///
+/// let x: Vec<f32> = (0..5000).map(|i| i as f32).collect();
+/// let (left, right) = x.split_at(3 * LEAF);
+/// let tree = Tree::of_len(5000);
+/// let nodes = || tree.cover(0..3).chain(tree.cover(3..5));
+/// let mut sums = [0.0; 4]; // of the leaves 0..2, 2..3, 3..4, 4..5
+/// subtree_sums(left, 5000, 0, &mut sums[..2])?; // on one machine
+/// subtree_sums(right, 5000, 3 * LEAF, &mut sums[2..])?; // on another
+/// assert_eq!(tree.fold(nodes().zip(sums), |left, right| left + right)?, Some(sum_of_squares(&x)));
+/// # Ok::<(), layerwise::Error>(())
+/// ```
+pub fn subtree_sums<'a>(chunk: impl Into<Floats<'a>>, len: usize, start: usize, sums: &mut [f64]) -> Result<(), Error> {
+    subtree_sums_on(Machine::serial(), chunk.into(), len, start, sums)
+}
+
+pub(super) fn subtree_sums_on(
+    machine: Machine,
+    chunk: Floats<'_>,
+    len: usize,
+    start: usize,
+    sums: &mut [f64],
+) -> Result<(), Error> {
+    let nodes = check_subtrees(len, start, chunk.len(), sums.len())?;
+    piece_sums(machine, chunk, nodes, sums);
+    Ok(())
+}
+
+/// The sum of squares of each piece of a chunk.
+fn piece_sums(machine: Machine, chunk: Floats<'_>, pieces: Cover, sums: &mut [f64]) {
+    let leaves = pieces.map(|piece| piece.len());
+    let sums = sums.as_chunks_mut::<1>().0;
+    any::each_piece([numbers(chunk)], leaves, sums, 0, |[piece]| any::sum_of_squares(machine, piece));
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -238,16 +289,63 @@ impl<'o, R: Rule> Pass<'o, R> {
     /// is written.
     pub fn leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [[f64; SUMS]]) -> Result<(), Error> {
         self.optimizer.check_view(&self.step, &chunk)?;
-        check_leaves(start, chunk.weights.len(), sums.len())?;
+        let leaves = check_leaves(start, chunk.weights.len(), sums.len())?;
+        self.piece_sums(&chunk, leaves, sums);
+        Ok(())
+    }
+
+    /// Measures the nodes that [cover](Tree::cover) a chunk of a layer of `len` elements, which begins at the element
+    /// `start`: one group of [`SUMS`] numbers for each node, where [`leaf_sums`](Pass::leaf_sums) has one for each
+    /// leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], or the chunk ends neither at one nor with the layer;
+    /// [`Error::Length`] of the chunk, if it goes beyond the layer, and of `sums`; otherwise as
+    /// [`measure`](Pass::measure). Then nothing is written.
+    ///
+    /// ```
+    /// use layerwise::pieces::{LEAF, LayerView, SUMS, Tree, chunk};
+    /// use layerwise::{LarcConfig, LayerConfig, Sgd, SgdConfig};
+    ///
+    /// let sgd = Sgd::new(SgdConfig { larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT }).unwrap();
+    /// let (weights, gradients) = (vec![1.0; 100_000], vec![0.5; 100_000]);
+    /// let mut pass = sgd.pass(0.1)?;
+    /// let (tree, mut pieces) = (Tree::of_len(100_000), Vec::new());
+    /// for worker in 0..3 {
+    ///     let own = chunk(100_000, worker, 3);
+    ///     let nodes = tree.cover(own.start / LEAF..own.end.div_ceil(LEAF));
+    ///     let mut sums = vec![[0.0; SUMS]; nodes.len()];
+    ///     let view = LayerView::new(&weights[own.clone()], &gradients[own.clone()]);
+    ///     pass.subtree_sums(view, 100_000, own.start, &mut sums)?;
+    ///     pieces.extend(nodes.zip(sums));
+    /// }
+    /// assert_eq!(pieces.len(), 10); // of 98 leaves
+    /// let _measured = pass.fold_subtrees(&LayerConfig::DEFAULT, 100_000, pieces)?;
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    pub fn subtree_sums(
+        &self,
+        chunk: LayerView<'_>,
+        len: usize,
+        start: usize,
+        sums: &mut [[f64; SUMS]],
+    ) -> Result<(), Error> {
+        self.optimizer.check_view(&self.step, &chunk)?;
+        let nodes = check_subtrees(len, start, chunk.weights.len(), sums.len())?;
+        self.piece_sums(&chunk, nodes, sums);
+        Ok(())
+    }
+
+    /// Measures the pieces of a chunk.
+    fn piece_sums(&self, chunk: &LayerView<'_>, pieces: Cover, sums: &mut [[f64; SUMS]]) {
         if chunk.config.frozen {
-            sums.fill([0.0; SUMS]);
-            return Ok(());
+            return sums.fill([0.0; SUMS]);
         }
         let needs = self.optimizer.rule.needs(&chunk.config);
         let moments = self.optimizer.reads_moments(&chunk.config);
-        let backend = self.optimizer.machine(Threads::One).backend;
-        measure::sums(backend, &needs, self.step.gradient_scale, moments, &chunk, sums);
-        Ok(())
+        let machine = self.optimizer.machine(Threads::One);
+        measure::sums(machine, &needs, self.step.gradient_scale, moments, chunk, pieces, sums);
     }
 
     /// As [`measure`](Pass::measure), for a layer of `len` elements, from the [sums of all its leaves](Pass::leaf_sums)
@@ -258,13 +356,31 @@ impl<'o, R: Rule> Pass<'o, R> {
     /// [`Error::Length`] if there are more or fewer sums than the layer has leaves, [`Error::LearningRate`] and
     /// [`Error::Decay`].
     pub fn fold(&mut self, config: &LayerConfig, len: usize, sums: &[[f64; SUMS]]) -> Result<Measured, Error> {
+        if config.frozen {
+            return self.fold_subtrees(config, len, []);
+        }
+        let leaves = check_leaves(0, len, sums.len())?;
+        self.fold_subtrees(config, len, leaves.zip(sums.iter().copied()))
+    }
+
+    /// As [`fold`](Pass::fold), from the [sums of nodes](Pass::subtree_sums) that are together all leaves of the layer,
+    /// from left to right.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pieces`] if they are not, [`Error::LearningRate`] and [`Error::Decay`].
+    pub fn fold_subtrees(
+        &mut self,
+        config: &LayerConfig,
+        len: usize,
+        pieces: impl IntoIterator<Item = (Range<usize>, [f64; SUMS])>,
+    ) -> Result<Measured, Error> {
         check_config(self.step.lr, config)?;
         if config.frozen {
             return Ok(Measured { report: Report::FROZEN, len });
         }
-        check_leaves(0, len, sums.len())?;
         let needs = self.optimizer.rule.needs(config);
-        let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, sums);
+        let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, Tree::of_len(len), pieces)?;
         Ok(self.found(self.optimizer.seen(&self.step, config, norms), len, finite))
     }
 

@@ -2,11 +2,11 @@
 
 use super::apply::Coefficients;
 use super::numbers::{numbers, weights};
-use crate::kernel::any::{leaf_sums, sum_of_term};
+use super::tree::Cover;
+use crate::kernel::any::{each_piece, sum_of_term};
 use crate::kernel::machine::Machine;
 use crate::kernel::numbers::Numbers;
 use crate::kernel::terms::{NewMomentum, StepOf, Term};
-use crate::lanes::Backend;
 use crate::memory::layer::LayerView;
 use crate::rules::double::{mul, sqrt};
 use crate::rules::rule::{Moments, StepNorm};
@@ -27,20 +27,21 @@ pub(super) fn step_norm(
     sqrt(sum)
 }
 
-/// The sum of squares of each leaf of the same step.
+/// The sum of squares of each piece of the same step.
 pub(super) fn step_sums(
-    backend: Backend,
+    machine: Machine,
     needed: StepNorm,
     update: &Update,
     moments: Moments,
     layer: &LayerView<'_>,
+    pieces: Cover,
     sums: &mut [f64],
 ) {
     sums.fill(f64::INFINITY);
-    planned_step(needed, update, moments, layer, Leaves { backend, sums: sums.as_chunks_mut::<1>().0 });
+    planned_step(needed, update, moments, layer, Pieces { machine, pieces, sums: sums.as_chunks_mut::<1>().0 });
 }
 
-/// The two things that are summed of a step: all of it, or each leaf.
+/// The two things that are summed of a step: all of it, or each piece.
 trait Squares {
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]);
 }
@@ -57,15 +58,17 @@ impl Squares for Whole<'_> {
     }
 }
 
-struct Leaves<'a> {
-    backend: Backend,
+struct Pieces<'a> {
+    machine: Machine,
+    pieces: Cover,
     sums: &'a mut [[f64; 1]],
 }
 
-impl Squares for Leaves<'_> {
+impl Squares for Pieces<'_> {
     #[inline(always)]
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
-        leaf_sums(self.backend, term, arrays, self.sums, 0);
+        let leaves = self.pieces.map(|piece| piece.len());
+        each_piece(arrays, leaves, self.sums, 0, |piece| sum_of_term(self.machine, term, piece));
     }
 }
 

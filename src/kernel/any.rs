@@ -3,21 +3,16 @@
 //! Gradients of 16 bits have loops of their own. Several arrays together, of which some have 16 bits, are few: they are
 //! converted leaf by leaf.
 
-use super::machine::Machine;
+use super::machine::{Machine, cut};
 use super::numbers::{Numbers, f32s};
+use super::shape::LEAF;
 use super::squares;
 use super::terms::{Plain, Term};
 #[cfg(feature = "half")]
-use super::{
-    array::Array,
-    convert::widen,
-    machine::cut,
-    shape::{LEAF, Tree},
-    squares::leaf_one_by_one,
-};
+use super::{array::Array, convert::widen, shape::TreeSum, squares::leaf_one_by_one};
+use crate::lanes::Element;
 #[cfg(feature = "half")]
-use crate::lanes::ONE_BY_ONE;
-use crate::lanes::{Backend, Element};
+use crate::lanes::{Backend, ONE_BY_ONE};
 
 /// The sum of squares of an array.
 #[inline(always)]
@@ -48,36 +43,22 @@ pub(crate) fn sum_of_term<T: Term<N>, const N: usize>(machine: Machine, term: T,
     }
 }
 
-/// The sum of squares of each leaf, in one column of a table with a row for each leaf.
-#[inline(always)]
-pub(crate) fn leaf_sums<T: Term<N>, const N: usize, const M: usize>(
-    backend: Backend,
-    term: T,
+/// What is measured of each piece of arrays of one length, in one column of a table with a row for each piece. Pieces
+/// follow one another, and `leaves` says how many leaves each has.
+#[inline]
+pub(crate) fn each_piece<const N: usize, const M: usize>(
     arrays: [Numbers<'_>; N],
-    sums: &mut [[f64; M]],
+    leaves: impl Iterator<Item = usize>,
+    rows: &mut [[f64; M]],
     column: usize,
-) {
-    match f32s(arrays) {
-        Some(arrays) => squares::leaf_sums(backend, term, arrays, sums, column),
-        #[cfg(feature = "half")]
-        None => leaves(backend, term, arrays, &mut sums.iter_mut().filter_map(|row| row.get_mut(column))),
-        #[cfg(not(feature = "half"))]
-        None => {}
-    }
-}
-
-/// The sum of each leaf, of which some numbers have 16 bits.
-#[cfg(feature = "half")]
-#[inline(never)]
-fn leaves<T: Term<N>, const N: usize>(
-    backend: Backend,
-    term: T,
-    arrays: [Numbers<'_>; N],
-    sums: &mut dyn Iterator<Item = &mut f64>,
+    measure: impl Fn([Numbers<'_>; N]) -> f64,
 ) {
     let mut rest = arrays;
-    for sum in sums {
-        *sum = leaf(backend, term, cut(&mut rest, LEAF));
+    for (row, leaves) in rows.iter_mut().zip(leaves) {
+        let measured = measure(cut(&mut rest, leaves.saturating_mul(LEAF)));
+        if let Some(place) = row.get_mut(column) {
+            *place = measured;
+        }
     }
 }
 
@@ -85,7 +66,7 @@ fn leaves<T: Term<N>, const N: usize>(
 #[cfg(feature = "half")]
 #[inline(never)]
 fn tile<T: Term<N>, const N: usize>(backend: Backend, term: T, arrays: [Numbers<'_>; N]) -> f64 {
-    let (mut tree, mut rest) = (Tree::EMPTY, arrays);
+    let (mut tree, mut rest) = (TreeSum::EMPTY, arrays);
     while rest.first().is_some_and(|rest| rest.len() > 0) {
         tree.push(1, leaf(backend, term, cut(&mut rest, LEAF)));
     }

@@ -4,7 +4,6 @@
 use super::array::Array;
 use super::machine::Machine;
 use super::numbers::Numbers;
-use super::shape::LEAF;
 use crate::lanes::{Backend, Element, Loop, dispatch};
 
 /// The largest absolute value; NaN if there is a NaN.
@@ -21,27 +20,6 @@ pub(crate) fn max_abs(machine: Machine, x: Numbers<'_>) -> f32 {
         Numbers::F16(x) => of(machine, x),
         #[cfg(feature = "half")]
         Numbers::Split(..) => f32::of_size((0..x.len()).fold(0, |max, i| max.max(x.get(i).size()))),
-    }
-}
-
-/// The largest absolute value of each leaf of an array, in one column of a table with a row for each leaf.
-pub(crate) fn leaf_maxima<const M: usize>(backend: Backend, x: Numbers<'_>, maxima: &mut [[f64; M]], column: usize) {
-    fn of<E: Element, const M: usize>(backend: Backend, x: &[E], maxima: &mut [[f64; M]], column: usize) {
-        for (row, leaf) in maxima.iter_mut().zip(x.chunks(LEAF)) {
-            if let Some(max) = row.get_mut(column) {
-                *max = E::of_size(max_size(backend, leaf)).into();
-            }
-        }
-    }
-    match x {
-        Numbers::F32(x) => of(backend, x, maxima, column),
-        #[cfg(feature = "half")]
-        Numbers::Bf16(x) => of(backend, x, maxima, column),
-        #[cfg(feature = "half")]
-        Numbers::F16(x) => of(backend, x, maxima, column),
-        // (Nobody asks for those of weights.)
-        #[cfg(feature = "half")]
-        Numbers::Split(..) => maxima.iter_mut().filter_map(|row| row.get_mut(column)).for_each(|max| *max = f64::NAN),
     }
 }
 

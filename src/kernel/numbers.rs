@@ -1,6 +1,5 @@
 //! Arrays of numbers of a type that is known when the program runs.
 
-#[cfg(feature = "half")]
 use super::array::Array;
 #[cfg(feature = "half")]
 use super::shape::head_len;
@@ -48,14 +47,16 @@ pub(crate) fn f32s<'a, const N: usize>(arrays: [Numbers<'a>; N]) -> Option<[&'a 
     Some(f32s)
 }
 
-#[cfg(feature = "half")]
 impl Array for Numbers<'_> {
     #[inline]
     fn len(self) -> usize {
         match self {
             Numbers::F32(x) => x.len(),
+            #[cfg(feature = "half")]
             Numbers::Bf16(x) => x.len(),
+            #[cfg(feature = "half")]
             Numbers::F16(x) => x.len(),
+            #[cfg(feature = "half")]
             Numbers::Split(upper, _) => upper.len(),
         }
     }
@@ -64,8 +65,11 @@ impl Array for Numbers<'_> {
     fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
             Numbers::F32(x) => both(Array::split_at(x, mid), Numbers::F32),
+            #[cfg(feature = "half")]
             Numbers::Bf16(x) => both(Array::split_at(x, mid), Numbers::Bf16),
+            #[cfg(feature = "half")]
             Numbers::F16(x) => both(Array::split_at(x, mid), Numbers::F16),
+            #[cfg(feature = "half")]
             Numbers::Split(upper, lower) => {
                 let (u1, u2) = Array::split_at(upper, mid);
                 let (l1, l2) = lower.split_at_checked(mid).unwrap_or((lower, &[]));
@@ -78,8 +82,11 @@ impl Array for Numbers<'_> {
     fn get(self, i: usize) -> f32 {
         match self {
             Numbers::F32(x) => Array::get(x, i),
+            #[cfg(feature = "half")]
             Numbers::Bf16(x) => Array::get(x, i),
+            #[cfg(feature = "half")]
             Numbers::F16(x) => Array::get(x, i),
+            #[cfg(feature = "half")]
             Numbers::Split(upper, lower) => match (upper.get(i), lower.get(i)) {
                 (Some(upper), Some(lower)) => join(*upper, *lower),
                 _ => 0.0,
@@ -91,8 +98,11 @@ impl Array for Numbers<'_> {
     fn is_zero(self) -> bool {
         match self {
             Numbers::F32(x) => x.is_zero(),
+            #[cfg(feature = "half")]
             Numbers::Bf16(x) => x.is_zero(),
+            #[cfg(feature = "half")]
             Numbers::F16(x) => x.is_zero(),
+            #[cfg(feature = "half")]
             Numbers::Split(upper, lower) => upper.is_zero() && lower.iter().fold(0, |bits, x| bits | x) == 0,
         }
     }
@@ -101,8 +111,11 @@ impl Array for Numbers<'_> {
     fn squares_one_by_one(self) -> f32 {
         match self {
             Numbers::F32(x) => x.squares_one_by_one(),
+            #[cfg(feature = "half")]
             Numbers::Bf16(x) => x.squares_one_by_one(),
+            #[cfg(feature = "half")]
             Numbers::F16(x) => x.squares_one_by_one(),
+            #[cfg(feature = "half")]
             Numbers::Split(..) => squares_of_term(Plain, &[self]),
         }
     }
@@ -170,7 +183,6 @@ fn split_mut<E>(x: &mut [E], mid: usize) -> (&mut [E], &mut [E]) {
 }
 
 /// Two parts of one array.
-#[cfg(feature = "half")]
 #[inline]
 fn both<X, Y>((left, right): (X, X), numbers: impl Fn(X) -> Y) -> (Y, Y) {
     (numbers(left), numbers(right))

@@ -52,14 +52,14 @@ pub(crate) fn head_len<E>(x: &[E]) -> usize {
 ///
 /// It keeps the sums of complete subtrees as a binary counter keeps its digits: a leaf is added as 1 is, and a carry
 /// adds two subtrees of one height.
-pub(crate) struct Tree {
+pub(crate) struct TreeSum {
     leaves: usize,
     /// By their height.
     subtrees: [f64; (TILE / LEAF).ilog2() as usize + 1],
 }
 
-impl Tree {
-    pub(crate) const EMPTY: Tree = Tree { leaves: 0, subtrees: [0.0; (TILE / LEAF).ilog2() as usize + 1] };
+impl TreeSum {
+    pub(crate) const EMPTY: TreeSum = TreeSum { leaves: 0, subtrees: [0.0; (TILE / LEAF).ilog2() as usize + 1] };
 
     /// Takes the sum of the next leaf, or of the next few: a power of two of them that divides the number of those
     /// before.
@@ -85,18 +85,5 @@ impl Tree {
             left &= left - 1;
         }
         sum
-    }
-}
-
-/// The sum of a column of the sums of any number of leaves, along the same tree.
-pub(crate) fn fold_leaf_sums<const M: usize>(sums: &[[f64; M]], column: usize) -> f64 {
-    match sums {
-        [] => 0.0,
-        [row] => row.get(column).copied().unwrap_or(0.0),
-        _ => {
-            let half = sums.len().next_power_of_two() / 2;
-            sums.split_at_checked(half)
-                .map_or(0.0, |(left, right)| fold_leaf_sums(left, column) + fold_leaf_sums(right, column))
-        }
     }
 }

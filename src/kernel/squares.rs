@@ -3,9 +3,9 @@
 
 use super::array::{Array, Vectors};
 use super::machine::{Machine, cut};
-use super::shape::{LEAF, TILE, Tree, VECTORS};
+use super::shape::{LEAF, TILE, TreeSum, VECTORS};
 use super::terms::{Plain, Term, Times, squares_of_term};
-use crate::lanes::{Arithmetic, Backend, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
+use crate::lanes::{Arithmetic, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
 use core::array;
 
 /// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
@@ -41,26 +41,13 @@ pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2]
     [a, b].map(|array| sum_of_squares(machine, Plain, [array]))
 }
 
-/// The sum of squares of each leaf of a term, in one column of a table with a row for each leaf.
-pub(crate) fn leaf_sums<T: Term<N>, X: Vectors, const N: usize, const M: usize>(
-    backend: Backend,
-    term: T,
-    arrays: [X; N],
-    sums: &mut [[f64; M]],
-    column: usize,
-) {
-    let mut rest = arrays;
-    for row in sums {
-        let leaf = dispatch(backend, Unit { term, arrays: &cut(&mut rest, LEAF), in_cache: true });
-        if let Some(sum) = row.get_mut(column) {
-            *sum = leaf;
-        }
-    }
-}
-
 /// The sum of squares of at most a leaf.
 #[cfg(feature = "half")]
-pub(super) fn one_leaf<T: Term<N>, X: Vectors, const N: usize>(backend: Backend, term: T, leaf: [X; N]) -> f64 {
+pub(super) fn one_leaf<T: Term<N>, X: Vectors, const N: usize>(
+    backend: crate::lanes::Backend,
+    term: T,
+    leaf: [X; N],
+) -> f64 {
     dispatch(backend, Unit { term, arrays: &leaf, in_cache: true })
 }
 
@@ -137,7 +124,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         if arrays.iter().any(|array| array.len() != len) {
             return 0.0;
         }
-        let mut tree = Tree::EMPTY;
+        let mut tree = TreeSum::EMPTY;
         let mut rest = *arrays;
         if self.in_cache && N == 1 {
             match (L::LEAVES, X::LEAVES) {
@@ -156,7 +143,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
 
     /// Cuts off as many whole leaves as there are groups of `B`, and sums them group by group.
     #[inline(always)]
-    fn groups<const B: usize, X: Vectors>(self, rest: &mut [X; N], tree: &mut Tree) {
+    fn groups<const B: usize, X: Vectors>(self, rest: &mut [X; N], tree: &mut TreeSum) {
         let mut sum = 1.0;
         while rest.iter().all(|rest| rest.len() >= B * LEAF) {
             let mut group = cut(rest, B * LEAF);

@@ -11,7 +11,7 @@
 
 use super::formulas::{Affine, AnyForm, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
-use super::shape::{LEAF, TILE, Tree, head_len, left_len};
+use super::shape::{LEAF, TILE, TreeSum, head_len, left_len};
 use super::squares::{checked, sum_of_squares};
 use super::terms::Plain;
 use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, ONE_BY_ONE, One, Two, WIDTH, dispatch};
@@ -135,7 +135,7 @@ impl<const N: usize> Memory<'_, N> {
     /// sum of squares of the new weights.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(crate) fn apply<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
-        // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than `Tree`
+        // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than `TreeSum`
         // holds.
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
@@ -253,7 +253,7 @@ impl<const N: usize> Memory<'_, N> {
             head = Some(new);
         }
         let (mut start, mut at) = (0, head_len);
-        let mut tree = Tree::EMPTY;
+        let mut tree = TreeSum::EMPTY;
         loop {
             let whole = ((len - at) / WIDTH).min(WHOLE);
             self.update::<F, L>(lanes, k, at..at + whole * WIDTH, |w| sums = [sums[1], lanes.add(sums[0], square(w))]);

@@ -2,12 +2,13 @@
 
 extern crate std;
 
+use super::any;
 use super::formulas::{Affine, Apart, TwoMoments};
 use super::machine::{Machine, Threads};
-use super::max::{leaf_maxima, max_abs};
+use super::max::max_abs;
 use super::numbers::Numbers;
-use super::shape::{LEAF, fold_leaf_sums};
-use super::squares::{leaf_sums, sum_of_squares, sums_of_squares};
+use super::shape::LEAF;
+use super::squares::{sum_of_squares, sums_of_squares};
 use super::stream::{Memory, Written};
 use super::terms::{Decayed, NewMomentum, Plain, StepOf, Term};
 use crate::lanes::Backend;
@@ -122,9 +123,21 @@ fn plain_sum(x: &[f32]) -> f64 {
         for half in [16, 8, 4, 2, 1] {
             (0..half).for_each(|i| lanes[i] += lanes[i + half]);
         }
-        [f64::from(lanes[0])]
+        f64::from(lanes[0])
     };
-    fold_leaf_sums(&x.chunks(LEAF).map(leaf).collect::<Vec<_>>(), 0)
+    tree_sum(&x.chunks(LEAF).map(leaf).collect::<Vec<_>>())
+}
+
+/// The sum of those of all leaves, along the tree.
+fn tree_sum(sums: &[f64]) -> f64 {
+    match sums {
+        [] => 0.0,
+        [sum] => *sum,
+        _ => {
+            let (left, right) = sums.split_at(sums.len().next_power_of_two() / 2);
+            tree_sum(left) + tree_sum(right)
+        }
+    }
 }
 
 /// Updates the first of four arrays, with as many states as said.
@@ -181,13 +194,18 @@ fn cases() -> impl Iterator<Item = (Machine, [usize; 4], bool)> {
     machines().flat_map(with_offsets).flat_map(|(machine, offsets)| [false, true].map(|sum| (machine, offsets, sum)))
 }
 
-/// The sum of squares of a term, and those of its leaves, which are one.
+/// The sum of squares of a term, and those of its pieces, which are one.
 fn sum_of_term<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [&[f32]; N]) -> f64 {
     let sum = sum_of_squares(machine, term, arrays);
-    let mut leaves = vec![[7.0; 3]; arrays[0].len().div_ceil(LEAF)];
-    leaf_sums(machine.backend, term, arrays, &mut leaves, 1);
-    assert_eq!(fold_leaf_sums(&leaves, 1).to_bits(), sum.to_bits());
-    assert!(leaves.iter().all(|leaf| [leaf[0], leaf[2]] == [7.0; 2]));
+    let (count, all) = (arrays[0].len().div_ceil(LEAF), arrays.map(Numbers::F32));
+    // Leaf by leaf, and two by two.
+    for leaves in [1, 2] {
+        let mut rows = vec![[7.0; 3]; count.div_ceil(leaves)];
+        any::each_piece(all, core::iter::repeat(leaves), &mut rows, 1, |piece| any::sum_of_term(machine, term, piece));
+        let sums: Vec<f64> = rows.iter().map(|row| row[1]).collect();
+        assert_eq!(tree_sum(&sums).to_bits(), sum.to_bits());
+        assert!(rows.iter().all(|row| [row[0], row[2]] == [7.0; 2]));
+    }
     sum
 }
 
@@ -230,7 +248,8 @@ fn maxima_are_those_of_plain_loops() {
         let max = |x: &[f32]| x.iter().fold(0.0_f32, |max, x| if x.abs() > max { x.abs() } else { max });
         assert_eq!(max_abs(machine, Numbers::F32(&x)), max(&x));
         let mut leaves = vec![[7.0; 2]; len.div_ceil(LEAF)];
-        leaf_maxima(machine.backend, Numbers::F32(&x), &mut leaves, 1);
+        let one = core::iter::repeat(1);
+        any::each_piece([Numbers::F32(&x)], one, &mut leaves, 1, |[leaf]| max_abs(machine, leaf).into());
         let expected: Vec<[f64; 2]> = x.chunks(LEAF).map(|leaf| [7.0, max(leaf).into()]).collect();
         assert_eq!(leaves, expected);
     }

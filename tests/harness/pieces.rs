@@ -3,7 +3,7 @@
 use super::compare::Totals;
 use super::data::{cuts, leaf_cuts};
 use super::net::{Net, range};
-use layerwise::pieces::{Decided, LEAF, LayerView, Measured, Pass, Planned, SUMS};
+use layerwise::pieces::{Decided, LEAF, LayerView, Measured, Pass, Planned, SUMS, Tree};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{LayerMemory, NonFinite, Optimizer, Outcome, Report, Step};
 use std::ops::Range;
@@ -31,8 +31,8 @@ impl<S: RuleState> Net<S> {
         self.totals(decided.gradient_norm(), decided.clip())
     }
 
-    /// A step in which workers measure and update chunks of each layer, cut at random and in any order. It carries no
-    /// norms.
+    /// A step in which workers measure and update chunks of each layer, cut at random and in any order. They bring
+    /// together the sums of leaves, or of nodes of the tree. It carries no norms.
     pub fn step_in_chunks<R: Rule<State = S>>(
         &mut self,
         optimizer: &Optimizer<R>,
@@ -69,13 +69,19 @@ impl<S: RuleState> Net<S> {
 
     /// Measures a layer in chunks.
     fn measure<R: Rule<State = S>>(&self, pass: &mut Pass<'_, R>, index: usize, rng: &mut fastrand::Rng) -> Measured {
-        let len = self.spans[index].len;
+        let (len, config) = (self.spans[index].len, &self.spans[index].config);
+        if rng.bool() {
+            let pieces = subtrees(len, [f64::NAN; SUMS], rng, |chunk, sums| {
+                pass.subtree_sums(self.view(index, chunk.clone()), len, chunk.start, sums).unwrap();
+            });
+            return pass.fold_subtrees(config, len, pieces).unwrap();
+        }
         let mut sums = vec![[f64::NAN; SUMS]; len.div_ceil(LEAF)];
         for chunk in shuffled(leaf_cuts(len, CHUNKS, rng), rng) {
             let sums = &mut sums[leaves(&chunk)];
             pass.leaf_sums(self.view(index, chunk.clone()), chunk.start, sums).unwrap();
         }
-        pass.fold(&self.spans[index].config, len, &sums).unwrap()
+        pass.fold(config, len, &sums).unwrap()
     }
 
     /// Plans the update of a layer, and shows the rule the step in chunks if it wants to see it.
@@ -91,6 +97,12 @@ impl<S: RuleState> Net<S> {
             return planned;
         }
         let len = self.spans[index].len;
+        if rng.bool() {
+            let pieces = subtrees(len, f64::NAN, rng, |chunk, sums| {
+                planned.step_subtree_sums(self.view(index, chunk.clone()), chunk.start, sums).unwrap();
+            });
+            return decided.limit_subtrees(planned, pieces).unwrap();
+        }
         let mut sums = vec![f64::NAN; len.div_ceil(LEAF)];
         for chunk in shuffled(leaf_cuts(len, CHUNKS, rng), rng) {
             let sums = &mut sums[leaves(&chunk)];
@@ -151,6 +163,23 @@ fn shuffled(cuts: Vec<usize>, rng: &mut fastrand::Rng) -> Vec<Range<usize>> {
     let mut chunks: Vec<_> = cuts.windows(2).map(|cut| cut[0]..cut[1]).collect();
     rng.shuffle(&mut chunks);
     chunks
+}
+
+/// The sums of nodes of an array, of chunks that are cut at random.
+fn subtrees<T: Copy>(
+    len: usize,
+    unset: T,
+    rng: &mut fastrand::Rng,
+    measure: impl Fn(Range<usize>, &mut [T]),
+) -> Vec<(Range<usize>, T)> {
+    let cuts = leaf_cuts(len, CHUNKS, rng);
+    let of_chunk = |cut: &[usize]| {
+        let nodes = Tree::of_len(len).cover(leaves(&(cut[0]..cut[1])));
+        let mut sums = vec![unset; nodes.len()];
+        measure(cut[0]..cut[1], &mut sums);
+        nodes.zip(sums)
+    };
+    cuts.windows(2).flat_map(of_chunk).collect()
 }
 
 /// The leaves of a chunk.

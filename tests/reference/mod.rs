@@ -4,13 +4,14 @@
 //! `f64` gives. It shares the configuration types with the crate, and no arithmetic.
 //!
 //! `contract` is the same to the last bit: the page of the numeric contract, one scalar at a time. `exact` sums as
-//! exactly as `f64` can. `cast` turns numbers of 32 bits into numbers of 16, and back.
+//! exactly as `f64` can. `cast` turns numbers of 32 bits into numbers of 16, and back. `tree` is the tree of every sum.
 
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod cast;
 pub mod contract;
 pub mod exact;
+pub mod tree;
 
 use layerwise::{
     AdamConfig, AdamCorrection, AdamDecay, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig,
