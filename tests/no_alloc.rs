@@ -210,7 +210,7 @@ fn no_step_in_pieces_allocates() {
         planned.step_subtree_sums(view, 0, &mut step_sums[..1]).unwrap();
         let planned = decided.limit_subtrees(planned, all().zip([step_sums[0]])).unwrap();
         subtree_sums(&weights[LEAF..], LEN, LEAF, &mut step_sums[..tree.cover(1..leaves).len()]).unwrap();
-        assert!(planned.report().0.applied() && tree.share(2, 7).len() == 42);
+        assert!(planned.report().0.applied() && !tree.share(2, 7).is_empty());
     });
     assert_eq!(count, 0);
 }

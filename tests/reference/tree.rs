@@ -25,7 +25,7 @@ pub fn cover(node: Range<usize>, range: &Range<usize>) -> Vec<Range<usize>> {
 
 /// One node for each of several workers: the largest is divided until there are enough, of several the rightmost.
 pub fn shares(leaves: usize, workers: usize) -> Vec<Range<usize>> {
-    let mut nodes = vec![0..leaves];
+    let mut nodes: Vec<_> = std::iter::once(0..leaves).collect();
     while nodes.len() < workers {
         let (i, _) = nodes.iter().enumerate().max_by_key(|(i, node)| (node.len(), *i)).unwrap();
         let Some(parts) = parts(&nodes[i]) else { break };
