@@ -320,7 +320,7 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///     pass.subtree_sums(view, 100_000, own.start, &mut sums)?;
     ///     pieces.extend(nodes.zip(sums));
     /// }
-    /// assert_eq!(pieces.len(), 10); // of 98 leaves
+    /// assert_eq!(pieces.len(), 9); // of 98 leaves
     /// let _measured = pass.fold_subtrees(&LayerConfig::DEFAULT, 100_000, pieces)?;
     /// # Ok::<(), layerwise::Error>(())
     /// ```

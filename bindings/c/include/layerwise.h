@@ -65,10 +65,11 @@ enum {
     LW_BAD_DECAY = -11,   /* a weight decay is not finite and >= 0 */
     LW_BAD_STATE = -12,   /* a state is none that a step of the rule can have left */
     LW_BAD_SPANS = -13,   /* spans of a flat model overlap, leave gaps or end past the buffer */
-    LW_OFF_LEAF = -14,    /* a chunk does not begin at a multiple of LW_LEAF */
+    LW_OFF_LEAF = -14,    /* a chunk does not begin at a multiple of LW_LEAF, or ends where none may begin */
     LW_NOT_SEEN = -15,    /* a plan must see its step first: lw_limit */
     LW_STALE_NORM = -16,  /* weights have changed since their norm was carried (builds with debug assertions look) */
-    LW_BAD_RECIPE = -17   /* a recipe cannot be read */
+    LW_BAD_RECIPE = -17,  /* a recipe cannot be read */
+    LW_BAD_PIECES = -18   /* the pieces of a sum are not nodes of the tree, or not together all leaves */
 };
 
 #define LW_NO_LAYER SIZE_MAX
@@ -443,6 +444,47 @@ lw_status lw_finish(const lw_planned *planned, lw_state *state, lw_report *repor
  * its leaves: the bits of lw_sum_of_squares. */
 lw_status lw_array_leaf_sums(lw_const_array x, size_t len, size_t start, double *sums, lw_error *error);
 lw_status lw_fold_leaf_sums(const double *sums, size_t leaves, double *result, lw_error *error);
+
+/* ---- The tree of every sum, for work that is divided between any number of workers ----
+ *
+ * The left part of a node of n leaves has the largest power of two of leaves that is smaller than n. A node is a range of
+ * leaves, and a node of n leaves is the tree of n leaves. For norms a leaf is LW_LEAF elements of an array; for gradients
+ * it is the gradient of a micro-batch. Whoever adds up nodes, the whole has the same bits: workers exchange one group of
+ * sums for each node of their chunks, where lw_leaf_sums has one for each leaf. */
+
+/* Writes the largest nodes within a range of leaves, from left to right, as many as there is `room` for (LW_COVER is
+ * enough). Returns how many there are: 1 if the range is a node. `nodes` may be null where `room` is 0. */
+#define LW_COVER 128u
+size_t lw_tree_cover(size_t leaves, lw_range range, lw_range *nodes, size_t room);
+/* The node that falls to worker `ith` of `nth`: one for each, of sizes as equal as the tree allows. */
+lw_range lw_tree_share(size_t leaves, size_t ith, size_t nth);
+/* How often the last two of the sums that are kept are added when leaf `leaf` has come, counted from 0. In the end there
+ * is one. */
+uint32_t lw_tree_merges(size_t leaves, size_t leaf);
+/* The sum of the sums of `count` nodes, from left to right, that are together all leaves. */
+lw_status lw_tree_fold(size_t leaves, const lw_range *nodes, const double *sums, size_t count, double *result,
+                       lw_error *error);
+
+/* lw_leaf_sums for each node that covers a chunk, of a layer of `len` elements: LW_SUMS numbers for each node of
+ * lw_tree_cover(LW_LEAVES(len), leaves of the chunk). The chunk ends at a multiple of LW_LEAF or with the layer. */
+lw_status lw_subtree_sums(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *chunk,
+                          size_t len, size_t start, double *sums, lw_error *error);
+/* lw_fold from the sums of `count` nodes that are together the layer, from left to right. `config` may be null. */
+lw_status lw_fold_subtrees(const lw_optimizer *optimizer, double lr, double gradient_scale,
+                           const lw_layer_config *config, size_t len, const lw_range *nodes, const double *sums,
+                           size_t count, lw_measured *measured, lw_error *error);
+/* lw_step_leaf_sums for each node that covers a chunk of a layer of `len` elements: one number for each. */
+lw_status lw_step_subtree_sums(const lw_planned *planned, const lw_layer *chunk, size_t len, size_t start,
+                               double *sums, lw_error *error);
+/* lw_limit from the sums of `count` nodes that are together the layer, from left to right. */
+lw_status lw_limit_subtrees(const lw_optimizer *optimizer, const lw_decision *decision, const lw_range *nodes,
+                            const double *sums, size_t count, lw_planned *planned, lw_error *error);
+/* The sum of squares of each node that covers `x`, a chunk of `len` elements of an array of `array_len`. */
+lw_status lw_array_subtree_sums(lw_const_array x, size_t len, size_t array_len, size_t start, double *sums,
+                                lw_error *error);
+/* sum = sum + other, each element rounded once: the two may change places. `sum` is LW_F32. `sum_of_squares`, if not
+ * null, is that of the new sum. */
+lw_status lw_add(lw_array sum, lw_const_array other, size_t len, double *sum_of_squares, lw_error *error);
 
 /* ---- Learning rates that change from step to step: the rate policies of OpenSeq2Seq ---- */
 

@@ -10,6 +10,7 @@
 //! | `layer` | layers and chunks |
 //! | `step` | steps of a layer, of several, of flat buffers |
 //! | `pieces` | the pieces of a step |
+//! | `tree` | the tree of every sum, and sums of its nodes |
 //! | `norms` | norms and sums of arrays |
 //! | `schedule`, `loss_scale`, `recipe` | what surrounds the steps |
 //!
@@ -33,6 +34,7 @@ mod settings;
 mod step;
 #[cfg(all(test, feature = "std"))]
 mod tests;
+mod tree;
 
 pub use layer::{lw_array, lw_const_array, lw_layer, lw_layer_config, lw_norms, lw_state};
 pub use loss_scale::{lw_loss_scale, lw_loss_scaler, lw_loss_state, lw_loss_update};
@@ -49,6 +51,10 @@ pub use rules::{lw_adam, lw_novograd, lw_sgd};
 pub use schedule::{LW_BOUNDARIES, lw_rate, lw_schedule, lw_schedule_default, lw_schedule_fill};
 pub use settings::{lw_check, lw_larc, lw_luc, lw_moments, lw_optimizer, lw_rule};
 pub use step::{lw_flat, lw_report, lw_span, lw_step, lw_step_flat, lw_step_layer, lw_summary};
+pub use tree::{
+    lw_add, lw_array_subtree_sums, lw_fold_subtrees, lw_limit_subtrees, lw_step_subtree_sums, lw_subtree_sums,
+    lw_tree_cover, lw_tree_fold, lw_tree_merges, lw_tree_share,
+};
 
 use core::ffi::{CStr, c_char};
 

@@ -71,7 +71,10 @@ pub unsafe extern "C" fn lw_accumulate(
     end(unsafe { add(sum, gradients, len, scale, finite_only != 0, sum_of_squares) }, error)
 }
 
-unsafe fn add(
+/// # Safety
+///
+/// C's promise, for each pointer.
+pub(crate) unsafe fn add(
     sum: lw_array,
     gradients: lw_const_array,
     len: usize,

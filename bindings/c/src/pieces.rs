@@ -52,7 +52,7 @@ struct Marked<T> {
 }
 
 /// What a kind of values is marked by.
-trait Mark: Copy {
+pub(crate) trait Mark: Copy {
     const MARK: u64;
 }
 
@@ -75,7 +75,7 @@ impl<const WORDS: usize> Kept<WORDS> {
     ///
     /// If the pointer is neither null nor misaligned, it can be read; and if it has the mark, a function of this
     /// library has written it.
-    unsafe fn value<T: Mark>(what: &'static str, kept: *const Self) -> Result<T, Refusal<'static>> {
+    pub(crate) unsafe fn value<T: Mark>(what: &'static str, kept: *const Self) -> Result<T, Refusal<'static>> {
         // SAFETY: the caller's promise.
         let kept: *const Marked<T> = ptr::from_ref(unsafe { pointer::read(what, kept) }?).cast();
         // SAFETY: as large as it must be, which `of` asserts, and aligned to words.
@@ -86,7 +86,7 @@ impl<const WORDS: usize> Kept<WORDS> {
         Ok(unsafe { (&raw const (*kept).value).read() })
     }
 
-    fn of<T: Mark>(value: T) -> Self {
+    pub(crate) fn of<T: Mark>(value: T) -> Self {
         const { assert!(size_of::<Marked<T>>() <= size_of::<Self>() && align_of::<Marked<T>>() <= align_of::<Self>()) };
         let mut kept = Kept { own: [MaybeUninit::zeroed(); WORDS] };
         // SAFETY: it fits, as asserted above.
@@ -97,8 +97,7 @@ impl<const WORDS: usize> Kept<WORDS> {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn lw_chunk(len: usize, ith: usize, nth: usize) -> lw_range {
-    let range = chunk(len, ith, nth);
-    lw_range { start: range.start, end: range.end }
+    chunk(len, ith, nth).into()
 }
 
 #[unsafe(no_mangle)]
@@ -139,7 +138,8 @@ pub unsafe extern "C" fn lw_leaf_sums(
         unsafe {
             let optimizer = optimizer(settings)?;
             let layer = pointer::read("chunk", layer)?;
-            let sums = sums_of(layer, sums, LW_SUMS as usize)?.as_chunks_mut().0;
+            let count = layer.len.div_ceil(LEAF).saturating_mul(LW_SUMS as usize);
+            let sums = sums_of(layer, sums, count)?.as_chunks_mut().0;
             optimizer.pass(step(lr, gradient_scale))?.leaf_sums(layer.view()?, start, sums)?;
         }
         Ok(status::APPLIED)
@@ -147,13 +147,16 @@ pub unsafe extern "C" fn lw_leaf_sums(
     end(done(), error)
 }
 
-/// The place of `each` sums of each leaf of a chunk, which overlaps none of its buffers.
+/// The place of `count` sums of a chunk, which overlaps none of its buffers.
 ///
 /// # Safety
 ///
 /// C's promise, for each pointer.
-unsafe fn sums_of<'a>(layer: &lw_layer, sums: *mut f64, each: usize) -> Result<&'a mut [f64], Refusal<'static>> {
-    let count = layer.len.div_ceil(LEAF).saturating_mul(each);
+pub(crate) unsafe fn sums_of<'a>(
+    layer: &lw_layer,
+    sums: *mut f64,
+    count: usize,
+) -> Result<&'a mut [f64], Refusal<'static>> {
     layer.check_overlaps([Extent::of(sums, count), Extent::of(ptr::from_ref(layer), 1)])?;
     check_apart(&[("sums", Extent::of(sums, count)), ("chunk", Extent::of(ptr::from_ref(layer), 1))], &[])?;
     // SAFETY: the caller's promise.
@@ -222,7 +225,7 @@ pub unsafe extern "C" fn lw_decide(
 
 impl lw_decision {
     /// The second phase by this decision.
-    fn resume<'o>(&self, optimizer: &'o AnyOptimizer) -> Result<Decided<'o, AnyRule>, Refusal<'static>> {
+    pub(crate) fn resume<'o>(&self, optimizer: &'o AnyOptimizer) -> Result<Decided<'o, AnyRule>, Refusal<'static>> {
         let skip = flag("decision.skip", self.skip)?;
         reserved(self.reserved)?;
         Ok(optimizer.resume(step(self.lr, self.gradient_scale), self.clip, skip)?)
@@ -304,7 +307,8 @@ pub unsafe extern "C" fn lw_step_leaf_sums(
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
             let layer = pointer::read("chunk", layer)?;
-            planned.step_leaf_sums(layer.view()?, start, sums_of(layer, sums, 1)?)?;
+            let sums = sums_of(layer, sums, layer.len.div_ceil(LEAF))?;
+            planned.step_leaf_sums(layer.view()?, start, sums)?;
         }
         Ok(status::APPLIED)
     };

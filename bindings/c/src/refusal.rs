@@ -33,6 +33,7 @@ pub mod status {
     pub const NOT_SEEN: lw_status = -15;
     pub const STALE_NORM: lw_status = -16;
     pub const BAD_RECIPE: lw_status = -17;
+    pub const BAD_PIECES: lw_status = -18;
 }
 
 /// `LW_NO_LAYER`.
@@ -184,7 +185,12 @@ impl From<Error> for Refusal<'static> {
                 (Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left"), layer)
             }
             Error::Layers { .. } => (Refusal::new(status::BAD_LENGTH, "count", "differs"), None),
-            Error::OffLeaf { .. } => (Refusal::new(status::OFF_LEAF, "start", "must be a multiple of LW_LEAF"), None),
+            Error::OffLeaf { .. } => {
+                (Refusal::new(status::OFF_LEAF, "start", "and the end of a chunk must be multiples of LW_LEAF"), None)
+            }
+            Error::Pieces { .. } => {
+                (Refusal::new(status::BAD_PIECES, "nodes", "must be nodes of the tree, and together all leaves"), None)
+            }
             Error::StepNotSeen => {
                 (Refusal::new(status::NOT_SEEN, "planned", "must see its step first: call lw_limit"), None)
             }
@@ -226,6 +232,7 @@ fn name(what: Argument) -> &'static str {
         Argument::Norms => "norms",
         Argument::Reports => "reports",
         Argument::Sums => "sums",
+        Argument::Chunk => "chunk",
         _ => "",
     }
 }
@@ -261,6 +268,7 @@ fn text(status: lw_status) -> &'static CStr {
         status::NOT_SEEN => c"refused: a plan must see its step first",
         status::STALE_NORM => c"refused: weights have changed since their norm was carried",
         status::BAD_RECIPE => c"refused: a recipe cannot be read",
+        status::BAD_PIECES => c"refused: the pieces of a sum do not make the whole",
         _ => c"no status of this library",
     }
 }

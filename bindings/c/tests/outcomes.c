@@ -232,9 +232,9 @@ static void rates_and_scales(void) {
 
 /* Every status has words of its own, and a number that is no status has some. */
 static void words(void) {
-    for (lw_status a = LW_BAD_RECIPE; a <= LW_STEP_SKIPPED; a++) {
+    for (lw_status a = LW_BAD_PIECES; a <= LW_STEP_SKIPPED; a++) {
         EXPECT(lw_status_text(a) && lw_status_text(a)[0]);
-        for (lw_status b = LW_BAD_RECIPE; b < a; b++) EXPECT(strcmp(lw_status_text(a), lw_status_text(b)));
+        for (lw_status b = LW_BAD_PIECES; b < a; b++) EXPECT(strcmp(lw_status_text(a), lw_status_text(b)));
     }
     EXPECT(lw_status_text(99) && lw_status_text(INT32_MIN));
     EXPECT(lw_abi_version() == LW_ABI_VERSION && !strcmp(lw_version(), LAYERWISE_VERSION));

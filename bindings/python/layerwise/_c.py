@@ -27,6 +27,7 @@ LW_F16 = 2
 
 LW_LEAF = 1024
 LW_SUMS = 3
+LW_COVER = 128
 LW_BOUNDARIES = 32
 
 LW_NO_LOSS_SCALE = 0
@@ -339,6 +340,16 @@ FUNCTIONS = {
     "lw_finish": (_status, [pointer, pointer, pointer, pointer]),
     "lw_array_leaf_sums": (_status, [lw_const_array, c_size_t, c_size_t, pointer, pointer]),
     "lw_fold_leaf_sums": (_status, [pointer, c_size_t, pointer, pointer]),
+    "lw_tree_cover": (c_size_t, [c_size_t, lw_range, pointer, c_size_t]),
+    "lw_tree_share": (lw_range, [c_size_t, c_size_t, c_size_t]),
+    "lw_tree_merges": (c_uint32, [c_size_t, c_size_t]),
+    "lw_tree_fold": (_status, [c_size_t, pointer, pointer, c_size_t, pointer, pointer]),
+    "lw_subtree_sums": (_status, [*_settings, pointer, c_size_t, c_size_t, pointer, pointer]),
+    "lw_fold_subtrees": (_status, [*_settings, pointer, c_size_t, pointer, pointer, c_size_t, pointer, pointer]),
+    "lw_step_subtree_sums": (_status, [pointer, pointer, c_size_t, c_size_t, pointer, pointer]),
+    "lw_limit_subtrees": (_status, [pointer, pointer, pointer, pointer, c_size_t, pointer, pointer]),
+    "lw_array_subtree_sums": (_status, [lw_const_array, c_size_t, c_size_t, c_size_t, pointer, pointer]),
+    "lw_add": (_status, [lw_array, lw_const_array, c_size_t, pointer, pointer]),
     "lw_schedule_default": (_status, [c_uint32, c_double, pointer, pointer]),
     "lw_schedule_fill": (_status, [pointer, c_uint64, c_uint64, pointer]),
     "lw_rate": (_status, [pointer, c_uint64, pointer, pointer]),

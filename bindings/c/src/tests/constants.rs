@@ -523,7 +523,7 @@ fn numbers(c: &Constants) {
     let statuses = statuses! {
         APPLIED OVERFLOWED NON_FINITE OUT_OF_RANGE FROZEN ABSENT STEP_SKIPPED NULL MISALIGNED TOO_LONG OVERLAP BAD_TYPE
         BAD_LENGTH MISSING BAD_SETTING BAD_RATE BAD_SCALE BAD_DECAY BAD_STATE BAD_SPANS OFF_LEAF NOT_SEEN STALE_NORM
-        BAD_RECIPE
+        BAD_RECIPE BAD_PIECES
     };
     for (name, value) in statuses {
         assert_eq!(c.get(name), value, "{name}");
@@ -531,6 +531,7 @@ fn numbers(c: &Constants) {
     assert_eq!(c.get("LW_ABI_VERSION"), i64::from(lw_abi_version()));
     assert_eq!(c.get("LW_LEAF"), lw::pieces::LEAF as i64);
     assert_eq!(c.get("LW_SUMS"), lw::pieces::SUMS as i64);
+    assert_eq!(c.get("LW_COVER"), 2 * i64::from(u64::BITS));
     assert_eq!(c.get("LW_BOUNDARIES"), LW_BOUNDARIES as i64);
     // What an error says that is of no layer.
     // SAFETY: zeros are a value of it.

@@ -11,7 +11,7 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
-use layerwise::pieces::{LayerView, SUMS, chunk, fold_leaf_sums, leaf_sums};
+use layerwise::pieces::{LayerView, SUMS, Tree, add, chunk, fold_leaf_sums, leaf_sums, subtree_sums};
 use layerwise::rule::{Norms, Rule, RuleState};
 use layerwise::{
     Adam, AdamConfig, CarriedNorms, Error, FlatModel, Floats, FloatsMut, GradientSum, Larc, LarcConfig, LayerConfig,
@@ -236,12 +236,19 @@ fn pieces<R: Rule>(optimizer: &Optimizer<R>, mut arrays: Arrays, config: &LayerC
     let whole = pass.measure(view)?;
     pass.leaf_sums(view, start, sums)?;
     let measured = pass.fold(config, arrays.weights.len(), sums)?;
+    pass.subtree_sums(view, black_box(100), start, sums)?;
+    let nodes = || Tree::of_len(black_box(100)).cover(black_box(0..1));
+    _ = black_box(pass.fold_subtrees(config, black_box(100), nodes().zip(sums.iter().copied()))?);
     let mut decided = pass.decide();
     _ = black_box((decided.clip(), decided.skips(), decided.gradient_norm()));
     let mut planned = decided.plan(measured, config, state)?;
     if planned.needs_step() {
         planned.step_leaf_sums(view, start, step_sums)?;
         planned = decided.limit(planned, step_sums)?;
+    }
+    if planned.needs_step() {
+        planned.step_subtree_sums(view, start, step_sums)?;
+        planned = decided.limit_subtrees(planned, nodes().zip(step_sums.iter().copied()))?;
     }
     decided.confirm(&planned)?;
     let layer = arrays.reborrow().layer(&mut state);
@@ -262,6 +269,11 @@ fn slices(Arrays { weights: mut a, gradients: b, momentum: c, .. }: Arrays) {
     _ = black_box((norms.gradient(), norms.weights()));
     _ = black_box((l2_norm(b), max_norm(b), sum_of_squares(b), lecun_rate(black_box(9))));
     _ = black_box((leaf_sums(b, black_box(0), sums), fold_leaf_sums(sums)));
+    let tree = black_box(Tree::new(9));
+    _ = black_box((tree.share(black_box(1), black_box(3)), tree.merges(black_box(2)), tree.left(), tree.leaves()));
+    _ = black_box((subtree_sums(b, black_box(100), black_box(0), sums), add(a.reborrow(), b)));
+    let pieces = tree.cover(black_box(1..7)).zip(sums.iter().copied());
+    _ = black_box(tree.fold(pieces, |left, right| left + right));
     _ = black_box((accumulate(a.reborrow(), b, scale), accumulate_finite(a.reborrow(), b, scale)));
     let mut layers = [GradientSum::new(a.reborrow(), b).norms(&mut norms)];
     _ = black_box(accumulate_model(unknown(&mut layers), scale));
