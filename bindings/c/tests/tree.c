@@ -55,7 +55,7 @@ static void nodes_and_shares(void) {
             EXPECT(at == leaves);
         }
         size_t kept = 0;
-        for (size_t leaf = 0; leaf < leaves; leaf++) kept += 1 - lw_tree_merges(leaves, leaf);
+        for (size_t leaf = 0; leaf < leaves; leaf++) kept = kept + 1 - lw_tree_merges(leaves, leaf);
         EXPECT(kept == 1);
     }
     /* There is no room for all, and none at all. */
@@ -112,7 +112,7 @@ static void a_step(void) {
     lw_planned planned;
     lw_layer whole = {.len = LEN, .weights = {whole_weights, LW_F32}, .momentum = {whole_momentum, LW_F32}};
     whole.gradients = of(gradients), whole.second_moment = (lw_array){whole_second_moment, LW_F32};
-    EXPECT(lw_preset("lamb", &lamb, NULL) == 0);
+    EXPECT(lw_preset("adam.apex_lamb", &lamb, NULL) == 0);
     lw_state state = {{0}};
     for (int step = 0; step < 3; step++) {
         const size_t count = nodes_of_ranks(nodes, counts, own);
@@ -177,7 +177,7 @@ static void refusals(void) {
     lw_optimizer lamb;
     lw_measured measured;
     const lw_layer layer = part((lw_range){0, LEN});
-    EXPECT(lw_preset("lamb", &lamb, NULL) == 0);
+    EXPECT(lw_preset("adam.apex_lamb", &lamb, NULL) == 0);
     REFUSED(LW_OFF_LEAF, "start", lw_subtree_sums(&lamb, 0.1, 1.0, &layer, LEN + 9, 0, sums, &error));
     REFUSED(LW_NULL, "chunk", lw_subtree_sums(&lamb, 0.1, 1.0, NULL, LEN, 0, sums, &error));
     REFUSED(LW_BAD_RATE, "lr", lw_subtree_sums(&lamb, -0.1, 1.0, &layer, LEN, 0, sums, &error));
