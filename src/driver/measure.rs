@@ -1,7 +1,7 @@
 //! Norms of a layer, and the sums of its leaves.
 
 use super::numbers::{numbers, weights};
-use super::tree::{Cover, Tree};
+use super::tree::{Cover, Tree, leaves_of};
 use crate::error::Error;
 use crate::kernel::any::{each_piece, sum_of_squares, sum_of_term};
 use crate::kernel::machine::Machine;
@@ -82,7 +82,7 @@ pub(super) fn sums(
     sums: &mut [[f64; SUMS]],
 ) {
     let (w, g) = (weights(chunk.weights), numbers(chunk.gradients));
-    let leaves = || pieces.clone().map(|piece| piece.len());
+    let leaves = || pieces.clone().map(|piece| leaves_of(&piece));
     let squares = |[x]: [Numbers<'_>; 1]| sum_of_squares(machine, x);
     sums.fill([0.0; SUMS]);
     match needs.gradient {

@@ -68,6 +68,7 @@ use super::layer::Decision;
 use super::measure;
 use super::numbers::numbers;
 use super::optimizer::Optimizer;
+use super::tree::leaves_of;
 use crate::error::{Error, is_non_negative};
 use crate::kernel::any;
 use crate::kernel::machine::{Machine, Threads};
@@ -195,7 +196,7 @@ pub(super) fn subtree_sums_on(
 
 /// The sum of squares of each piece of a chunk.
 fn piece_sums(machine: Machine, chunk: Floats<'_>, pieces: Cover, sums: &mut [f64]) {
-    let leaves = pieces.map(|piece| piece.len());
+    let leaves = pieces.map(|piece| leaves_of(&piece));
     let sums = sums.as_chunks_mut::<1>().0;
     any::each_piece([numbers(chunk)], leaves, sums, 0, |[piece]| any::sum_of_squares(machine, piece));
 }

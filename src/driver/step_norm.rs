@@ -2,7 +2,7 @@
 
 use super::apply::Coefficients;
 use super::numbers::{numbers, weights};
-use super::tree::Cover;
+use super::tree::{Cover, leaves_of};
 use crate::kernel::any::{each_piece, sum_of_term};
 use crate::kernel::machine::Machine;
 use crate::kernel::numbers::Numbers;
@@ -67,7 +67,7 @@ struct Pieces<'a> {
 impl Squares for Pieces<'_> {
     #[inline(always)]
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]) {
-        let leaves = self.pieces.map(|piece| piece.len());
+        let leaves = self.pieces.map(|piece| leaves_of(&piece));
         each_piece(arrays, leaves, self.sums, 0, |piece| sum_of_term(self.machine, term, piece));
     }
 }

@@ -122,13 +122,13 @@ impl Tree {
         // Of the nodes of the largest size, so many on the right are divided once more.
         let mut divided = parts.saturating_sub(division(leaves, largest).parts);
         let (mut node, mut before) = (0..leaves, part);
-        while node.len() > 1 && division(node.len(), largest).parts + divided > 1 {
-            if node.len() == largest {
+        while leaves_of(&node) > 1 && division(leaves_of(&node), largest).parts + divided > 1 {
+            if leaves_of(&node) == largest {
                 divided = 0;
             }
-            let left = left_part(node.len());
+            let left = left_part(leaves_of(&node));
             let middle = node.start + left;
-            let on_the_right = divided.min(division(node.len() - left, largest).of_largest);
+            let on_the_right = divided.min(division(leaves_of(&node) - left, largest).of_largest);
             let on_the_left = divided - on_the_right;
             let parts_on_the_left = division(left, largest).parts + on_the_left;
             if before < parts_on_the_left {
@@ -201,10 +201,10 @@ impl<T, I: Iterator<Item = (Range<usize>, T)>> Pieces<T, I> {
             self.next = self.rest.next();
             return Ok(value);
         }
-        if node.len() < 2 {
+        if leaves_of(&node) < 2 {
             return Err(Error::Pieces { leaf: node.start });
         }
-        let middle = node.start + left_part(node.len());
+        let middle = node.start + left_part(leaves_of(&node));
         let left = self.fold(node.start..middle, add)?;
         let right = self.fold(middle..node.end, add)?;
         Ok(add(left, right))
@@ -251,14 +251,24 @@ impl Iterator for Cover {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let count = if self.leaf_by_leaf { self.end.saturating_sub(self.at) } else { self.clone().count() };
+        let count = self.len();
         (count, Some(count))
     }
 }
 
-impl ExactSizeIterator for Cover {}
+impl ExactSizeIterator for Cover {
+    // (The provided one asserts that both ends of `size_hint` are one, and so could panic for all the compiler knows.)
+    fn len(&self) -> usize {
+        if self.leaf_by_leaf { self.end.saturating_sub(self.at) } else { self.clone().count() }
+    }
+}
 
 impl FusedIterator for Cover {}
+
+/// The leaves of a node. (`len` of a range asserts what the compiler does not always see.)
+pub(super) const fn leaves_of(node: &Range<usize>) -> usize {
+    node.end.saturating_sub(node.start)
+}
 
 /// The largest power of two that is smaller than `leaves`, of which there are two or more.
 const fn left_part(leaves: usize) -> usize {
