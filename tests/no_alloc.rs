@@ -206,7 +206,7 @@ fn no_step_in_pieces_allocates() {
         let all = || tree.cover(0..leaves);
         let measured = pass.fold_subtrees(&config, LEN, all().zip([sums[0]])).unwrap();
         let decided = pass.decide();
-        let planned = decided.plan(measured, &config, state);
+        let planned = decided.plan(measured, &config, state).unwrap();
         planned.step_subtree_sums(view, 0, &mut step_sums[..1]).unwrap();
         let planned = decided.limit_subtrees(planned, all().zip([step_sums[0]])).unwrap();
         subtree_sums(&weights[LEAF..], LEN, LEAF, &mut step_sums[..tree.cover(1..leaves).len()]).unwrap();

@@ -406,7 +406,7 @@ fn wrong_sums_of_nodes_are_refused() {
     let measured = pass.measure(view).unwrap();
     let mut more = optimizer.pass(0.1).unwrap();
     let decided = pass.decide();
-    let planned = decided.plan(measured, &config, NovoGradState::default());
+    let planned = decided.plan(measured, &config, NovoGradState::default()).unwrap();
     for (start, error) in [
         (5, Error::OffLeaf { start: 5 }),
         (1024, length(Argument::Chunk, 1976, 3000)),
@@ -429,7 +429,7 @@ fn wrong_sums_of_nodes_are_refused() {
     }
     assert_eq!(more.decide().gradient_norm(), 0.0, "what was refused is not part of the model");
     // A rule that need not see its step, and a frozen layer, need no sums.
-    let planned = decided.plan(measured, &LayerConfig::PLAIN, NovoGradState::default());
+    let planned = decided.plan(measured, &LayerConfig::PLAIN, NovoGradState::default()).unwrap();
     assert!(!decided.limit_subtrees(planned, []).unwrap().needs_step());
     assert!(optimizer.pass(0.1).unwrap().fold_subtrees(&LayerConfig::FROZEN, 3000, []).is_ok());
     assert!(Tree::of_len(3000).cover(0..3).eq([0..3]));

@@ -78,7 +78,8 @@ pub fn step(
     let mut decided = pass.decide();
 
     let states = shard.states.iter();
-    let mut planned: Vec<_> = measured.into_iter().zip(states).map(|(m, s)| decided.plan(m, &config, *s)).collect();
+    let plans = measured.into_iter().zip(states).map(|(m, s)| decided.plan(m, &config, *s));
+    let mut planned = plans.collect::<std::result::Result<Vec<_>, _>>()?;
     if planned.iter().any(|plan| plan.needs_step()) {
         let sums = own_sums::<1>(net, plan, |part, sums| {
             let (_, start, at) = view(shard, part);
@@ -88,7 +89,7 @@ pub fn step(
             *planned = decided.limit_subtrees(*planned, pieces.into_iter().map(|(node, [sum])| (node, sum)))?;
         }
     }
-    planned.iter().for_each(|planned| decided.confirm(planned));
+    planned.iter().try_for_each(|planned| decided.confirm(planned))?;
     // All layers or none.
     if !decided.skips() {
         for part in &plan.parts[net.rank] {
