@@ -1,0 +1,134 @@
+//! Many steps of every rule beside the same steps in `f64`: `LAYERWISE_STEPS=1000000 cargo test --release --test long
+//! -- --nocapture accuracy`.
+//!
+//! Both get the same gradients. What `f32` rounds is never corrected, and adds up like a random walk.
+
+use super::count;
+use super::harness::Host;
+use super::reference::{self, Memory, l2_norm};
+use layerwise::rule::{Rule, RuleState};
+use layerwise::{
+    Adam, AdamConfig, AdamDecay, LarcConfig, LarcMode, LayerConfig, Luc, NovoGrad, NovoGradConfig, Optimizer, Outcome,
+    Sgd, SgdConfig, Step, TrustRatio,
+};
+
+/// A part of a vector, a layer that is not adapted and does not decay, and one of several leaves.
+const LAYERS: [(usize, LayerConfig); 3] =
+    [(16, LayerConfig::DEFAULT), (257, LayerConfig::PLAIN), (2000, LayerConfig::DEFAULT)];
+
+/// The bound of a relative deviation after so many steps: the last bit of `f32`, times the length of a random walk, with
+/// room.
+fn bound(steps: u64) -> f64 {
+    2f64.powi(-24) * 4.0 * (1.0 + (steps as f64).sqrt())
+}
+
+/// A layer in a noisy bowl: each weight is drawn to a place of its own, and pushed about it.
+struct Bowl {
+    places: Vec<f32>,
+    rng: fastrand::Rng,
+}
+
+impl Bowl {
+    fn new(len: usize) -> (Self, Vec<f32>) {
+        let mut rng = fastrand::Rng::with_seed(len as u64);
+        let mut numbers = || (0..len).map(|_| 2.0 * rng.f32() - 1.0).collect::<Vec<f32>>();
+        let (places, weights) = (numbers(), numbers());
+        (Bowl { places, rng }, weights)
+    }
+
+    fn gradients(&mut self, weights: &[f32], to: &mut [f32]) {
+        for ((g, w), place) in to.iter_mut().zip(weights).zip(&self.places) {
+            *g = w - place + self.rng.f32() - 0.5;
+        }
+    }
+}
+
+/// Runs a rule over all layers, and prints how far the weights are from those of `f64`.
+fn run<R: Rule<State = S>, S: RuleState>(
+    name: &str,
+    optimizer: Optimizer<R>,
+    rate: f64,
+    step_in_f64: impl Fn(&LayerConfig, Step, &[f64], &mut Memory),
+) {
+    let steps = count("LAYERWISE_STEPS", 300);
+    for (len, config) in LAYERS {
+        let (mut bowl, weights) = Bowl::new(len);
+        let mut host = Host::for_optimizer(&optimizer, &weights);
+        host.config = config;
+        let mut memory = Memory::new(&weights);
+        let (mut wide, mut line) = (vec![0.0; len], String::new());
+        let mut next = 100;
+        for step in 1..=steps {
+            bowl.gradients(host.weights.get(), host.gradients.get_mut());
+            wide.iter_mut().zip(host.gradients.get()).for_each(|(to, g)| *to = f64::from(*g));
+            assert_eq!(optimizer.step_layer(rate, host.memory()).unwrap().outcome, Outcome::Applied);
+            step_in_f64(&config, Step::new(rate), &wide, &mut memory);
+            if step == next || step == steps {
+                let deviation = deviation(host.weights.get(), &memory.weights);
+                line += &format!(" {deviation:9.1e}");
+                assert!(deviation <= bound(step), "{name}, {len} weights, step {step}: {deviation:e}");
+                next *= 10;
+            }
+        }
+        println!("{name:24} {len:5}{line}");
+    }
+}
+
+/// The norm of the difference, of that of the weights in `f64`.
+fn deviation(ours: &[f32], theirs: &[f64]) -> f64 {
+    let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| f64::from(*a) - b).collect();
+    l2_norm(&differences) / l2_norm(theirs)
+}
+
+const MOMENTUM: SgdConfig = SgdConfig { momentum: 0.9, weight_decay: 1e-4, ..SgdConfig::DEFAULT };
+const CLIP: LarcConfig = LarcConfig { eta: 0.02, ..LarcConfig::DEFAULT };
+const LARS: LarcConfig = LarcConfig { mode: LarcMode::Scale, eta: 0.1, ..LarcConfig::DEFAULT };
+const LUC: Luc = Luc { trust: 1e-3, ..Luc::DEFAULT };
+
+#[test]
+fn accuracy_of_gradient_descent() {
+    for (name, config, rate) in [
+        ("SGD", SgdConfig { momentum: 0.0, ..MOMENTUM }, 0.01),
+        ("SGD, momentum", MOMENTUM, 0.01),
+        ("SGD, Nesterov", SgdConfig { nesterov: true, ..MOMENTUM }, 0.01),
+        ("SGD, momentum, LUC", SgdConfig { luc: Some(LUC), ..MOMENTUM }, 0.01),
+        ("LARC, momentum", SgdConfig { larc: Some(CLIP), ..MOMENTUM }, 0.01),
+        ("LARS, momentum", SgdConfig { larc: Some(LARS), ..MOMENTUM }, 0.01),
+    ] {
+        run(name, Sgd::new(config).unwrap(), rate, |layer, step, gradients, memory| {
+            reference::sgd(&config, layer, step, gradients, memory);
+        });
+    }
+}
+
+const NOVO: NovoGradConfig = NovoGradConfig { weight_decay: 1e-3, ..NovoGradConfig::DEFAULT };
+
+#[test]
+fn accuracy_of_novograd() {
+    for (name, config) in [
+        ("NovoGrad", NOVO),
+        ("NovoGrad, LUC", NovoGradConfig { luc: Some(LUC), ..NOVO }),
+        ("NovoGrad, LARC", NovoGradConfig { larc: Some(CLIP), ..NOVO }),
+    ] {
+        run(name, NovoGrad::new(config).unwrap(), 0.001, |layer, step, gradients, memory| {
+            reference::novograd(&config, layer, step, gradients, memory);
+        });
+    }
+}
+
+const ADAMW: AdamConfig = AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT };
+
+#[test]
+fn accuracy_of_adam() {
+    let trust_ratio = Some(TrustRatio::DEFAULT);
+    for (name, config) in [
+        ("Adam", AdamConfig { weight_decay: 1e-4, decay_mode: AdamDecay::L2, ..ADAMW }),
+        ("AdamW", ADAMW),
+        ("Adam, LARC", AdamConfig { larc: Some(CLIP), decay_mode: AdamDecay::L2, ..ADAMW }),
+        ("LAMB", AdamConfig { eps: 1e-6, decay_mode: AdamDecay::InUpdate, trust_ratio, ..ADAMW }),
+    ] {
+        run(name, Adam::new(config).unwrap(), 0.001, |layer, step, gradients, memory| {
+            reference::adam(&config, layer, step, gradients, memory);
+        });
+    }
+}
