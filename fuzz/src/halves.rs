@@ -12,6 +12,8 @@ use layerwise::{
     Argument, Backend, CarriedNorms, Error, Floats, FloatsMut, LayerConfig, LayerMemory, Optimizer, Outcome, Report,
     Step,
 };
+use std::ffi::c_void;
+use std::ops::Range;
 
 pub fn halves(u: &mut Unstructured) -> Result<()> {
     match input::optimizer(u)? {
@@ -23,7 +25,7 @@ pub fn halves(u: &mut Unstructured) -> Result<()> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Type {
+pub enum Type {
     F32,
     Bf16,
     F16,
@@ -37,7 +39,7 @@ fn type_of(u: &mut Unstructured, usual: &[Type], others: &[Type]) -> Result<Type
 
 /// An array of any type, between elements that nobody may write to.
 #[derive(Clone)]
-struct Array {
+pub struct Array {
     elements: Elements,
     start: usize,
     len: usize,
@@ -54,7 +56,7 @@ const GUARD: f32 = 42.0;
 const GUARDS: usize = 17;
 
 impl Array {
-    fn new(of: Type, numbers: &[f32], start: usize) -> Self {
+    pub fn new(of: Type, numbers: &[f32], start: usize) -> Self {
         let before = std::iter::repeat_n(GUARD, start);
         let all = before.chain(numbers.iter().copied()).chain([GUARD; GUARDS]);
         let elements = match of {
@@ -66,7 +68,15 @@ impl Array {
     }
 
     fn get(&self) -> Floats<'_> {
-        let range = self.start..self.start + self.len;
+        self.range(0..self.len)
+    }
+
+    fn get_mut(&mut self) -> FloatsMut<'_> {
+        self.range_mut(0..self.len)
+    }
+
+    pub fn range(&self, range: Range<usize>) -> Floats<'_> {
+        let range = self.start + range.start..self.start + range.end;
         match &self.elements {
             Elements::F32(x) => (&x[range]).into(),
             Elements::Bf16(x) => (&x[range]).into(),
@@ -74,13 +84,46 @@ impl Array {
         }
     }
 
-    fn get_mut(&mut self) -> FloatsMut<'_> {
-        let range = self.start..self.start + self.len;
+    pub fn range_mut(&mut self, range: Range<usize>) -> FloatsMut<'_> {
+        let range = self.start + range.start..self.start + range.end;
         match &mut self.elements {
             Elements::F32(x) => (&mut x[range]).into(),
             Elements::Bf16(x) => (&mut x[range]).into(),
             Elements::F16(x) => (&mut x[range]).into(),
         }
+    }
+
+    /// Other numbers of the same type at the same place.
+    pub fn with(&self, numbers: &[f32]) -> Self {
+        Array::new(self.of(), numbers, self.start)
+    }
+
+    fn of(&self) -> Type {
+        match &self.elements {
+            Elements::F32(_) => Type::F32,
+            Elements::Bf16(_) => Type::Bf16,
+            Elements::F16(_) => Type::F16,
+        }
+    }
+
+    /// The type as C numbers it.
+    pub fn number(&self) -> u32 {
+        self.of() as u32
+    }
+
+    /// Where an element is.
+    pub fn pointer(&mut self, element: usize) -> *mut c_void {
+        let at = self.start + element;
+        match &mut self.elements {
+            Elements::F32(x) => x.as_mut_ptr().wrapping_add(at).cast(),
+            Elements::Bf16(x) => x.as_mut_ptr().wrapping_add(at).cast(),
+            Elements::F16(x) => x.as_mut_ptr().wrapping_add(at).cast(),
+        }
+    }
+
+    /// All numbers, guards too. NaNs are alike.
+    pub fn bits(&self) -> Vec<u32> {
+        self.all().into_iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
     }
 
     /// The numbers, by the casts of the reference.

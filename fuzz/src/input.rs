@@ -52,7 +52,7 @@ pub fn numbers(u: &mut Unstructured, len: usize) -> Result<Vec<f32>> {
 }
 
 /// A setting: one of these, or something of their size, or any `f64`.
-fn setting(u: &mut Unstructured, usual: &[f64]) -> Result<f64> {
+pub fn setting(u: &mut Unstructured, usual: &[f64]) -> Result<f64> {
     let usual = *u.choose(usual)?;
     Ok(match u.int_in_range(0..=15)? {
         0 => u.arbitrary()?,

@@ -8,6 +8,7 @@ mod reference;
 
 mod accumulate;
 mod bytes;
+mod c;
 mod halves;
 mod input;
 mod layer;
@@ -15,17 +16,22 @@ mod models;
 mod norms;
 mod owner;
 mod pieces;
+mod recipes;
+mod schedules;
 mod settings;
 mod tree;
 
 pub use accumulate::accumulate;
 pub use bytes::bytes;
+pub use c::c;
 pub use halves::halves;
 pub use layer::{adam, novograd, sgd};
 pub use models::{models, parallel};
 pub use norms::norms;
 pub use owner::owner;
 pub use pieces::pieces;
+pub use recipes::recipes;
+pub use schedules::schedules;
 pub use settings::settings;
 pub use tree::tree;
 
@@ -35,7 +41,7 @@ use arbitrary::Unstructured;
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("norms", norms),
     ("sgd", sgd),
     ("novograd", novograd),
@@ -49,6 +55,9 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("bytes", bytes),
     ("settings", settings),
     ("tree", tree),
+    ("recipes", recipes),
+    ("schedules", schedules),
+    ("c", c),
 ];
 
 /// Runs a target. What it checks it asserts.

@@ -1,5 +1,5 @@
 //! Training that is saved at a random step and goes on from the bytes alone has the bits of training that was not
-//! interrupted: `LAYERWISE_RESUMES=2000 cargo test --release --all-features --test long resume`.
+//! interrupted: `LAYERWISE_RESUMES=100000 cargo test --release --all-features --test long resume`.
 //!
 //! Each time with settings of another rule, another schedule, loss scale and model, on an instruction set of its own.
 
@@ -311,7 +311,7 @@ impl Visit for Interrupted {
 
 #[test]
 fn resumed_training_has_the_bits_of_training_that_was_not_interrupted() {
-    let resumes = count("LAYERWISE_RESUMES", 100);
+    let resumes = count("LAYERWISE_RESUMES", 2000);
     let mut steps = 0;
     for seed in 0..resumes {
         let mut interrupted = Interrupted { rng: Rng::with_seed(seed), steps: 0 };

@@ -1,0 +1,50 @@
+//! The C interface: calls that its header allows, and calls that it says are refused. They must do what Rust's do, and
+//! one that is refused must not write.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `settings` | optimizers of Rust as C's structs |
+//! | `model` | a model in flat buffers, as C and as Rust see it |
+//! | `step` | whole steps |
+//! | `pieces` | the same in pieces |
+//! | `others` | norms, sums, schedules, loss scales, recipes, presets |
+
+mod model;
+mod others;
+mod pieces;
+mod settings;
+mod step;
+
+use arbitrary::{Result, Unstructured};
+use layerwise_c::{lw_error, lw_status};
+use std::ffi::CStr;
+
+pub fn c(u: &mut Unstructured) -> Result<()> {
+    if u.ratio(1, 4)? { others::others(u) } else { step::step(u) }
+}
+
+/// What no call leaves in an error.
+const UNTOUCHED: lw_status = 77;
+
+/// A place for an error.
+fn told() -> lw_error {
+    lw_error { layer: 0, value: 0.0, status: UNTOUCHED, what: [1; 32], text: [1; 220] }
+}
+
+/// Fails unless an error says why a call was refused, or was not touched by a call that was not.
+fn check_told(status: lw_status, error: &lw_error) {
+    if status >= 0 {
+        assert_eq!((error.status, error.what, error.text), (UNTOUCHED, [1; 32], [1; 220]));
+        return;
+    }
+    assert_eq!(error.status, status);
+    for text in [&error.what[..], &error.text[..]] {
+        let bytes: Vec<u8> = text.iter().map(|byte| *byte as u8).collect();
+        let text = CStr::from_bytes_until_nul(&bytes).unwrap();
+        assert!(text.to_bytes().len() < 220);
+    }
+    assert!(error.text[0] != 0, "nothing is said of {status}");
+    // SAFETY: a status has a text that ends with 0.
+    let text = unsafe { CStr::from_ptr(layerwise_c::lw_status_text(status)) };
+    assert!(text.to_bytes().starts_with(b"refused"), "{status} is {text:?}");
+}
