@@ -5,16 +5,24 @@ use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
 use crate::harness::{assert_same, assert_same_report, on};
 use crate::input::{self, AnyOptimizer};
 use arbitrary::{Result, Unstructured};
+use half::{bf16, f16};
 use layerwise::rule::{Rule, RuleState};
-use layerwise::{Floats, LayerConfig, Memory, Optimizer, Report, Step, Summary};
+use layerwise::{Floats, FloatsMut, LayerConfig, Memory, Optimizer, Report, Step, Summary};
 
 pub fn owner(u: &mut Unstructured) -> Result<()> {
     match input::optimizer(u)? {
-        Some(AnyOptimizer::Sgd(sgd)) => owned(u, sgd),
-        Some(AnyOptimizer::NovoGrad(novograd)) => owned(u, novograd),
-        Some(AnyOptimizer::Adam(adam)) => owned(u, adam),
+        Some(AnyOptimizer::Sgd(sgd)) => of_any_type(u, sgd),
+        Some(AnyOptimizer::NovoGrad(novograd)) => of_any_type(u, novograd),
+        Some(AnyOptimizer::Adam(adam)) => of_any_type(u, adam),
         None => Ok(()),
     }
+}
+
+fn of_any_type<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
+    u: &mut Unstructured,
+    optimizer: Optimizer<R>,
+) -> Result<()> {
+    if u.arbitrary()? { owned(u, optimizer) } else { mixed(u, optimizer) }
 }
 
 fn owned<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
@@ -181,4 +189,117 @@ fn as_text<S: RuleState>(memory: &Memory<S>) {
 fn assert_unchanged<S: RuleState>(memory: &Memory<S>, before: &Memory<S>) {
     assert!(memory.to_bytes() == before.to_bytes(), "refused, and changed");
     assert_eq!(format!("{memory:?}"), format!("{before:?}"));
+}
+
+/// A memory of numbers of 16 bits, whose split weights must be those of `f32`.
+fn mixed<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimizer: Optimizer<R>) -> Result<()> {
+    let optimizer = on(optimizer, input::backend(u)?);
+    let layers: Vec<(usize, LayerConfig)> =
+        (0..u.int_in_range(0..=3)?).map(|_| Ok((u.int_in_range(0..=50)?, input::layer(u)?))).collect::<Result<_>>()?;
+    let (of_momentum, split) = (u.arbitrary()?, u.arbitrary::<u8>()?);
+    let is_split = |layer: usize| split >> layer & 1 == 1;
+    let whole = || match (memory(&optimizer, &layers), of_momentum) {
+        (memory, true) => memory.bf16_momentum(),
+        (memory, false) => memory,
+    };
+    let (mut plain, mut halves) = (whole(), whole().split_weights(is_split));
+    let mut masters = vec![];
+    for (len, _) in &layers {
+        masters.push(input::numbers(u, *len)?);
+    }
+    let mut weights: Vec<Weights> = vec![];
+    for (layer, masters) in masters.iter().enumerate() {
+        weights.push(Weights::new(&mut halves, layer, masters, is_split(layer)));
+    }
+    for _ in 0..u.int_in_range(1..=3)? {
+        let mut gradients = vec![];
+        for (len, _) in &layers {
+            gradients.push(Gradients::new(u, *len)?);
+        }
+        let step = input::step(u)?;
+        let tensors = weights.iter_mut().map(Weights::get_mut).zip(gradients.iter().map(Gradients::get));
+        let result = halves.step(&optimizer, step, tensors);
+        let tensors = masters.iter_mut().zip(gradients.iter().map(Gradients::get));
+        assert_eq!(format!("{result:?}"), format!("{:?}", plain.step(&optimizer, step, tensors)));
+        for (layer, (weights, masters)) in weights.iter().zip(&masters).enumerate() {
+            assert_same("weight", &weights.joined(&halves, layer), masters);
+            let (ours, theirs) = (halves.state(layer), plain.state(layer));
+            assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        }
+    }
+    saved(u, &halves, whole().split_weights(is_split))?;
+    // A memory of other types is not loaded.
+    let mut other = whole();
+    let loaded = other.load(&halves.to_bytes());
+    assert_eq!(loaded.is_ok(), (0..layers.len()).all(|layer| !is_split(layer)), "{loaded:?}");
+    Ok(())
+}
+
+/// What is saved is loaded, and what is altered is loaded whole or not at all.
+fn saved<S: RuleState>(u: &mut Unstructured, memory: &Memory<S>, mut fresh: Memory<S>) -> Result<()> {
+    fresh.load(&memory.to_bytes()).unwrap();
+    assert!(fresh.to_bytes() == memory.to_bytes());
+    as_text(memory);
+    corrupted(u, memory)
+}
+
+/// The weights of a layer: in `f32`, or their upper halves.
+enum Weights {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+}
+
+impl Weights {
+    fn new<S: RuleState>(memory: &mut Memory<S>, layer: usize, masters: &[f32], is_split: bool) -> Self {
+        if !is_split {
+            return Weights::F32(masters.to_vec());
+        }
+        let mut upper = vec![bf16::ZERO; masters.len()];
+        memory.split(layer, masters, &mut upper).unwrap();
+        Weights::Bf16(upper)
+    }
+
+    fn get_mut(&mut self) -> FloatsMut<'_> {
+        match self {
+            Weights::F32(x) => x.into(),
+            Weights::Bf16(x) => x.into(),
+        }
+    }
+
+    fn joined<S: RuleState>(&self, memory: &Memory<S>, layer: usize) -> Vec<f32> {
+        match self {
+            Weights::F32(x) => x.clone(),
+            Weights::Bf16(upper) => {
+                let mut joined = vec![f32::NAN; upper.len()];
+                memory.join(layer, upper, &mut joined).unwrap();
+                joined
+            }
+        }
+    }
+}
+
+/// Gradients of any type.
+enum Gradients {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+    F16(Vec<f16>),
+}
+
+impl Gradients {
+    fn new(u: &mut Unstructured, len: usize) -> Result<Self> {
+        let numbers = input::numbers(u, len)?;
+        Ok(match u.int_in_range(0..=2)? {
+            0 => Gradients::Bf16(numbers.into_iter().map(bf16::from_f32).collect()),
+            1 => Gradients::F16(numbers.into_iter().map(f16::from_f32).collect()),
+            _ => Gradients::F32(numbers),
+        })
+    }
+
+    fn get(&self) -> Floats<'_> {
+        match self {
+            Gradients::F32(x) => x.into(),
+            Gradients::Bf16(x) => x.into(),
+            Gradients::F16(x) => x.into(),
+        }
+    }
 }

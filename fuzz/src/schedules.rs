@@ -130,7 +130,7 @@ fn numbers_are_valid(policy: &RatePolicy<Vec<f64>>) -> bool {
             }
             RatePolicy::ExpDecay(p) => positive(p.decay_rate) && non_negative(p.min_lr),
             RatePolicy::PolyDecay(p) => positive(p.power) && non_negative(p.min_lr),
-            RatePolicy::CosineDecay(p) => non_negative(p.min_lr),
+            RatePolicy::CosineDecay(p) => non_negative(p.power) && non_negative(p.min_lr),
             RatePolicy::TransformerPolicy(p) => {
                 p.d_model > 0 && positive(p.coefficient) && p.max_lr.is_none_or(positive)
             }

@@ -392,12 +392,14 @@ impl LossScaler {
             (LossScaling::Backoff(_), [scale, good_steps, 0.0, 0.0]) => {
                 scale > 0.0 && scale.is_finite() && whole(good_steps)
             }
-            (LossScaling::LogMax(_), [mean, slow_mean, mean_square, steps]) => {
+            (LossScaling::LogMax(log_max), [mean, slow_mean, mean_square, steps]) => {
                 mean.is_finite()
                     && slow_mean.is_finite()
                     && is_non_negative(mean_square)
                     && steps >= 1.0
                     && whole(steps)
+                    // Averages near the end of the range of `f64` would make no scale.
+                    && !log_max.scale(numbers).is_nan()
             }
             _ => false,
         };

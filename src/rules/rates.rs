@@ -309,7 +309,7 @@ pub struct CosineDecay {
     /// How many steps the decay takes. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
-    /// Without effect, and 1 by default: OpenSeq2Seq's `cosine_decay` has this parameter and ignores it.
+    /// Without effect, and 1 by default: OpenSeq2Seq's `cosine_decay` has this parameter and ignores it. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub power: f64,
     /// The step at which the decay begins, unless the warm-up ends later.
@@ -328,6 +328,7 @@ impl CosineDecay {
 
     pub(super) const fn check(&self) -> Result<(), ConfigError> {
         check!(check_rate(self.learning_rate));
+        check!(ConfigError::unless_non_negative("power", self.power));
         ConfigError::unless_non_negative("min_lr", self.min_lr)
     }
 

@@ -10,5 +10,6 @@ mod reference;
 mod rising_rates;
 #[cfg(feature = "serde")]
 mod saving;
+mod schedules;
 mod skip_step;
 mod tiny_weights;
