@@ -16,8 +16,8 @@ use layerwise::{
 const LAYERS: [(usize, LayerConfig); 3] =
     [(16, LayerConfig::DEFAULT), (257, LayerConfig::PLAIN), (2000, LayerConfig::DEFAULT)];
 
-/// The bound of a relative deviation after so many steps: the last bit of `f32`, times the length of a random walk, with
-/// room.
+/// The bound of a relative deviation after so many steps: the last bit of `f32`, times the length of a random walk,
+/// with room.
 fn bound(steps: u64) -> f64 {
     2f64.powi(-24) * 4.0 * (1.0 + (steps as f64).sqrt())
 }

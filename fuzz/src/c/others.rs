@@ -322,7 +322,8 @@ fn scaler(scaling: &LossScaling) -> lw_loss_scaler {
 fn recipe(u: &mut Unstructured) -> Result<()> {
     const TEXTS: [&str; 3] = [
         r#"{"optimizer": "AdamW", "optimizer_params": {"weight_decay": 0.01}, "lr_policy": "fixed_lr",
-            "lr_policy_params": {"learning_rate": 0.001}, "max_steps": 7, "dtype": "mixed", "loss_scaling": "Backoff"}"#,
+            "lr_policy_params": {"learning_rate": 0.001}, "max_steps": 7, "dtype": "mixed",
+            "loss_scaling": "Backoff"}"#,
         r#"{"optimizer": "NovoGrad", "lr_policy": "piecewise_constant", "num_epochs": 3, "iter_size": 2,
             "lr_policy_params": {"learning_rate": 1, "boundaries": [1], "decay_rates": [0.5]}}"#,
         r#"{"optimizer": "SGD", "larc_params": {"larc_eta": 0.01}, "lr_policy": "cosine_decay", "max_steps": 9,
