@@ -1,5 +1,5 @@
-//! Layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on plain slices, for training loops
-//! outside the big frameworks.
+//! Layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on plain slices of `f32`, for training
+//! loops of your own.
 //!
 //! The kernels use SIMD, need neither `std` nor an allocator, never panic, and give the same bits on every machine. An
 //! optimizer is a handful of checked scalars. All memory is yours: weights, gradients, moments, and a few numbers of
@@ -13,11 +13,23 @@
 //! let mut state = NovoGradState::default();
 //! for _ in 0..100 {
 //!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect(); // yours, of one layer
-//!     novograd.step_layer(0.02, LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum))?;
+//!     let layer = LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum);
+//!     assert!(novograd.step_layer(0.02, layer)?.applied()); // `false` where there is a NaN, say
 //! }
 //! assert!(weights.iter().all(|w| (w - 1.0).abs() < 0.1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # The ten names to begin with
+//!
+//! | name | what it is |
+//! |---|---|
+//! | [`Sgd`], [`NovoGrad`], [`Adam`] | the optimizers, each made of its settings by `new` |
+//! | [`SgdConfig`], [`NovoGradConfig`], [`AdamConfig`] | their settings, each with its formula, its default numbers, and constants for other systems |
+//! | [`LarcConfig`] | settings of LARC and LARS, which belong in the three above |
+//! | [`LayerMemory`] | what a step is lent: weights, gradients, moments and state of a layer |
+//! | [`Memory`] | the owner of moments and states of a model, if you have an allocator |
+//! | [`Report`] | what a step did to a layer. Read it: a layer with a NaN is skipped, and nothing else says so |
 //!
 //! # Which call do I want?
 //!
@@ -38,12 +50,9 @@
 //! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
 //! | a configuration of OpenSeq2Seq | [`recipe`] (features `serde` and `alloc`) |
 //! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
-//! | gradients, momentum or weights of 16 bits | [`numbers_of_16_bits`] (feature `half`) |
-//! | buffers of bytes | [`floats`] and [`floats_mut`], [`floats_of`] for other elements than `f32` |
-//! | a norm | [`l2_norm`], [`sum_of_squares`], [`max_norm`] |
-//!
-//! What a caller gets wrong is an [`Error`], and nothing is written. What is wrong with the numbers of a layer is an
-//! [`Outcome`] in its [`Report`]: read it, for training goes on without that layer.
+//! | gradients, momentum or weights of 16 bits | [`numbers_of_16_bits`](docs::numbers_of_16_bits) (feature `half`) |
+//! | buffers of bytes | [`buffers`] |
+//! | a norm | [`norms`] |
 //!
 //! # What it computes
 //!
@@ -64,14 +73,15 @@
 //!             w = w − lr·(m' / (√v' + eps) + decay·w)                     eps 1e-8; m' and v' are corrected for their start
 //! ```
 //!
-//! LARC is a setting of [`Sgd`], [`NovoGrad`] and [`Adam`], and LARS is its other [mode](LarcMode::Scale). LAMB is
-//! [`Adam`] with a [trust ratio](TrustRatio). [`LarcConfig`], [`SgdConfig`], [`NovoGradConfig`] and [`AdamConfig`] have
-//! every setting with its default, and constants that reproduce OpenSeq2Seq, NeMo, apex, timm, optax, TensorFlow
-//! Addons, Lightning Bolts and pytorch_optimizer. Weight decay is 0 by default.
+//! LARC is a setting of all three, and LARS is its other [mode](settings::LarcMode::Scale). LAMB is [`Adam`] with a
+//! [trust ratio](settings::TrustRatio). Weight decay is 0 by default.
 //!
 //! To begin with, try LARC at a learning rate of 1, NovoGrad at 0.01, and Adam or LAMB at 0.003, all falling to 0. LARC
 //! lowers a rate that is too large, and never raises one that is too small. With momentum its rate may only
-//! [fall](LarcMode). [Accuracy](accuracy) has a sweep over rates.
+//! [fall](settings::LarcMode). [More about the choice](docs::choosing), and settings of
+//! [torch, timm, apex, optax and NeMo](docs::coming_from).
+//!
+//! ![Test accuracy against learning rate, for three sizes of the initial weights][digits.svg]
 //!
 //! # Features
 //!
@@ -80,28 +90,22 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `alloc` | [`Memory`], the owner of momentum, states and settings of a model, which also saves and loads them; a `Vec` of [`LayerMemory`] is a model |
-//! | `half` | [numbers of 16 bits][`numbers_of_16_bits`]: gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
+//! | `half` | [numbers of 16 bits](docs::numbers_of_16_bits): gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
 //! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the bits of one thread |
 //! | `serde` | settings are read (in the words of OpenSeq2Seq, such as `larc_eta`), checked and written; states and [`Memory`] too |
 //!
-//! # What it is not
+//! What a caller gets wrong is an [`Error`], and nothing is written. There are no models, no backward passes, no GPU and
+//! no `f64`: [what it is not](docs::what_it_is_not). Interfaces for C, C++ and Python, and adapters for candle and burn,
+//! are crates and packages beside this one, in `bindings` and `adapters` of the repository.
 //!
-//! There are no models and no backward passes. Numbers are in the memory of the processor, `f32` or with the feature
-//! `half` of 16 bits: no GPU, no `f64`, nothing of 8 bits. Interfaces for C, C++ and Python, and adapters for candle
-//! and burn, are crates and packages of their own, in `bindings` and `adapters` of the repository.
+//! Everything else is in [`docs`]: what is guaranteed and how it is shown, the arithmetic to the last bit, accuracy,
+//! speed, memory, microcontrollers, design.
 //!
-//! # More
-//!
-//! - [`guarantees`]: what holds, and the command that shows it
-//! - [`numeric_contract`]: the arithmetic to the last bit
-//! - [`bad_input`]: what wrong arguments and wrong numbers get
-//! - [`numbers_of_16_bits`]: their four uses, with examples, and bytes for each weight
-//! - [`accuracy`], [`speed`], [`microcontrollers`]: measured, with commands
-//! - [`design`]: the source, and what to touch to add something; [`unsafe_code`]: each block with its reason
-//!
+#![doc = include_str!("pictures.md")]
 #![cfg_attr(feature = "alloc", doc = "[`Memory`]: Memory\n[`Memory::step`]: Memory::step")]
 #![cfg_attr(not(feature = "alloc"), doc = "[`Memory`]: #features\n[`Memory::step`]: #features")]
 #![cfg_attr(feature = "rayon", doc = "[`step_parallel`]: Optimizer::step_parallel")]
+#![cfg_attr(feature = "rayon", doc = "[`accumulate_model_parallel`]: norms::accumulate_model_parallel")]
 #![cfg_attr(not(all(feature = "serde", feature = "alloc")), doc = "[`recipe`]: #features")]
 #![cfg_attr(not(feature = "rayon"), doc = "[`step_parallel`]: #features\n[`accumulate_model_parallel`]: #features")]
 #![cfg_attr(not(all(feature = "alloc", feature = "rayon")), doc = "[`Memory::step_parallel`]: #features")]
@@ -110,47 +114,77 @@
 #![warn(unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
-// Pages of the directory docs. They link to each other, and to items, by names that are defined at the end of each
-// page, for readers of the directory, and in links.md, which comes first here and therefore counts.
+/// Pages: what is guaranteed, measured and not there.
+///
+/// They are the files of the directory `docs` of the repository.
+pub mod docs {
+    // They link to each other, and to items, by names that are defined at the end of each page, for readers of the
+    // directory, and in links.md, which comes first here and therefore counts. So it is with pictures: a file there,
+    // and here the picture itself, in pictures.md.
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/guarantees.md")]
-pub mod guarantees {}
+    #[allow(unused_imports, reason = "for the links of the pages")]
+    use crate::*;
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/contract.md")]
-pub mod numeric_contract {}
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/guarantees.md")]
+    pub mod guarantees {}
 
-// Its examples need both features.
-#[doc = include_str!("links.md")]
-#[cfg_attr(feature = "alloc", doc = "[`Memory`]: crate::Memory")]
-#[cfg_attr(all(feature = "half", feature = "alloc"), doc = include_str!("../docs/sixteen_bits.md"))]
-#[cfg_attr(not(all(feature = "half", feature = "alloc")), doc = "A page of the features `half` and `alloc`.")]
-pub mod numbers_of_16_bits {}
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/contract.md")]
+    pub mod numeric_contract {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/accuracy.md")]
-pub mod accuracy {}
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/bad_input.md")]
+    pub mod bad_input {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/speed.md")]
-pub mod speed {}
+    // Its examples need both features.
+    #[doc = include_str!("links.md")]
+    #[cfg_attr(feature = "alloc", doc = "[`Memory`]: crate::Memory")]
+    #[cfg_attr(all(feature = "half", feature = "alloc"), doc = include_str!("../docs/sixteen_bits.md"))]
+    #[cfg_attr(not(all(feature = "half", feature = "alloc")), doc = "A page of the features `half` and `alloc`.")]
+    pub mod numbers_of_16_bits {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/microcontrollers.md")]
-pub mod microcontrollers {}
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/what_it_is_not.md")]
+    pub mod what_it_is_not {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/design.md")]
-pub mod design {}
+    #[doc = include_str!("pictures.md")]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/choosing.md")]
+    pub mod choosing {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/unsafe_code.md")]
-pub mod unsafe_code {}
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/coming_from.md")]
+    pub mod coming_from {}
 
-#[doc = include_str!("links.md")]
-#[doc = include_str!("../docs/bad_input.md")]
-pub mod bad_input {}
+    #[doc = include_str!("pictures.md")]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/accuracy.md")]
+    pub mod accuracy {}
+
+    #[doc = include_str!("pictures.md")]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/speed.md")]
+    pub mod speed {}
+
+    #[doc = include_str!("pictures.md")]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/memory.md")]
+    pub mod memory {}
+
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/microcontrollers.md")]
+    pub mod microcontrollers {}
+
+    #[doc = include_str!("pictures.md")]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/unsafe_code.md")]
+    pub mod unsafe_code {}
+}
 
 // The examples of README.md are run where all features are on.
 #[cfg(all(doctest, feature = "alloc", feature = "rayon"))]
@@ -167,38 +201,75 @@ mod lanes;
 mod memory;
 mod rules;
 
-pub use driver::accumulate::{GradientSum, accumulate, accumulate_finite, accumulate_model};
-pub use driver::norm::{l2_norm, max_norm, sum_of_squares};
 pub use driver::optimizer::{Adam, AnyOptimizer, NovoGrad, Optimizer, Sgd};
-pub use error::{Argument, BytesError, ConfigError, Error, LayersError};
-pub use memory::bytes::{floats, floats_mut, floats_of, floats_of_mut};
-pub use memory::carried::CarriedNorms;
+pub use error::{ConfigError, Error};
 pub use memory::flat::FlatModel;
-pub use memory::floats::{Element, Floats, FloatsMut};
 pub use memory::layer::LayerMemory;
 pub use memory::model::Model;
 pub use memory::report::{Outcome, Report, Summary};
 pub use memory::table::{LayerSpan, Layers};
-pub use rules::adam::{AdamConfig, AdamCorrection, AdamDecay, AdamState, TrustRatio};
-pub use rules::any::AnyRule;
-pub use rules::larc::{DecayInRatio, Larc, LarcConfig, LarcFactor, LarcMode, ZeroNorm};
-pub use rules::layer::{LayerConfig, lecun_rate};
-pub use rules::limit::Luc;
-pub use rules::novograd::{
-    BiasCorrection, DecayMode, GradientAveraging, MomentNorm, NovoGradConfig, NovoGradState, VInit,
-};
-pub use rules::policy::{NonFinite, Policy};
+pub use rules::adam::{AdamConfig, AdamState};
+pub use rules::larc::{Larc, LarcConfig};
+pub use rules::layer::LayerConfig;
+pub use rules::novograd::{NovoGradConfig, NovoGradState};
+pub use rules::policy::Policy;
 pub use rules::sgd::{SgdConfig, SgdState};
 pub use rules::step::Step;
 
 #[cfg(feature = "rayon")]
-pub use {driver::accumulate::accumulate_model_parallel, driver::parallel::Parallel};
+pub use driver::parallel::Parallel;
 #[cfg(feature = "alloc")]
-pub use {error::LoadError, memory::owner::Memory};
+pub use memory::owner::Memory;
+
+// The other names are in modules, so that the first page has those with which one begins. They can be used without the
+// name of the module too.
+#[doc(hidden)]
+pub use {buffers::*, errors::*, norms::*, rule::AnyRule, rule::LarcFactor, settings::*};
+
+/// What settings are made of: modes, limits, corrections.
+///
+/// They are fields of [`LarcConfig`], [`SgdConfig`], [`NovoGradConfig`], [`AdamConfig`] and [`Policy`], whose pages have
+/// the formulas.
+pub mod settings {
+    pub use crate::rules::adam::{AdamCorrection, AdamDecay, TrustRatio};
+    pub use crate::rules::larc::{DecayInRatio, LarcMode, ZeroNorm};
+    pub use crate::rules::layer::lecun_rate;
+    pub use crate::rules::limit::Luc;
+    pub use crate::rules::novograd::{BiasCorrection, DecayMode, GradientAveraging, MomentNorm, VInit};
+    pub use crate::rules::policy::NonFinite;
+}
+
+/// Norms of slices, sums of gradients, and norms that are carried from step to step.
+///
+/// A step measures what it needs. These are for other uses, and for work that knows a norm already.
+pub mod norms {
+    #[cfg(feature = "rayon")]
+    pub use crate::driver::accumulate::accumulate_model_parallel;
+    pub use crate::driver::accumulate::{GradientSum, accumulate, accumulate_finite, accumulate_model};
+    pub use crate::driver::norm::{l2_norm, max_norm, sum_of_squares};
+    pub use crate::memory::carried::CarriedNorms;
+}
+
+/// Buffers of numbers as a step takes them, of any type and from bytes.
+///
+/// Slices, arrays and `Vec`s of `f32` need none of this: they are taken as they are.
+pub mod buffers {
+    pub use crate::memory::bytes::{floats, floats_mut, floats_of, floats_of_mut};
+    pub use crate::memory::floats::{Element, Floats, FloatsMut};
+}
+
+/// The parts of an [`Error`], and the errors of tables, bytes and saved memory.
+pub mod errors {
+    #[cfg(feature = "alloc")]
+    pub use crate::error::LoadError;
+    pub use crate::error::{Argument, BytesError, LayersError};
+}
 
 /// For authors of rules: what a rule sees, and what it decides.
 pub mod rule {
     pub use crate::rules::adam::AdamRule;
+    pub use crate::rules::any::AnyRule;
+    pub use crate::rules::larc::LarcFactor;
     pub use crate::rules::novograd::NovoGradRule;
     pub use crate::rules::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, RuleState, StepNorm};
     pub use crate::rules::sgd::SgdRule;

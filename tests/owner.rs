@@ -476,7 +476,7 @@ fn memories_of_rules_with_other_moments_are_not_taken_over() {
     let before = of_adam.clone();
     assert_eq!(of_adam.load(&sgd().memory(LENGTHS).to_bytes()), Err(LoadError::Layer { layer: 1 }));
     assert_eq!(of_adam, before);
-    // The states of both are counts of steps, so only the moments tell them apart.
+    // The states of both are counts of steps, so only the moments differ.
     let mut of_sgd = sgd().memory(LENGTHS);
     assert_eq!(of_sgd.load(&before.to_bytes()), Err(LoadError::Layer { layer: 1 }));
     // The memory of a rule that was chosen at run time is that of the rule by its name.

@@ -166,11 +166,11 @@ class PytorchOptimizerNovoGrad(lt.Optimizer):
 
 
 class Peer:
-    """A pytest plugin that puts the optimizers here in the place of another project's, and runs the tests of those."""
+    """A pytest plugin that replaces the optimizers of another project by those here, and runs the tests of those."""
 
     names: dict[str, type] = {}
     tests: list[str] = []
-    whole: list[str] = []  # files of tests that use some of them without being told their names
+    whole: list[str] = []  # files of tests that use some of them without naming them
     apart: dict[str, str] = {}  # tests that cannot be, and why
 
     def __init__(self):

@@ -7,8 +7,12 @@
 //! cargo run --release --example digits -- --short      # three epochs, to see that it works; also after another word
 //! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights beside f32
 //! ```
+//!
+//! The charts and their figures are written to the current directory. The repository has them in `docs` and
+//! `docs/data`, from where the example `charts` draws them again.
 
-mod chart;
+#[path = "../charts/pictures/accuracy.rs"]
+mod accuracy_chart;
 mod data;
 #[cfg(feature = "half")]
 mod layer;
@@ -16,7 +20,11 @@ mod layer;
 mod mixed;
 mod network;
 mod optimizers;
+#[path = "../charts/pictures/paper.rs"]
+mod paper;
 mod restarts;
+#[path = "../charts/pictures/restarts.rs"]
+mod restarts_chart;
 mod sweep;
 mod training;
 
@@ -62,6 +70,16 @@ fn train(mut training: Training, contender: &Contender, lr: f64, progress: &Prog
 fn progress_bar(len: usize, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} [{elapsed}]").expect("a valid template");
     ProgressBar::new(len as u64).with_style(style).with_message(what)
+}
+
+/// Writes a chart, and the figures that it is drawn from.
+fn save(name: &str, runs: &[impl serde::Serialize], svg: &str) -> Result<(), Box<dyn Error>> {
+    let mut figures = csv::Writer::from_path(format!("{name}.csv"))?;
+    runs.iter().try_for_each(|run| figures.serialize(run))?;
+    figures.flush()?;
+    std::fs::write(format!("{name}.svg"), svg)?;
+    println!("\nThe chart is in {name}.svg, its figures in {name}.csv");
+    Ok(())
 }
 
 /// Runs every optimizer at the rate that suits it, and prints a table.

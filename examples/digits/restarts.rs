@@ -6,8 +6,10 @@
 use crate::data::{Digits, FOLDS};
 use crate::network::Parameters;
 use crate::optimizers::{LARC, sgd};
-use crate::progress_bar;
+use crate::restarts_chart::{self, Run};
+use crate::sweep::RATES;
 use crate::training::Training;
+use crate::{progress_bar, save};
 use indicatif::ProgressBar;
 use layerwise::{Luc, SgdConfig, l2_norm};
 use std::error::Error;
@@ -27,13 +29,15 @@ const CASES: [(&str, SgdConfig); 3] = [
     ("limit of the step", SgdConfig { luc: Some(LIMIT), ..LARC }),
 ];
 
-/// Trains LARC as published and with each cure, and prints a table.
+/// Trains LARC as published and with each cure, and prints a table. Then repeats it, with one fold, at other rates, and
+/// draws a chart.
 ///
 /// # Errors
 ///
 /// A step was longer than the limit allows.
 pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
-    let bar = progress_bar(CASES.len() * FOLDS * epochs, "epochs");
+    let rates = &RATES[4..];
+    let bar = progress_bar(CASES.len() * (FOLDS + rates.len()) * epochs, "epochs");
     println!(
         "LARC with momentum, {epochs} epochs, a rate that rises to {LR} in 1/{} of them and falls to 0 {FALLS} times\n",
         1.0 / WARM_UP
@@ -44,7 +48,7 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
         let (mut right, mut tested, mut largest) = (0, 0, [0.0; 2]);
         for fold in 0..FOLDS {
             let mut training = Training::new(digits, fold, 1.0, epochs);
-            train(&mut training, config, &mut largest, &bar);
+            train(&mut training, config, LR, &mut largest, &bar);
             right += training.right();
             tested += training.test.len();
         }
@@ -56,20 +60,31 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
             return Err("a step was longer than its limit".into());
         }
     }
+    let mut runs = Vec::new();
+    for (name, config) in CASES {
+        for &highest in rates {
+            let (mut training, mut largest) = (Training::new(digits, 0, 1.0, epochs), [0.0; 2]);
+            train(&mut training, config, highest, &mut largest, &bar);
+            let accuracy = training.right() as f64 / training.test.len() as f64;
+            let largest_step = largest[0].max(largest[1]);
+            runs.push(Run { case: name.into(), rate: highest, accuracy, largest_step });
+        }
+    }
     bar.finish_and_clear();
-    Ok(())
+    save("restarts", &runs, &restarts_chart::draw(&runs)?)
 }
 
-fn rate(done: f64) -> f64 {
-    LR * (done / WARM_UP).min(1.0) * (1.0 - (FALLS * done).fract())
+/// The rate when a part of the training is done, of a schedule that begins by rising to `highest`.
+fn rate(highest: f64, done: f64) -> f64 {
+    highest * (done / WARM_UP).min(1.0) * (1.0 - (FALLS * done).fract())
 }
 
 /// Trains, and notes the largest step relative to the weights: in the first fall with its warm-up, and after restarts.
-fn train(training: &mut Training, config: SgdConfig, largest: &mut [f64; 2], progress: &ProgressBar) {
+fn train(training: &mut Training, config: SgdConfig, highest: f64, largest: &mut [f64; 2], progress: &ProgressBar) {
     let (_, mut step) = sgd(config, &training.network.layers);
     training.run(progress, |done, layers| {
         let before = weights(layers).map(<[f32]>::to_vec);
-        step(rate(done), layers);
+        step(rate(highest, done), layers);
         let largest = &mut largest[usize::from(FALLS * done >= 1.0)];
         for (after, before) in weights(layers).iter().zip(&before) {
             *largest = largest.max(moved(after, before));

@@ -3,7 +3,10 @@
 use crate::data::Digits;
 use crate::optimizers::ALL;
 use crate::training::Training;
-use crate::{chart, progress_bar, train};
+use crate::{
+    accuracy_chart::{self, Run},
+    progress_bar, save, train,
+};
 use std::error::Error;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,8 +56,12 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
         }
         println!();
     }
-    let path = std::env::current_dir()?.join("digits.svg");
-    chart::draw(&path, &panels)?;
-    println!("\nThe chart is in {}", path.display());
-    Ok(())
+    let runs = jobs.iter().zip(&accuracies).map(|(&(scale, contender, rate), &accuracy)| Run {
+        initial_weights: (f64::from(scale) * 10.0).round() / 10.0,
+        optimizer: contender.name.into(),
+        rate,
+        accuracy,
+    });
+    let runs: Vec<Run> = runs.collect();
+    save("digits", &runs, &accuracy_chart::draw(&runs)?)
 }

@@ -26,7 +26,7 @@ impl<'a> Training<'a> {
         self.epochs * self.train.len().div_ceil(BATCH)
     }
 
-    /// Takes all steps. `step` is told how much of the training is done, from 0 to 1.
+    /// Takes all steps. `step` gets how much of the training is done, from 0 to 1.
     pub fn run(&mut self, progress: &ProgressBar, mut step: impl FnMut(f64, &mut [Parameters])) {
         let (steps, mut done) = (self.steps(), 0);
         for _ in 0..self.epochs {

@@ -37,7 +37,7 @@ fn type_of(u: &mut Unstructured, usual: &[Type], others: &[Type]) -> Result<Type
     u.choose(types).copied()
 }
 
-/// An array of any type, between elements that nobody may write to.
+/// An array of any type, between elements that must not be written to.
 #[derive(Clone)]
 pub struct Array {
     elements: Elements,

@@ -20,7 +20,7 @@ use crate::memory::floats::{Floats, FloatsMut};
 /// `scale` is not finite, or beyond 2²¹⁸, where hardly any `f32` can be scaled by it; then nothing is written.
 ///
 /// ```
-/// use layerwise::accumulate;
+/// use layerwise::norms::accumulate;
 ///
 /// let mut mean = [0.0; 2];
 /// accumulate(&mut mean, &[2.0, 4.0], 0.5)?;
@@ -76,7 +76,7 @@ pub(super) fn add_on(machine: Machine, sum: FloatsMut<'_>, other: Floats<'_>) ->
 /// As [`accumulate`].
 ///
 /// ```
-/// use layerwise::accumulate_finite;
+/// use layerwise::norms::accumulate_finite;
 ///
 /// let mut sum = [1.0, 2.0];
 /// assert_eq!(accumulate_finite(&mut sum, &[1.0, f32::NAN], 1.0)?, None);
@@ -127,7 +127,7 @@ impl<'a> GradientSum<'a> {
 /// As [`accumulate`], naming the layer; then nothing is written.
 ///
 /// ```
-/// use layerwise::{GradientSum, accumulate_model};
+/// use layerwise::norms::{GradientSum, accumulate_model};
 ///
 /// let (mut kernel, mut bias) = ([0.0; 4], [0.0; 2]);
 /// for gradients in [1.0, f32::INFINITY, 3.0] {

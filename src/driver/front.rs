@@ -21,7 +21,8 @@ impl Larc {
     /// [`Error::Length`], [`Error::LearningRate`] and [`Error::Decay`]; then nothing is written.
     ///
     /// ```
-    /// use layerwise::{Larc, LarcConfig, l2_norm};
+    /// use layerwise::norms::l2_norm;
+    /// use layerwise::{Larc, LarcConfig};
     ///
     /// let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
     /// let (weights, mut gradients) = ([0.3, 0.4], [300.0, 400.0]);

@@ -58,7 +58,7 @@ fn l2_of_both(machine: Machine, weights: Numbers<'_>, gradients: Numbers<'_>) ->
 }
 
 /// The term of [`GradientNorm::L2WithDecay`]; nothing if its scalars leave `f32`. (Then it has no norm, and zeros that
-/// pad a vector must not make a NaN.)
+/// pad a vector must not become NaN.)
 #[inline]
 fn decayed(scale: f64, decay: f64) -> Option<Decayed> {
     let (scale, decay) = (scale as f32, decay as f32);

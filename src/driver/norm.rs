@@ -15,7 +15,7 @@ use crate::rules::double::sqrt;
 /// The L2 norm `√(Σ xᵢ²)`.
 ///
 /// ```
-/// use layerwise::l2_norm;
+/// use layerwise::norms::l2_norm;
 ///
 /// assert_eq!(l2_norm(&[3.0, 4.0]), 5.0);
 /// assert_eq!(l2_norm(&[1e20; 4]) as f32, 2e20); // the squares overflow an f32
@@ -29,7 +29,7 @@ pub fn l2_norm<'a>(x: impl Into<Floats<'a>>) -> f64 {
 /// The sum of squares `Σ xᵢ²`.
 ///
 /// ```
-/// use layerwise::sum_of_squares;
+/// use layerwise::norms::sum_of_squares;
 ///
 /// assert_eq!(sum_of_squares(&[1.0, 2.0, 3.0]), 14.0);
 /// assert_eq!(sum_of_squares(&[0.0; 0]), 0.0);
@@ -42,7 +42,7 @@ pub fn sum_of_squares<'a>(x: impl Into<Floats<'a>>) -> f64 {
 /// `f32`.
 ///
 /// ```
-/// use layerwise::max_norm;
+/// use layerwise::norms::max_norm;
 ///
 /// assert_eq!(max_norm(&[1.0, -3.0, 2.0]), 3.0);
 /// assert!(max_norm(&[f32::NAN, 1.0]).is_nan());

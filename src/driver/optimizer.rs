@@ -12,7 +12,8 @@ use crate::rules::sgd::{SgdConfig, SgdRule};
 
 /// A training step made of a [`Rule`] and the crate's kernels.
 ///
-/// [`Sgd`] and [`NovoGrad`] are optimizers; [`from_rule`](Optimizer::from_rule) makes one of a rule of your own. An
+/// [`Sgd`], [`NovoGrad`] and [`Adam`] are optimizers, each with its `new`; [`any`](Optimizer::any) makes one whose rule
+/// is chosen at run time, and [`from_rule`](Optimizer::from_rule) one of a rule of your own. An
 /// optimizer is a handful of scalars: it is checked when it is made, never changes, and holds no memory of a layer.
 /// That belongs to the caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +62,9 @@ pub type Sgd = Optimizer<SgdRule>;
 /// ```
 pub type NovoGrad = Optimizer<NovoGradRule>;
 
-/// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB.
+/// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB. Adam is the choice where the size of gradients
+/// differs from weight to weight, as in transformers and embeddings; it keeps two moments, 8 bytes a weight. LAMB is for
+/// the same with large batches. The formula and the default numbers are at [`AdamConfig`].
 ///
 /// ```
 /// use layerwise::{Adam, AdamConfig, AdamState, LayerMemory};
@@ -76,7 +79,8 @@ pub type NovoGrad = Optimizer<NovoGradRule>;
 /// ```
 pub type Adam = Optimizer<AdamRule>;
 
-/// An optimizer whose rule is chosen at run time.
+/// An optimizer whose rule is chosen at run time, say by a configuration file. Its state of a layer is three numbers for
+/// every rule.
 ///
 /// ```
 /// use layerwise::{Adam, AdamConfig, AnyOptimizer, NovoGrad, NovoGradConfig};

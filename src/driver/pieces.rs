@@ -128,7 +128,7 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
 ///
 /// ```
 /// use layerwise::pieces::{LEAF, fold_leaf_sums, leaf_sums};
-/// use layerwise::sum_of_squares;
+/// use layerwise::norms::sum_of_squares;
 ///
 /// let x: Vec<f32> = (0..5000).map(|i| i as f32).collect();
 /// let (left, right) = x.split_at(3 * LEAF);

@@ -17,7 +17,7 @@ enum Kind {
     Avx512(Avx512),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// Whatever the compiler was told the target has.
+    /// What the target is compiled for.
     Portable,
 }
 

@@ -1,5 +1,5 @@
-//! Lanes of the crate `wide`: whatever the compiler was told the target has (SSE2, AVX, NEON, simd128). Where it has
-//! none, kernels go one by one and hardly use them.
+//! Lanes of the crate `wide`, which uses what the target is compiled for (SSE2, AVX, NEON, simd128). Where the target
+//! has no vectors, kernels go one by one and hardly use them.
 
 #[cfg(feature = "half")]
 use super::halves::{clamp, join, split};

@@ -15,7 +15,9 @@ use bytemuck::PodCastError;
 /// buffer may begin anywhere.
 ///
 /// ```
-/// use layerwise::{BytesError, floats, l2_norm};
+/// use layerwise::buffers::floats;
+/// use layerwise::errors::BytesError;
+/// use layerwise::norms::l2_norm;
 ///
 /// let bytes: &[u8] = bytemuck::cast_slice(&[3.0_f32, 4.0]);
 /// assert_eq!(l2_norm(floats(bytes)?), 5.0);
@@ -27,7 +29,9 @@ use bytemuck::PodCastError;
 /// A layer in such buffers is stepped like any other; [`Error::Bytes`](crate::Error::Bytes) names the argument:
 ///
 /// ```
-/// use layerwise::{Argument, Error, LayerMemory, Sgd, SgdConfig, SgdState, floats, floats_mut};
+/// use layerwise::buffers::{floats, floats_mut};
+/// use layerwise::errors::Argument;
+/// use layerwise::{Error, LayerMemory, Sgd, SgdConfig, SgdState};
 ///
 /// fn step(weights: &mut [u8], gradients: &[u8], state: &mut SgdState) -> Result<(), Error> {
 ///     let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
@@ -64,7 +68,9 @@ pub fn floats_mut(bytes: &mut [u8]) -> Result<&mut [f32], BytesError> {
 #[cfg_attr(feature = "half", doc = "```")]
 #[cfg_attr(not(feature = "half"), doc = "```ignore")]
 /// use half::bf16;
-/// use layerwise::{BytesError, floats_of, l2_norm};
+/// use layerwise::buffers::floats_of;
+/// use layerwise::errors::BytesError;
+/// use layerwise::norms::l2_norm;
 ///
 /// let numbers = [bf16::from_f32(3.0), bf16::from_f32(4.0)].map(bf16::to_bits);
 /// let bytes: &[u8] = bytemuck::cast_slice(&numbers);

@@ -16,7 +16,8 @@ use crate::rules::double;
 /// Results have the same bits as without. It is worth the trouble for layers of some thousand elements and more.
 ///
 /// ```
-/// use layerwise::{CarriedNorms, LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState, l2_norm};
+/// use layerwise::norms::{CarriedNorms, l2_norm};
+/// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState};
 ///
 /// let sgd = Sgd::new(SgdConfig { larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT }).unwrap();
 /// let (mut weights, mut state, mut norms) = ([0.3; 4096], SgdState::default(), CarriedNorms::default());

@@ -80,7 +80,7 @@ macro_rules! each {
 /// `From` takes references to slices, arrays, `Vec`s and whatever else gives a slice by `[..]`.
 ///
 /// ```
-/// use layerwise::Floats;
+/// use layerwise::buffers::Floats;
 ///
 /// let floats = Floats::from(&[1.0, 2.0, 3.0]);
 /// assert_eq!(floats.len(), 3);
@@ -195,7 +195,7 @@ impl<'a, E: Element, T: ?Sized + IndexMut<RangeFull, Output = [E]>> From<&'a mut
     }
 }
 
-// Lengths only: nobody wants a million numbers in a message.
+// Lengths only: a message with a million numbers is of no use.
 impl fmt::Debug for Floats<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {

@@ -64,7 +64,7 @@ impl<S: RuleState> Memory<S> {
 
     /// Splits the `f32` weights of a layer: `upper` gets the upper halves of their bits, and the memory keeps the lower
     /// ones. From now on `upper` is the tensor of this layer, as if [`split_weights`](Memory::split_weights) had been
-    /// told so.
+    /// called for it.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ impl LayerSpan {
     /// let lengths = [100, 0, 10]; // of the tensors of a model
     /// let spans: Vec<LayerSpan> = LayerSpan::follow(lengths).collect();
     /// let layers = Layers::new(&spans, 110)?;
-    /// # Ok::<(), layerwise::LayersError>(())
+    /// # Ok::<(), layerwise::errors::LayersError>(())
     /// ```
     pub fn follow(lengths: impl IntoIterator<Item = usize>) -> impl Iterator<Item = LayerSpan> {
         lengths.into_iter().scan(0_usize, |next, len| {
@@ -113,7 +113,8 @@ impl<'a> Layers<'a> {
     /// A [`LayersError`] that names the first layer that does not fit.
     ///
     /// ```
-    /// use layerwise::{LayerSpan, Layers, LayersError};
+    /// use layerwise::errors::LayersError;
+    /// use layerwise::{LayerSpan, Layers};
     ///
     /// let aligned = [LayerSpan::new(0, 10), LayerSpan::new(16, 10)];
     /// assert_eq!(Layers::new(&aligned, 32), Err(LayersError::Gap { layer: 1 }));

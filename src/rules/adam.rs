@@ -18,7 +18,10 @@ use crate::error::{ConfigError, check};
 /// w = w − lr·r·u (− lr·decay·w: decoupled)                                       r = |w| / |u|: LAMB; otherwise 1
 /// ```
 ///
-/// `t` counts the steps that the layer has taken. Fields may be added: write `..AdamConfig::DEFAULT`.
+/// `t` counts the steps that the layer has taken. By default `beta1` is 0.9, `beta2` 0.999, `eps` 1e-8, the decay 0 and
+/// decoupled, and there is no trust ratio: Adam. AdamW is [`TORCH_ADAMW`](AdamConfig::TORCH_ADAMW), LAMB
+/// [`TIMM_LAMB`](AdamConfig::TIMM_LAMB) or [`OPTAX_LAMB`](AdamConfig::OPTAX_LAMB);
+/// [`DEFAULT`](AdamConfig::DEFAULT) has the other settings. Fields may be added: write `..AdamConfig::DEFAULT`.
 ///
 /// A *finite* gradient whose square is beyond `f32` (larger than 1.8·10¹⁹) would freeze its weight; such a layer is
 /// skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
@@ -82,7 +85,7 @@ pub enum AdamDecay {
     Fixed,
 }
 
-/// How the start of Adam's moments from zero is made good.
+/// How Adam's moments, which begin at zero, are corrected in the first steps. With `c1 = 1 − beta1ᵗ`, `c2 = 1 − beta2ᵗ`:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AdamCorrection {
@@ -97,7 +100,14 @@ pub enum AdamCorrection {
     TensorFlow,
 }
 
-/// LAMB's ratio `r = min(|w|, max_weights) / (|u| + eps)`, at most `max_ratio`; 1 where either norm is 0.
+/// LAMB's ratio of the norms of weights and step: with it a step is as long as the weights, times the learning rate.
+///
+/// ```text
+/// r = min(|w|, max_weights) / (|u| + eps), at most max_ratio        1 where either norm is 0
+/// ```
+///
+/// With a decay beside the step, `|w|` is the norm after the decay. By default `eps` is 0 and there are no limits. It
+/// belongs in [`AdamConfig::trust_ratio`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct TrustRatio {
@@ -115,7 +125,14 @@ pub struct TrustRatio {
 }
 
 impl TrustRatio {
-    /// The ratio of the paper, for all layers.
+    /// The ratio of the paper, for all layers:
+    ///
+    /// ```
+    /// use layerwise::settings::TrustRatio;
+    ///
+    /// let default = TrustRatio { eps: 0.0, max_weights: None, max_ratio: None, only_with_decay: false };
+    /// assert_eq!(TrustRatio::DEFAULT, default);
+    /// ```
     pub const DEFAULT: TrustRatio = TrustRatio { eps: 0.0, max_weights: None, max_ratio: None, only_with_decay: false };
 
     const fn check(&self) -> Result<(), ConfigError> {
@@ -148,7 +165,28 @@ impl Default for TrustRatio {
 }
 
 impl AdamConfig {
-    /// Adam as in its paper and torch: beta1 0.9, beta2 0.999, eps 10⁻⁸, no decay.
+    /// Adam as in its paper and torch, with no decay:
+    ///
+    /// ```
+    /// use layerwise::AdamConfig;
+    /// use layerwise::settings::{AdamCorrection, AdamDecay};
+    ///
+    /// let default = AdamConfig {
+    ///     beta1: 0.9,
+    ///     beta2: 0.999,
+    ///     eps: 1e-8,
+    ///     eps_root: 0.0,
+    ///     weight_decay: 0.0,
+    ///     decay_mode: AdamDecay::Decoupled,
+    ///     bias_correction: AdamCorrection::Moments,
+    ///     grad_averaging: true,
+    ///     trust_ratio: None,
+    ///     larc: None,
+    ///     luc: None,
+    ///     maximize: false,
+    /// };
+    /// assert_eq!(AdamConfig::DEFAULT, default);
+    /// ```
     pub const DEFAULT: AdamConfig = AdamConfig {
         beta1: 0.9,
         beta2: 0.999,

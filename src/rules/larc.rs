@@ -55,7 +55,7 @@ pub struct LarcConfig {
     pub only_with_decay: bool,
 }
 
-/// What LARC's factor does to the learning rate.
+/// What LARC's factor does to the learning rate: `Clip`, the default, is LARC, and `Scale` is LARS.
 ///
 /// In [`Clip`](LarcMode::Clip) mode the learning rate is a ceiling: choose it too large rather than too small.
 ///
@@ -64,7 +64,9 @@ pub struct LarcConfig {
 /// restart, multiplies momentum of gradients that a smaller rate did not have to reduce:
 ///
 /// ```
-/// use layerwise::{LarcConfig, LayerMemory, Luc, Sgd, SgdConfig, SgdState, l2_norm};
+/// use layerwise::norms::l2_norm;
+/// use layerwise::settings::Luc;
+/// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState};
 ///
 /// // How far the second step moves the weights, relative to their norm, where the rate rises from 0 to 0.1.
 /// let moved = |rate_in_momentum, luc| {
@@ -92,7 +94,7 @@ pub enum LarcMode {
     Scale,
 }
 
-/// What a layer gets whose weights or gradient are zero, so that the ratio says nothing.
+/// What a layer gets whose weights or gradient are zero, so that the ratio says nothing; the plain step by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ZeroNorm {
@@ -107,7 +109,7 @@ pub enum ZeroNorm {
     Formula,
 }
 
-/// How weight decay enters LARC's ratio.
+/// How weight decay enters LARC's ratio; `SumOfNorms` by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DecayInRatio {
@@ -124,7 +126,8 @@ impl LarcConfig {
     /// layers of zeros:
     ///
     /// ```
-    /// use layerwise::{DecayInRatio, LarcConfig, LarcMode, ZeroNorm};
+    /// use layerwise::settings::{DecayInRatio, LarcMode, ZeroNorm};
+    /// use layerwise::LarcConfig;
     ///
     /// let default = LarcConfig {
     ///     mode: LarcMode::Clip,

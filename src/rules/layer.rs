@@ -10,7 +10,8 @@ use crate::error::{ConfigError, serde_checked};
 /// or let [`of_rank`](LayerConfig::of_rank) decide. Fields may be added: write `..LayerConfig::DEFAULT`.
 ///
 /// ```
-/// use layerwise::{LayerConfig, lecun_rate};
+/// use layerwise::settings::lecun_rate;
+/// use layerwise::LayerConfig;
 ///
 /// let hidden = LayerConfig { rate: lecun_rate(784), ..LayerConfig::DEFAULT };
 /// assert_eq!(hidden.rate, 1.0 / 28.0);
@@ -33,10 +34,22 @@ pub struct LayerConfig {
 }
 
 impl LayerConfig {
-    /// Adaptation on, both multipliers 1.
+    /// Adaptation on, both multipliers 1:
+    ///
+    /// ```
+    /// use layerwise::LayerConfig;
+    ///
+    /// assert_eq!(LayerConfig::DEFAULT, LayerConfig { adapt: true, rate: 1.0, decay: 1.0, frozen: false });
+    /// ```
     pub const DEFAULT: LayerConfig = LayerConfig { adapt: true, rate: 1.0, decay: 1.0, frozen: false };
 
     /// Neither adaptation nor decay, rate 1: for biases and normalisation layers.
+    ///
+    /// ```
+    /// use layerwise::LayerConfig;
+    ///
+    /// assert_eq!(LayerConfig::PLAIN, LayerConfig { adapt: false, rate: 1.0, decay: 0.0, frozen: false });
+    /// ```
     pub const PLAIN: LayerConfig = LayerConfig { adapt: false, decay: 0.0, ..LayerConfig::DEFAULT };
 
     /// Not trained.
@@ -78,7 +91,7 @@ serde_checked!(LayerConfig);
 /// Without inputs the multiplier is 1.
 ///
 /// ```
-/// use layerwise::lecun_rate;
+/// use layerwise::settings::lecun_rate;
 ///
 /// assert_eq!(lecun_rate(64), 0.125); // a fully connected layer with 64 inputs
 /// assert_eq!(lecun_rate(16 * 3 * 3), 1.0 / 12.0); // a 3×3 convolution of 16 channels

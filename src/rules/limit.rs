@@ -3,7 +3,8 @@
 use super::double::{is_zero, less};
 use crate::error::{ConfigError, check};
 
-/// Layer-wise update clipping: no step moves a layer by more than `trust` of its norm.
+/// Layer-wise update clipping: no step moves a layer by more than `trust` of its norm. One wants it where the learning
+/// rate rises, or where a single bad batch must not do harm. It belongs in the `luc` of a rule's settings.
 ///
 /// ```text
 /// w = w − min(lr, trust·|w| / (|u| + eps))·u             with the step u that the rule would take at rate 1
@@ -12,7 +13,7 @@ use crate::error::{ConfigError, check};
 /// It acts after the momentum and before the weights, so that it also bounds what earlier, larger gradients left in the
 /// momentum: it is the cure for a rate that rises under [`LarcMode::Clip`](crate::LarcMode::Clip). It needs the norm of
 /// the step before it is taken, which is one more pass over the layer. NeMo calls it LUC and has it in NovoGrad,
-/// bitsandbytes in LARS.
+/// bitsandbytes in LARS. By default `trust` is 0.001 and `eps` 1e-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Luc {
@@ -27,7 +28,13 @@ pub struct Luc {
 }
 
 impl Luc {
-    /// NeMo's trust of 0.001, eps 10⁻⁸, and the plain step for layers of zeros.
+    /// NeMo's numbers, and the plain step for layers of zeros:
+    ///
+    /// ```
+    /// use layerwise::settings::Luc;
+    ///
+    /// assert_eq!(Luc::DEFAULT, Luc { trust: 0.001, eps: 1e-8, freezes_zeros: false });
+    /// ```
     pub const DEFAULT: Luc = Luc { trust: 0.001, eps: 1e-8, freezes_zeros: false };
 
     pub(super) const fn check(&self) -> Result<(), ConfigError> {

@@ -35,7 +35,7 @@ use libm::{log2, pow};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(remote = "Self"))]
 #[non_exhaustive]
 pub enum LossScaling {
-    /// The same scale for ever, finite and greater than 0. Steps whose gradients are not finite are skipped.
+    /// The same scale at every step, finite and greater than 0. Steps whose gradients are not finite are skipped.
     /// (OpenSeq2Seq takes them, and ruins the weights.)
     #[cfg_attr(feature = "serde", serde(alias = "static"))]
     Static(#[cfg_attr(feature = "serde", serde(with = "super::exact"))] f64),
@@ -87,6 +87,13 @@ pub struct Backoff {
 
 impl Backoff {
     /// OpenSeq2Seq's: from 1 to 2¹⁴, by a factor of 2, every 2000 steps. (Some of its versions go up to 2²⁴.)
+    ///
+    /// ```
+    /// use layerwise::schedule::Backoff;
+    ///
+    /// let default = Backoff { scale_min: 1.0, scale_max: 16384.0, step_factor: 2.0, step_window: 2000 };
+    /// assert_eq!(Backoff::DEFAULT, default);
+    /// ```
     pub const DEFAULT: Backoff = Backoff { scale_min: 1.0, scale_max: 16384.0, step_factor: 2.0, step_window: 2000 };
 
     const fn check(&self) -> Result<(), ConfigError> {
@@ -170,14 +177,29 @@ pub struct LogMax {
     pub overflow_std_dev: f64,
     /// Whether to compute what OpenSeq2Seq's code computes, in `f64` instead of `f32`. There, a gradient that is not
     /// finite counts as `x = 2^log_max`, not `log_max`, which pins the scale to `scale_min` for thousands of steps; a
-    /// gradient of zeros makes the scale NaN for ever; the scale is computed with 16 whatever `log_max` is; and the
-    /// first scale is 1 whatever the limits are.
+    /// gradient of zeros makes the scale NaN in all later steps; the scale is computed with 16 whatever `log_max` is;
+    /// and the first scale is 1 whatever the limits are.
     pub as_executed: bool,
 }
 
 impl LogMax {
     /// OpenSeq2Seq's settings, as they are meant: from 1 to 2¹⁴, for gradients up to 2¹⁶, averages of about 100 and
     /// 1000 steps, 3.09 deviations. (Some of its versions go up to 2²⁴.)
+    ///
+    /// ```
+    /// use layerwise::schedule::LogMax;
+    ///
+    /// let default = LogMax {
+    ///     scale_min: 1.0,
+    ///     scale_max: 16384.0,
+    ///     log_max: 16.0,
+    ///     beta1: 0.99,
+    ///     beta2: 0.999,
+    ///     overflow_std_dev: 3.09,
+    ///     as_executed: false,
+    /// };
+    /// assert_eq!(LogMax::DEFAULT, default);
+    /// ```
     pub const DEFAULT: LogMax = LogMax {
         scale_min: 1.0,
         scale_max: 16384.0,

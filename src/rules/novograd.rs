@@ -73,7 +73,7 @@ pub struct NovoGradConfig {
     pub maximize: bool,
 }
 
-/// How weight decay acts in [`NovoGrad`](crate::NovoGrad).
+/// How weight decay acts in [`NovoGrad`](crate::NovoGrad); coupled by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DecayMode {
@@ -91,7 +91,7 @@ pub enum DecayMode {
     Fixed,
 }
 
-/// How NovoGrad's second moment begins.
+/// How NovoGrad's second moment begins; `WhileZero` by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum VInit {
@@ -103,7 +103,8 @@ pub enum VInit {
     Zero,
 }
 
-/// Whether new gradients enter the momentum with the weight `1 − beta1`. In text, `true` is `On` and `false` is `Off`.
+/// Whether new gradients enter the momentum with the weight `1 − beta1`; off by default. In text, `true` is `On` and
+/// `false` is `Off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", remote = "Self"))]
@@ -116,7 +117,7 @@ pub enum GradientAveraging {
     AfterFirstStep,
 }
 
-/// How the start of the moments from zero is made good.
+/// How the moments, which begin at zero, are corrected in the first steps; off by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum BiasCorrection {
@@ -131,7 +132,7 @@ pub enum BiasCorrection {
     Rate,
 }
 
-/// Which norm of the gradient NovoGrad averages.
+/// Which norm of the gradient NovoGrad averages; the L2 norm by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MomentNorm {
@@ -145,7 +146,8 @@ impl NovoGradConfig {
     /// The defaults of the OpenSeq2Seq page, with no weight decay:
     ///
     /// ```
-    /// use layerwise::{BiasCorrection, DecayMode, GradientAveraging, MomentNorm, NovoGradConfig, VInit};
+    /// use layerwise::settings::{BiasCorrection, DecayMode, GradientAveraging, MomentNorm, VInit};
+    /// use layerwise::NovoGradConfig;
     ///
     /// let default = NovoGradConfig {
     ///     beta1: 0.95,
@@ -304,7 +306,7 @@ impl NovoGradRule {
         };
         state.second_moment =
             if begins { new } else { self.config.beta2 * state.second_moment + self.one_minus_beta2 * new };
-        // A square beyond `f64`, of a gradient that was scaled without measure, would stay in the state for ever.
+        // A square beyond `f64`, of a gradient that was scaled without measure, would stay in the state.
         if !is_non_negative(state.second_moment) {
             return f64::NAN;
         }

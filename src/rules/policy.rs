@@ -6,11 +6,18 @@ use crate::error::{ConfigError, check};
 /// What is decided for all layers of a step together; [`Optimizer::with_policy`](crate::Optimizer::with_policy) takes
 /// it.
 ///
+/// One wants it with a loss scale, whose overflows should skip whole steps, and to clip the gradient of the model:
+///
+/// ```text
+/// clip = min(1, clip_norm / |g|)        |g| is the norm over all layers; by default there is no clip
+/// ```
+///
 /// With anything but the default a step has two phases: first the norms of all layers, then their updates. Nothing is
 /// written before the decision.
 ///
 /// ```
-/// use layerwise::{LayerMemory, NonFinite, Outcome, Policy, Report, Sgd, SgdConfig, SgdState};
+/// use layerwise::settings::NonFinite;
+/// use layerwise::{LayerMemory, Outcome, Policy, Report, Sgd, SgdConfig, SgdState};
 ///
 /// let policy = Policy { non_finite: NonFinite::SkipStep, ..Policy::DEFAULT };
 /// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap().with_policy(policy).unwrap();
@@ -45,18 +52,25 @@ pub struct Policy {
     pub clip_norm: Option<f64>,
 }
 
-/// What a step does when a layer has a NaN or an infinity in the numbers that its rule reads.
+/// What a step does when a layer has a NaN or an infinity in the numbers that its rule reads: `SkipLayer` by default,
+/// `SkipStep` with a loss scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum NonFinite {
-    /// That layer is left as it was, the others are updated.
+    /// That layer is left as it was, the others are updated. Its [`Report`](crate::Report) says so, and nothing else.
     SkipLayer,
     /// All layers are left as they were, as dynamic loss scaling wants. So they are if a planned step is beyond `f32`.
     SkipStep,
 }
 
 impl Policy {
-    /// Skip single layers, do not clip.
+    /// Skip single layers, do not clip:
+    ///
+    /// ```
+    /// use layerwise::{Policy, settings::NonFinite};
+    ///
+    /// assert_eq!(Policy::DEFAULT, Policy { non_finite: NonFinite::SkipLayer, clip_norm: None });
+    /// ```
     pub const DEFAULT: Policy = Policy { non_finite: NonFinite::SkipLayer, clip_norm: None };
 
     pub(crate) const fn check(&self) -> Result<(), ConfigError> {

@@ -125,6 +125,18 @@ pub struct PiecewiseConstant<L = &'static [f64]> {
 
 impl PiecewiseConstant<&'static [f64]> {
     /// No rate yet, and no boundaries.
+    ///
+    /// ```
+    /// use layerwise::schedule::PiecewiseConstant;
+    ///
+    /// let default = PiecewiseConstant {
+    ///     learning_rate: 0.0,
+    ///     boundaries: &[],
+    ///     decay_rates: &[],
+    ///     steps_per_epoch: 0,
+    /// };
+    /// assert_eq!(PiecewiseConstant::DEFAULT, default);
+    /// ```
     pub const DEFAULT: PiecewiseConstant =
         PiecewiseConstant { learning_rate: 0.0, boundaries: &[], decay_rates: &[], steps_per_epoch: 0 };
 }
@@ -190,6 +202,20 @@ pub struct ExpDecay {
 
 impl ExpDecay {
     /// No rate, length and decay yet; a smooth decay from step 0 towards 0.
+    ///
+    /// ```
+    /// use layerwise::schedule::ExpDecay;
+    ///
+    /// let default = ExpDecay {
+    ///     learning_rate: 0.0,
+    ///     decay_steps: 0,
+    ///     decay_rate: 0.0,
+    ///     use_staircase_decay: false,
+    ///     begin_decay_at: 0,
+    ///     min_lr: 0.0,
+    /// };
+    /// assert_eq!(ExpDecay::DEFAULT, default);
+    /// ```
     pub const DEFAULT: ExpDecay = ExpDecay {
         learning_rate: 0.0,
         decay_steps: 0,
@@ -260,6 +286,20 @@ pub struct PolyDecay {
 
 impl PolyDecay {
     /// No rate and length yet; a straight line to 0 from step 0, without warm-up.
+    ///
+    /// ```
+    /// use layerwise::schedule::PolyDecay;
+    ///
+    /// let default = PolyDecay {
+    ///     learning_rate: 0.0,
+    ///     decay_steps: 0,
+    ///     power: 1.0,
+    ///     begin_decay_at: 0,
+    ///     min_lr: 0.0,
+    ///     warmup_steps: 0,
+    /// };
+    /// assert_eq!(PolyDecay::DEFAULT, default);
+    /// ```
     pub const DEFAULT: PolyDecay =
         PolyDecay { learning_rate: 0.0, decay_steps: 0, power: 1.0, begin_decay_at: 0, min_lr: 0.0, warmup_steps: 0 };
 
@@ -323,6 +363,20 @@ pub struct CosineDecay {
 
 impl CosineDecay {
     /// No rate and length yet; a decay to 0 from step 0, without warm-up.
+    ///
+    /// ```
+    /// use layerwise::schedule::CosineDecay;
+    ///
+    /// let default = CosineDecay {
+    ///     learning_rate: 0.0,
+    ///     decay_steps: 0,
+    ///     power: 1.0,
+    ///     begin_decay_at: 0,
+    ///     min_lr: 0.0,
+    ///     warmup_steps: 0,
+    /// };
+    /// assert_eq!(CosineDecay::DEFAULT, default);
+    /// ```
     pub const DEFAULT: CosineDecay =
         CosineDecay { learning_rate: 0.0, decay_steps: 0, power: 1.0, begin_decay_at: 0, min_lr: 0.0, warmup_steps: 0 };
 
@@ -380,6 +434,19 @@ pub struct TransformerPolicy {
 
 impl TransformerPolicy {
     /// No rate and width yet; coefficient 1, no warm-up, no largest rate.
+    ///
+    /// ```
+    /// use layerwise::schedule::TransformerPolicy;
+    ///
+    /// let default = TransformerPolicy {
+    ///     learning_rate: 0.0,
+    ///     d_model: 0,
+    ///     warmup_steps: 0,
+    ///     max_lr: None,
+    ///     coefficient: 1.0,
+    /// };
+    /// assert_eq!(TransformerPolicy::DEFAULT, default);
+    /// ```
     pub const DEFAULT: TransformerPolicy =
         TransformerPolicy { learning_rate: 0.0, d_model: 0, warmup_steps: 0, max_lr: None, coefficient: 1.0 };
 
@@ -450,6 +517,20 @@ pub struct InvPolyDecay {
 
 impl InvPolyDecay {
     /// No rate and length yet; power 1, down to the smallest rate there is, 10⁻⁸.
+    ///
+    /// ```
+    /// use layerwise::schedule::InvPolyDecay;
+    ///
+    /// let default = InvPolyDecay {
+    ///     learning_rate: 0.0,
+    ///     decay_steps: 0,
+    ///     min_lr: 0.0,
+    ///     power: 1.0,
+    ///     begin_decay_at: 0,
+    ///     warmup_steps: 0,
+    /// };
+    /// assert_eq!(InvPolyDecay::DEFAULT, default);
+    /// ```
     pub const DEFAULT: InvPolyDecay = InvPolyDecay {
         learning_rate: 0.0,
         decay_steps: 0,

@@ -12,7 +12,7 @@ use layerwise::{
 
 const LEN: usize = 20;
 
-/// An array of any type, which nobody may write to.
+/// An array of any type, which must not be written to.
 #[derive(Clone, Debug, PartialEq)]
 enum Array {
     F32(Vec<f32>),

@@ -4,7 +4,7 @@ use crate::files;
 use crate::inputs::Inputs;
 use serde_json::{Value, json};
 
-/// Puts a value at a place like `layers/3/w`, new or not. In a name, `~` stands for a slash.
+/// Puts a value at a place like `layers/3/w`, new or not. In a name, `~` means a slash.
 fn put(mut to: &mut Value, place: &str, value: Value) {
     for step in place.split('/') {
         to = match step.parse::<usize>() {

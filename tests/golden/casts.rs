@@ -7,7 +7,7 @@ use crate::keys::Keys;
 use crate::reference::cast;
 use serde_json::Value;
 
-/// A format: its sign, its infinity, and the NaN that stands for all.
+/// A format: its sign, its infinity, and the one NaN that is compared for all.
 #[derive(Clone, Copy)]
 struct Format {
     sign: u32,

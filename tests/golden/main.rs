@@ -100,7 +100,7 @@ fn message(panic: &dyn Any) -> &str {
 }
 
 thread_local! {
-    /// Whether a panic of this thread is told by the one who catches it.
+    /// Whether a panic of this thread is reported by the code that catches it.
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -67,7 +67,7 @@ fn scales(scaler: &LossScaler, steps: &[(bool, Value)]) -> Vec<f64> {
         let finite = !has_nan && max_norm.is_finite();
         let update = scaler.update(&mut state, finite, max_norm);
         assert_eq!(update.skip, !finite);
-        // A checkpoint after every step. None is made of a scale that is NaN for ever.
+        // A checkpoint after every step. None is made of a scale that has become NaN.
         if !update.scale.is_nan() {
             state = scaler.restore(state.to_numbers()).expect("the state of a scaler");
             assert_eq!(scaler.scale(&state), update.scale);

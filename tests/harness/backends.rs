@@ -3,7 +3,7 @@
 use layerwise::rule::Rule;
 use layerwise::{Backend, Optimizer};
 
-/// The backends of this processor by name, and `None` for what the crate chooses where nobody asks.
+/// The backends of this processor by name, and `None` for what the crate chooses by itself.
 pub fn backends() -> impl Iterator<Item = (&'static str, Option<Backend>)> {
     Backend::available().map(|backend| (backend.name(), Some(backend))).chain([("its own choice", None)])
 }

@@ -48,7 +48,7 @@
 //! # Memory
 //!
 //! On burn's Flex backend (feature `flex`, on by default) a step works in the memory of the tensors. It copies weights
-//! only if somebody else holds them too, as burn's `Learner` does, and gradients only if they are not contiguous. On
+//! only if others hold them too, as burn's `Learner` does, and gradients only if they are not contiguous. On
 //! any other backend weights, gradients and moments travel through [`TensorData`](burn::tensor::TensorData). The bits
 //! are the same.
 //!

@@ -80,7 +80,7 @@ struct One {
     weights: Param<Tensor<2>>,
 }
 
-/// After a backward pass nobody but the module has its weights, so a whole training step is in place.
+/// After a backward pass only the module has its weights, so a whole training step is in place.
 #[test]
 fn a_step_of_a_module_stays_in_place() {
     let device = Device::flex().autodiff();
@@ -98,7 +98,7 @@ fn a_step_of_a_module_stays_in_place() {
     }
 }
 
-/// If somebody else has the weights, they are copied once, and nothing else is.
+/// If other code has the weights too, they are copied once, and nothing else is.
 #[test]
 fn shared_weights_are_copied_once() {
     let optimizer = Layerwise::new(NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings")).expect("no policy");

@@ -1,5 +1,6 @@
 //! Measures the relative error of norms against an exact sum, for this crate and others, and of a step against `f64`,
-//! and prints tables.
+//! and prints tables. The name of a file as the argument gets the figures of the chart in docs, of the first kind of data:
+//! `docs/data/norms.csv`.
 
 #[path = "../../../tests/reference/exact.rs"]
 mod exact;
@@ -8,6 +9,8 @@ use faer::ColRef;
 use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, l2_norm};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Cauchy, Distribution, LogNormal, StandardNormal, StandardUniform};
+use std::fs::File;
+use std::io::Write;
 
 unsafe extern "C" {
     fn cblas_snrm2(n: i32, x: *const f32, step: i32) -> f32;
@@ -52,7 +55,11 @@ const NORMS: [Norm; 5] = [
     ("OpenBLAS", |x| unsafe { cblas_snrm2(x.len() as i32, x.as_ptr(), 1) }.into()),
 ];
 
-fn norms() {
+fn norms(csv: Option<&str>) -> std::io::Result<()> {
+    let mut figures = csv.map(File::create).transpose()?;
+    if let Some(file) = &mut figures {
+        writeln!(file, "elements,norm,worst")?;
+    }
     println!("Relative error of norms, worst and mean of several arrays (\"ulp\" of an f32 is 6e-8 to 1.2e-7)\n");
     print!("| data | elements |");
     NORMS.iter().for_each(|(name, _)| print!(" {name} |"));
@@ -81,6 +88,11 @@ fn norms() {
             print!("| {name} | 10^{exponent} |");
             errors.iter().for_each(|(worst, mean)| print!(" {worst:.0e} / {mean:.0e} |"));
             println!();
+            if let Some(file) = figures.as_mut().filter(|_| name == DATA[0].0) {
+                for ((norm, _), (worst, _)) in NORMS.iter().zip(&errors) {
+                    writeln!(file, "{len},{norm},{worst:.1e}")?;
+                }
+            }
         }
     }
     println!("\nThe ends of the range:\n");
@@ -95,6 +107,7 @@ fn norms() {
         NORMS.iter().for_each(|(_, norm)| print!(" {:.8e} |", norm(&x)));
         println!();
     }
+    Ok(())
 }
 
 /// The worst error of the weights after a step, as a part of the sizes of all that is added up.
@@ -136,7 +149,8 @@ fn steps() {
     println!("| NovoGrad with decay | {:.1e} |", worst(&expected, &weights));
 }
 
-fn main() {
-    norms();
+fn main() -> std::io::Result<()> {
+    norms(std::env::args().nth(1).as_deref())?;
     steps();
+    Ok(())
 }

@@ -7,6 +7,8 @@
 //! cargo run --release -- avx2 4096      # one backend, layers of one length
 //! cargo run --release -- avx2 models    # one backend, the two models
 //! cargo run --release -- --short        # shows that it works
+//! cargo run --release -- --csv FILE     # all, and the figures of the chart in docs into docs/data/against_c.csv
+//! cargo run --release -- --csv FILE avx512 16777216 limits    # once more, on a busy machine: the lower times count
 //! ```
 
 mod memory;
@@ -34,6 +36,41 @@ struct Args {
     models: Vec<(&'static str, Vec<usize>)>,
     limits: bool,
     pace: Pace,
+    csv: Figures,
+}
+
+/// The file of the figures of the chart, if one is wanted. Of a figure that it has already it keeps the lower one, so a
+/// busy machine may be asked several times.
+#[derive(Default)]
+struct Figures {
+    path: Option<String>,
+    /// Each line but for its two times, and these.
+    lines: Vec<(String, [f64; 2])>,
+}
+
+impl Figures {
+    const HEAD: &str = "backend,elements,offsets,work,c,layerwise";
+
+    /// What the file has, if there is one.
+    fn open(path: String) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let figure = |line: &str| {
+            let (line, ours) = line.rsplit_once(',')?;
+            let (line, c) = line.rsplit_once(',')?;
+            Some((line.to_string(), [c.parse().ok()?, ours.parse().ok()?]))
+        };
+        Figures { path: Some(path), lines: text.lines().filter_map(figure).collect() }
+    }
+
+    fn add(&mut self, what: String, times: [f64; 2]) {
+        match self.lines.iter_mut().find(|(line, _)| *line == what) {
+            Some((_, best)) => best.iter_mut().zip(times).for_each(|(best, time)| *best = best.min(time)),
+            None => self.lines.push((what, times)),
+        }
+        let Some(path) = &self.path else { return };
+        let lines = self.lines.iter().map(|(line, [c, ours])| format!("{line},{c:.4},{ours:.4}\n"));
+        std::fs::write(path, format!("{}\n{}", Self::HEAD, lines.collect::<String>())).expect("a file to write to");
+    }
 }
 
 /// How long two functions take turns: in each of several places of memory for `time`, and at least for `turns`.
@@ -48,12 +85,20 @@ impl Args {
     fn parse() -> Args {
         let models = vec![("keyword spotter", tensors::keyword_spotter()), ("ResNet-50", tensors::resnet50())];
         let pace = Pace { places: 8, time: Duration::from_millis(40), turns: 5 };
-        let mut args = Args { backend: None, lengths: LENGTHS.to_vec(), models, limits: true, pace };
-        for arg in std::env::args().skip(1) {
-            if arg == "--short" {
+        let mut args =
+            Args { backend: None, lengths: LENGTHS.to_vec(), models, limits: true, pace, csv: Figures::default() };
+        let mut given = std::env::args().skip(1);
+        while let Some(arg) = given.next() {
+            if arg == "--csv" {
+                args.csv = Figures::open(given.next().expect("the name of a file"));
+                continue;
+            } else if arg == "--short" {
                 args.lengths = vec![12, 4 << 10];
                 args.models.truncate(1);
                 args.pace = Pace { places: 2, time: Duration::from_millis(1), turns: 1 };
+            } else if arg == "limits" {
+                args.limits = true;
+                continue;
             } else if arg == "models" {
                 args.lengths.clear();
             } else if let Ok(len) = arg.parse() {
@@ -96,8 +141,19 @@ fn race(best: &mut [f64; 2], layers: &mut [Layer], pace: Pace, theirs: impl Fn(&
     }
 }
 
+const WORK: [&str; 8] = [
+    "norm",
+    "NovoGrad",
+    "LARC",
+    "LARC norm carried",
+    "AdamW",
+    "AdamW not fused",
+    "LAMB beside AdamW",
+    "NovoGrad with LARC beside LARC",
+];
+
 /// A row of a table: layers of these lengths.
-fn row(name: &str, lengths: &[usize], offsets: [usize; 4], pace: Pace, c: &C, ours: &Ours) {
+fn row(name: &str, lengths: &[usize], offsets: [usize; 4], pace: Pace, (c, ours): (&C, &Ours)) -> [[f64; 2]; 8] {
     let mut memory = memory(lengths, pace.places);
     let mut best = [[f64::INFINITY; 2]; 8];
     let [norm, novograd, larc, carried, adamw, adamw_unfused, lamb, novograd_larc] = &mut best;
@@ -121,10 +177,11 @@ fn row(name: &str, lengths: &[usize], offsets: [usize; 4], pace: Pace, c: &C, ou
         print!(" | {c:.3} / {ours:.3} / {:.2}", ours / c);
     }
     println!(" |");
+    best
 }
 
 /// What the memory allows: a copy moves 8 bytes an element, a triad 12, a NovoGrad step 24.
-fn limits(pace: Pace) {
+fn limits(pace: Pace, csv: &mut Figures) {
     println!("\n## Limits of memory\n\n| elements | copy | triad |\n|---|---|---|");
     for len in LENGTHS.into_iter().filter(|&len| len >= SHARED) {
         let mut memory = memory(&[len], pace.places);
@@ -140,6 +197,7 @@ fn limits(pace: Pace) {
             race(&mut best, &mut layers, pace, copy, triad);
         }
         println!("| {len} | {:.3} | {:.3} |", best[0], best[1]);
+        csv.add(format!("any,{len},0 0 0 0,copy and triad"), best);
     }
 }
 
@@ -173,11 +231,11 @@ fn check(c: &C, ours: &Ours) {
 }
 
 fn main() {
-    let args = Args::parse();
+    let mut args = Args::parse();
     println!("Nanoseconds per element: C / layerwise / ratio. Offsets of weights, gradients and both moments from a");
     println!("cache line, in floats. The last two columns compare with AdamW and LARC of this crate instead of C.");
     if args.limits {
-        limits(args.pace);
+        limits(args.pace, &mut args.csv);
     }
     for backend in ours::backends().filter(|b| args.backend.as_ref().is_none_or(|name| name == b.name())) {
         let (Some(c), ours) = (C::beside(backend.name()), Ours::on(backend)) else { continue };
@@ -187,11 +245,16 @@ fn main() {
         println!(" | LAMB beside AdamW | NovoGrad with LARC |\n|---|---|---|---|---|---|---|---|---|---|");
         for &len in &args.lengths {
             for offsets in OFFSETS {
-                row(&len.to_string(), &[len], offsets, args.pace, &c, &ours);
+                let best = row(&len.to_string(), &[len], offsets, args.pace, (&c, &ours));
+                let [a, b, d, e] = offsets;
+                for (work, times) in WORK.iter().zip(best) {
+                    let backend = backend.name();
+                    args.csv.add(format!("{backend},{len},{a} {b} {d} {e},{work}"), times);
+                }
             }
         }
         for (name, lengths) in &args.models {
-            row(name, lengths, [4; 4], args.pace, &c, &ours);
+            row(name, lengths, [4; 4], args.pace, (&c, &ours));
         }
     }
 }

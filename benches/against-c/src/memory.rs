@@ -25,7 +25,7 @@ pub(crate) fn memory(lengths: &[usize], places: usize) -> Vec<f32> {
 /// cache line. As with `malloc`, arrays of a page or more begin on a page, and smaller ones lie side by side: addresses are
 /// the same in every run, modulo a page.
 ///
-/// The rest of an address matters too, since a first-level cache may tell lines apart by a few of its bits: a step can
+/// The rest of an address matters too, since a first-level cache may distinguish lines by a few of its bits: a step can
 /// take twice as long in one place as in another. So each place has other distances between arrays of a page or more.
 pub(crate) fn layers<'a>(
     memory: &'a mut [f32],
@@ -40,8 +40,8 @@ pub(crate) fn layers<'a>(
             ..PAGE => rest.as_ptr().align_offset(4 * LINE),
             _ => rest.as_ptr().align_offset(4 * PAGE) + place * PAGE,
         };
-        let (taken, behind) = std::mem::take(&mut rest)[start + offset..].split_at_mut(len);
-        rest = behind;
+        let (taken, after) = std::mem::take(&mut rest)[start + offset..].split_at_mut(len);
+        rest = after;
         taken.fill_with(|| 0.5 + rng.f32());
         taken
     };

@@ -294,7 +294,7 @@ typedef struct lw_layer {
 
 /* What a step did to a layer. */
 typedef struct lw_report {
-    double gradient_norm;  /* of the gradient, scaled; NaN where nobody looked */
+    double gradient_norm;  /* of the gradient, scaled; NaN where it was not measured */
     double weight_norm;    /* of the weights before the step; NaN where the rule does not look */
     double factor;         /* of LARC or the trust ratio; 1 if the layer was not adapted */
     double effective_rate; /* the learning rate after all factors */

@@ -195,7 +195,7 @@ impl lw_layer {
             ("config", Extent::of(self.config, 1)),
         ];
         check_apart(&common, &around)?;
-        // Most layers have nothing more, which one question tells.
+        // Most layers have nothing more, which one comparison shows.
         if self.second_moment.data.is_null() && self.lower.is_null() && self.copy.data.is_null() && self.norms.is_null()
         {
             return Ok(());

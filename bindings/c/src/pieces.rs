@@ -34,7 +34,7 @@ pub struct lw_decision {
     pub reserved: [u8; 7],
 }
 
-/// Memory of C's for a value of Rust, with a mark that tells that there is one.
+/// Memory in C for a value of Rust, with a mark that there is one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Kept<const WORDS: usize> {

@@ -1,4 +1,4 @@
-//! Why a call is refused, and how C is told.
+//! Why a call is refused, and how C learns of it.
 
 use core::ffi::{CStr, c_char};
 use lw::{Argument, ConfigError, Error, Outcome};

@@ -76,7 +76,7 @@ impl lw_report {
     }
 }
 
-// The reports of a step are made in the memory of C's, which Rust knows to be large enough.
+// The reports of a step are made in C's memory, which Rust knows to be large enough.
 const _: () = assert!(size_of::<Report>() == size_of::<lw_report>() && align_of::<Report>() <= align_of::<lw_report>());
 
 /// Layers, each with the place of its state, that have passed their checks.

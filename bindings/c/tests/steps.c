@@ -1,6 +1,6 @@
 /* Every function on buffers that malloc made exactly as long as they must be, for every named setting, type of elements
  * and way to take a step. All ways must leave the same bytes. With AddressSanitizer or under memcheck, this finds any access
- * outside of a buffer and any use of what nobody wrote.
+ * outside of a buffer and any use of what was never written.
  *
  *     steps [RECIPE.json]    (a recipe needs a library with the feature `std`)
  *     steps --outside        says that a buffer is longer than it is, which must be found */

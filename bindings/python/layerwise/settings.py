@@ -157,7 +157,7 @@ def flag(name: str, value: Any) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """A number. None stands for the 0 that means none."""
+    """A number. None is the 0 that means none."""
     if value is None and name in OPTIONAL:
         return 0.0
     try:

@@ -91,7 +91,7 @@ fn gradients_need_not_be_contiguous() {
     }
 }
 
-/// Weights that are a view, or that somebody else holds too: the others keep what they have.
+/// Weights that are a view, or that other code holds too: the others keep what they have.
 #[test]
 fn only_the_weights_of_the_parameter_change() {
     for device in devices() {

@@ -58,7 +58,7 @@ static function *const functions[] = {
 };
 
 int run(void) {
-    /* (Volatile, or the compiler could see that nobody needs the table.) */
+    /* (Volatile, or the compiler could see that nothing needs the table.) */
     function *const volatile *table = functions;
     for (unsigned i = 0; i < sizeof functions / sizeof *functions; i++) {
         table[i]();

@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 
-/// The values that a C compiler sees, and the names that nobody has asked for yet.
+/// The values that a C compiler sees, and the names that have not been asked for yet.
 struct Constants {
     values: BTreeMap<String, i64>,
     left: RefCell<BTreeSet<String>>,

@@ -74,7 +74,7 @@ fn of_rust() -> Vec<String> {
     lines.push(line("lw_optimizer", "sgd", size_of::<lw_sgd>(), union));
     lines.push(line("lw_optimizer", "novograd", size_of::<lw_novograd>(), union));
     lines.push(line("lw_optimizer", "adam", size_of::<lw_adam>(), union));
-    // All of these two is the library's own, and nobody else can name the field.
+    // All of these two is the library's own, and other code cannot name the field.
     lines.push(line("lw_measured", "own", size_of::<lw_measured>(), 0));
     lines.push(line("lw_planned", "own", size_of::<lw_planned>(), 0));
     lines

@@ -1,0 +1,53 @@
+//! The pictures of the documentation, and the figures that they are drawn from.
+
+mod accuracy;
+mod bytes;
+mod norms;
+mod paper;
+mod restarts;
+mod speed;
+
+pub use bytes::table as bytes;
+use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::path::Path;
+
+/// A picture's file in `docs`, and its text.
+pub type Picture = (&'static str, String);
+
+/// All pictures, drawn from the figures in `docs/data`. Bytes need none: the crate is asked.
+pub fn all(docs: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
+    let data = docs.join("data");
+    Ok(vec![
+        ("digits.svg", accuracy::draw(&read(&data.join("digits.csv"))?)?),
+        ("restarts.svg", restarts::draw(&read(&data.join("restarts.csv"))?)?),
+        ("against_c.svg", speed::draw(&read(&data.join("against_c.csv"))?)?),
+        ("norms.svg", norms::draw(&read(&data.join("norms.csv"))?)?),
+        ("bytes.svg", bytes::draw()?),
+    ])
+}
+
+/// The pictures as rustdoc can show them without a file: each name that a page uses for one, with its text in base64.
+/// `floors.svg`, which is drawn by hand, is among them.
+pub fn links(docs: &Path, pictures: &[Picture]) -> Result<String, Box<dyn Error>> {
+    let floors = std::fs::read_to_string(docs.join("floors.svg"))?;
+    let all = pictures.iter().map(|(name, svg)| (*name, svg.as_str())).chain([("floors.svg", floors.as_str())]);
+    Ok(all.map(|(name, svg)| format!("[{name}]: data:image/svg+xml;base64,{}\n", base64(svg.as_bytes()))).collect())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Box<dyn Error>> {
+    Ok(csv::Reader::from_path(path)?.deserialize().collect::<Result<_, _>>()?)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let value = bits >> (18 - 6 * digit) & 63;
+            text.push(if digit <= chunk.len() { DIGITS[value as usize] as char } else { '=' });
+        }
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! The pictures in `docs` are drawn from the figures in `docs/data`, and the tables beside them have the same figures.
+#![cfg(all(feature = "alloc", feature = "half"))]
+
+#[path = "../examples/charts/pictures/mod.rs"]
+mod pictures;
+
+use std::fs::read_to_string;
+use std::path::Path;
+
+const DRAW: &str = "draw it again: cargo run --release --features alloc,half --example charts";
+
+fn docs() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"))
+}
+
+fn page(name: &str) -> String {
+    read_to_string(docs().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn pictures_are_drawn_from_the_figures() {
+    let all = pictures::all(docs()).unwrap();
+    for (name, svg) in &all {
+        assert!(page(name) == *svg, "docs/{name} is not what its figures are: {DRAW}");
+        // Rustdoc would end the picture at an empty line.
+        assert!(!svg.contains("\n\n"));
+    }
+    assert!(page("../src/pictures.md") == pictures::links(docs(), &all).unwrap(), "src/pictures.md: {DRAW}");
+}
+
+/// Each row of the table in `docs/memory.md` has the bytes that the crate keeps.
+#[test]
+fn the_table_of_bytes_is_right() {
+    let page = page("memory.md");
+    for bytes in pictures::bytes().unwrap() {
+        let parts: Vec<String> = bytes.parts.iter().map(usize::to_string).collect();
+        let row = format!("| {} | {} | {} |", bytes.name, parts.join(" | "), bytes.parts.iter().sum::<usize>());
+        assert!(page.contains(&row), "docs/memory.md lacks the row\n{row}");
+    }
+}
+
+/// Each time in the table beside C, in `docs/speed.md`, is the one that its picture is drawn from.
+#[test]
+fn the_table_beside_c_has_the_figures_of_the_picture() {
+    let page = page("speed.md");
+    let (mut figures, mut label) = (page_of_figures(), String::new());
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| row.matches(" / ").count() == 12);
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        if !cells[0].is_empty() {
+            label = cells[0].into();
+        }
+        let backend = if label.starts_with("AVX-512,") { "avx512" } else { "avx2" };
+        let offsets = if label.ends_with("offset by 16 bytes") { "4 4 4 4" } else { "0 0 0 0" };
+        let (count, unit) = cells[1].split_once(' ').unwrap();
+        let elements = count.parse::<usize>().unwrap() << if unit == "Ki" { 10 } else { 20 };
+        for (work, cell) in WORK.iter().zip(&cells[2..]) {
+            let what = format!("{backend},{elements},{offsets},{work}");
+            let times = figures.remove(&what).unwrap_or_else(|| panic!("docs/data/against_c.csv has no {what}"));
+            assert!(
+                cell.starts_with(&times),
+                "{what} is {times} in docs/data/against_c.csv, and {cell} in docs/speed.md"
+            );
+        }
+    }
+    figures.retain(|what, _| !what.starts_with("any,"));
+    assert!(figures.is_empty(), "not in docs/speed.md: {:?}", figures.keys());
+}
+
+const WORK: [&str; 6] = ["norm", "NovoGrad", "LARC", "LARC norm carried", "AdamW", "LAMB beside AdamW"];
+
+/// What was timed, and the two times as the table writes them.
+fn page_of_figures() -> std::collections::HashMap<String, String> {
+    let figures = page("data/against_c.csv");
+    let figure = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let time = |cell: &str| cell.parse::<f64>().unwrap();
+        (cells[..4].join(","), format!("{:.3} / {:.3} /", time(cells[4]), time(cells[5])))
+    };
+    figures.lines().skip(1).map(figure).collect()
+}
