@@ -60,21 +60,27 @@
 //! `|·|` is the L2 norm of the layer:
 //!
 //! ```text
-//! LARC        factor = min(1, eta·|w| / (|g| + decay·|w| + eps) / lr)     eta 0.002, eps 1e-8
-//!             m = momentum·m + factor·(g + decay·w)                       momentum 0.9 is customary
-//!             w = w − lr·m
+//! LARC       factor = min(1, eta·|w| / (|g| + decay·|w| + eps) / lr)
+//!            m = momentum·m + factor·(g + decay·w)
+//!            w = w − lr·m
 //!
-//! NovoGrad    v = beta2·v + (1 − beta2)·|g|²                              beta2 0.98; v = |g|² in the first step
-//!             m = beta1·m + (g / (√v + eps) + decay·w)                    beta1 0.95, eps 1e-8
-//!             w = w − lr·m
+//! NovoGrad   v = beta2·v + (1 − beta2)·|g|²              in the first step v = |g|²
+//!            m = beta1·m + (g / (√v + eps) + decay·w)
+//!            w = w − lr·m
 //!
-//! Adam        m = beta1·m + (1 − beta1)·g                                 beta1 0.9
-//!             v = beta2·v + (1 − beta2)·g²                                beta2 0.999
-//!             w = w − lr·(m' / (√v' + eps) + decay·w)                     eps 1e-8; m' and v' are corrected for their start
+//! Adam       m = beta1·m + (1 − beta1)·g
+//!            v = beta2·v + (1 − beta2)·g²                 element by element
+//!            w = w − lr·(m' / (√v' + eps) + decay·w)      m', v': corrected for their start
 //! ```
 //!
-//! LARC is a setting of all three, and LARS is its other [mode](settings::LarcMode::Scale). LAMB is [`Adam`] with a
-//! [trust ratio](settings::TrustRatio). Weight decay is 0 by default.
+//! | by default | | | |
+//! |---|---|---|---|
+//! | LARC | `eta` 0.002 | `eps` 1e-8 | `momentum` 0; 0.9 is customary |
+//! | NovoGrad | `beta1` 0.95, `beta2` 0.98 | `eps` 1e-8 | |
+//! | Adam | `beta1` 0.9, `beta2` 0.999 | `eps` 1e-8 | |
+//!
+//! Weight decay is 0 by default, for all. LARC is a setting of all three rules, and LARS is its other
+//! [mode](settings::LarcMode::Scale). LAMB is [`Adam`] with a [trust ratio](settings::TrustRatio).
 //!
 //! To begin with, try LARC at a learning rate of 1, NovoGrad at 0.01, and Adam or LAMB at 0.003, all falling to 0. LARC
 //! lowers a rate that is too large, and never raises one that is too small. With momentum its rate may only

@@ -79,3 +79,34 @@ fn page_of_figures() -> std::collections::HashMap<String, String> {
     };
     figures.lines().skip(1).map(figure).collect()
 }
+
+/// Each error in the table of norms of uniform numbers, in `docs/accuracy.md`, is the one that its picture is drawn from.
+#[test]
+fn the_table_of_norms_has_the_figures_of_the_picture() {
+    let (page, figures) = (page("accuracy.md"), page("data/norms.csv"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| uniform | 10^"));
+    let mut found = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let elements = 10_u64.pow(cells[0].parse().unwrap());
+        for (norm, cell) in ["layerwise", "serial f32", "serial f64", "faer", "OpenBLAS"].iter().zip(&cells[1..]) {
+            let what = format!("{elements},{norm},");
+            let worst = figures.lines().find_map(|line| line.strip_prefix(&what)).expect("a figure for each cell");
+            let worst = format!("{:.0e} / ", worst.parse::<f64>().unwrap());
+            assert!(cell.starts_with(&worst), "{what} {worst} in docs/data/norms.csv, and {cell} in docs/accuracy.md");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 20);
+}
+
+/// What `docs/memory.md` says of each layer.
+#[test]
+fn the_bytes_of_a_layer_are_right() {
+    use layerwise::norms::CarriedNorms;
+    use layerwise::{AdamState, LayerSpan, NovoGradState, Report, SgdState};
+    assert_eq!((size_of::<SgdState>(), size_of::<AdamState>(), size_of::<NovoGradState>()), (4, 4, 24));
+    assert_eq!((size_of::<Report>(), size_of::<CarriedNorms>()), (40, 16));
+    #[cfg(target_pointer_width = "64")]
+    assert_eq!(size_of::<LayerSpan>(), 40);
+}

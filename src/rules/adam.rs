@@ -11,11 +11,13 @@ use crate::error::{ConfigError, check};
 /// Settings of [`Adam`](crate::Adam): of Adam, AdamW, and with a [`trust_ratio`](AdamConfig::trust_ratio) of LAMB.
 ///
 /// ```text
-/// h = g (+ decay·w: L2)
+/// h = g                                            + decay·w, if it is L2
 /// m = beta1·m + (1 − beta1)·h
 /// v = beta2·v + (1 − beta2)·h·h
-/// u = (m / c1) / (√(v / c2 + eps_root) + eps) (+ decay·w: in the update)        c1 = 1 − beta1ᵗ, c2 = 1 − beta2ᵗ
-/// w = w − lr·r·u (− lr·decay·w: decoupled)                                       r = |w| / |u|: LAMB; otherwise 1
+/// u = (m / c1) / (√(v / c2 + eps_root) + eps)      + decay·w, if it is in the update
+/// w = w − lr·r·u                                   − lr·decay·w, if it is decoupled
+///
+/// c1 = 1 − beta1ᵗ, c2 = 1 − beta2ᵗ                 r = |w| / |u| in LAMB, otherwise 1
 /// ```
 ///
 /// `t` counts the steps that the layer has taken. By default `beta1` is 0.9, `beta2` 0.999, `eps` 1e-8, the decay 0 and

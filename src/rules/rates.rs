@@ -129,7 +129,7 @@ impl PiecewiseConstant<&'static [f64]> {
     /// ```
     /// use layerwise::schedule::PiecewiseConstant;
     ///
-    /// let default = PiecewiseConstant {
+    /// let default: PiecewiseConstant = PiecewiseConstant {
     ///     learning_rate: 0.0,
     ///     boundaries: &[],
     ///     decay_rates: &[],

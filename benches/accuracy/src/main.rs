@@ -90,7 +90,7 @@ fn norms(csv: Option<&str>) -> std::io::Result<()> {
             println!();
             if let Some(file) = figures.as_mut().filter(|_| name == DATA[0].0) {
                 for ((norm, _), (worst, _)) in NORMS.iter().zip(&errors) {
-                    writeln!(file, "{len},{norm},{worst:.1e}")?;
+                    writeln!(file, "{len},{norm},{worst:.0e}")?;
                 }
             }
         }
