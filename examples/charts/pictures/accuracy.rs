@@ -32,7 +32,7 @@ pub fn draw(runs: &[Run]) -> Result<String, Box<dyn Error>> {
             panel(area, *scale, &names, &runs)?;
         }
         let entries: Vec<_> = names.iter().zip(STYLES).map(|(name, (colour, width))| (*name, colour, width)).collect();
-        legend(&below, 60, 8, false, &entries)
+        legend(&below, 60, 8, &entries)
     })
 }
 

@@ -43,6 +43,6 @@ pub fn draw(figures: &[Figure]) -> Result<String, Box<dyn Error>> {
             let points = curve.map(|figure| (figure.elements, figure.worst));
             chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
         }
-        legend(&below, 70, 6, false, &STYLES)
+        legend(&below, 70, 6, &STYLES)
     })
 }

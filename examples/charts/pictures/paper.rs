@@ -2,7 +2,6 @@
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::SizeDesc;
 use std::error::Error;
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -42,17 +41,12 @@ pub fn size(size: u32) -> (&'static str, u32) {
     ("sans-serif", size)
 }
 
-/// What the colours mean, side by side from `x` on, or below each other if `lines`.
-pub fn legend(area: &Area, x: i32, y: i32, lines: bool, entries: &[(&str, RGBColor, u32)]) -> Drawn {
-    let (mut x, mut y) = (x, y);
+/// What the colours mean, side by side from `x` on.
+pub fn legend(area: &Area, mut x: i32, y: i32, entries: &[(&str, RGBColor, u32)]) -> Drawn {
     for (name, colour, width) in entries {
         area.draw(&PathElement::new([(x, y + 8), (x + 24, y + 8)], colour.stroke_width(*width)))?;
         area.draw(&Text::new((*name).to_string(), (x + 32, y), font(17)))?;
-        if lines {
-            y += 24;
-        } else {
-            x += 62 + (17.in_pixels(&(0, 0)) * name.chars().count() as i32) / 2;
-        }
+        x += 62 + 17 * name.chars().count() as i32 / 2;
     }
     Ok(())
 }

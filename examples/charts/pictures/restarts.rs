@@ -31,7 +31,7 @@ pub fn draw(runs: &[Run]) -> Result<String, Box<dyn Error>> {
             panel(left, "test accuracy, %", &cases, runs, false)?;
             panel(right, "largest step / |w|", &cases, runs, true)?;
             let entries: Vec<_> = cases.iter().zip(COLOURS).map(|(case, colour)| (*case, colour, 3)).collect();
-            legend(&below, 70, 6, false, &entries)
+            legend(&below, 70, 6, &entries)
         },
     )
 }

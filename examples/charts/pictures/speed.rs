@@ -30,7 +30,7 @@ pub fn draw(figures: &[Figure]) -> Result<String, Box<dyn Error>> {
         for (area, (step, bytes)) in above.split_evenly((1, STEPS.len())).iter().zip(STEPS) {
             panel(area, step, bytes, figures)?;
         }
-        legend(&below, 70, 6, false, &STYLES)
+        legend(&below, 70, 6, &STYLES)
     })
 }
 
