@@ -8,13 +8,16 @@
 //! ```
 //! use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
 //!
-//! let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT })?;
+//! let settings = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
+//! let novograd = NovoGrad::new(settings)?;
 //! let (mut weights, mut momentum) = (vec![0.5; 1000], vec![0.0; 1000]);
 //! let mut state = NovoGradState::default();
 //! for _ in 0..100 {
-//!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect(); // yours, of one layer
-//!     let layer = LayerMemory::new(&mut weights, &gradients, &mut state).momentum(&mut momentum);
-//!     assert!(novograd.step_layer(0.02, layer)?.applied()); // `false` where there is a NaN, say
+//!     // Yours, of one layer:
+//!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect();
+//!     let layer = LayerMemory::new(&mut weights, &gradients, &mut state);
+//!     let report = novograd.step_layer(0.02, layer.momentum(&mut momentum))?;
+//!     assert!(report.applied()); // not where there is a NaN, say
 //! }
 //! assert!(weights.iter().all(|w| (w - 1.0).abs() < 0.1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
