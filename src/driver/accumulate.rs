@@ -10,7 +10,7 @@ use crate::memory::floats::{Floats, FloatsMut};
 /// Adds `scale` times a gradient to a sum of gradients, and returns the sum of squares of what it has written.
 ///
 /// It has the bits of [`sum_of_squares`](crate::sum_of_squares), so after the last of several micro-batches the step
-/// needs not read the gradient for its norm: pass the result to [`CarriedNorms::set_gradient`]. A `scale` of one over
+/// need not read the gradient for its norm: pass the result to [`CarriedNorms::set_gradient`]. A `scale` of one over
 /// the number of micro-batches makes their mean; one over the loss scale undoes that. A number in the sum that is not
 /// finite is found by the step; to keep it out, see [`accumulate_finite`].
 ///

@@ -32,11 +32,12 @@ pub struct Optimizer<R> {
 /// ```
 /// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState};
 ///
-/// let sgd = Sgd::new(SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT })?;
+/// let larc = Some(LarcConfig::DEFAULT);
+/// let sgd = Sgd::new(SgdConfig { momentum: 0.9, larc, ..SgdConfig::DEFAULT })?;
 ///
 /// let (mut weights, mut momentum, mut state) = ([0.3, 0.4], [0.0; 2], SgdState::default());
-/// let layer = LayerMemory::new(&mut weights, &[30.0, 40.0], &mut state).momentum(&mut momentum);
-/// let report = sgd.step_layer(0.1, layer).unwrap();
+/// let layer = LayerMemory::new(&mut weights, &[30.0, 40.0], &mut state);
+/// let report = sgd.step_layer(0.1, layer.momentum(&mut momentum)).unwrap();
 /// assert_eq!((report.gradient_norm, report.clipped), (50.0, true));
 /// # Ok::<(), layerwise::ConfigError>(())
 /// ```
@@ -55,8 +56,8 @@ pub type Sgd = Optimizer<SgdRule>;
 /// };
 ///
 /// let (mut weights, mut momentum, mut state) = ([0.5, -0.5], [0.0; 2], NovoGradState::default());
-/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state).momentum(&mut momentum);
-/// let report = NOVOGRAD.step_layer(0.1, layer)?;
+/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state);
+/// let report = NOVOGRAD.step_layer(0.1, layer.momentum(&mut momentum))?;
 /// assert_eq!((weights, report.gradient_norm), ([0.44, -0.58], 5.0));
 /// # Ok::<(), layerwise::Error>(())
 /// ```
@@ -72,8 +73,10 @@ pub type NovoGrad = Optimizer<NovoGradRule>;
 /// let adamw = Adam::new(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT })?;
 /// let (mut weights, mut momentum, mut second_moment) = ([0.5, -0.5], [0.0; 2], [0.0; 2]);
 /// let mut state = AdamState::default();
-/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state);
-/// let report = adamw.step_layer(0.1, layer.momentum(&mut momentum).second_moment(&mut second_moment)).unwrap();
+/// let layer = LayerMemory::new(&mut weights, &[3.0, 4.0], &mut state)
+///     .momentum(&mut momentum)
+///     .second_moment(&mut second_moment);
+/// let report = adamw.step_layer(0.1, layer).unwrap();
 /// assert_eq!((weights, report.gradient_norm), ([0.3995, -0.5995], 5.0));
 /// # Ok::<(), layerwise::ConfigError>(())
 /// ```

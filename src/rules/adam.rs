@@ -66,7 +66,7 @@ pub struct AdamConfig {
     pub maximize: bool,
 }
 
-/// How weight decay acts in [`Adam`](crate::Adam).
+/// How weight decay acts in [`Adam`](crate::Adam); decoupled by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AdamDecay {
@@ -87,7 +87,9 @@ pub enum AdamDecay {
     Fixed,
 }
 
-/// How Adam's moments, which begin at zero, are corrected in the first steps. With `c1 = 1 − beta1ᵗ`, `c2 = 1 − beta2ᵗ`:
+/// How Adam's moments, which begin at zero, are corrected in the first steps; both by default.
+///
+/// `c1` is `1 − beta1ᵗ` and `c2` is `1 − beta2ᵗ`, where `t` counts the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AdamCorrection {

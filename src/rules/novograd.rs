@@ -306,7 +306,7 @@ impl NovoGradRule {
         };
         state.second_moment =
             if begins { new } else { self.config.beta2 * state.second_moment + self.one_minus_beta2 * new };
-        // A square beyond `f64`, of a gradient that was scaled without measure, would stay in the state.
+        // A square beyond `f64`, of a gradient with a huge scale, would stay in the state.
         if !is_non_negative(state.second_moment) {
             return f64::NAN;
         }
