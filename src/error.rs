@@ -53,7 +53,7 @@ pub enum Error {
         /// The decay.
         decay: f64,
     },
-    /// The state of a layer is none that a step of the rule can have left.
+    /// The state of a layer is not one that a step of the rule can have left.
     State {
         /// The layer, if it is one of several.
         layer: Option<usize>,
@@ -200,7 +200,7 @@ impl fmt::Display for Error {
             Error::LearningRate { rate, .. } => write!(f, "learning rate {rate} is not a finite number >= 0"),
             Error::GradientScale(scale) => write!(f, "gradient scale {scale} is out of range"),
             Error::Decay { decay, .. } => write!(f, "weight decay {decay} is not a finite number >= 0"),
-            Error::State { .. } => f.write_str("the state is none that a step of this rule can have left"),
+            Error::State { .. } => f.write_str("the state is not one that a step of this rule can have left"),
             Error::Layers { expected, found } => write!(f, "{expected} layers expected, {found} found"),
             Error::OffLeaf { start } => {
                 write!(f, "a chunk begins at element {start}, which is not the beginning of a leaf of 1024")
@@ -377,7 +377,7 @@ pub enum LoadError {
         /// The layer.
         layer: usize,
     },
-    /// The state of a layer is none that a step of the rule has left.
+    /// The state of a layer is not one that a step of the rule has left.
     State {
         /// The layer.
         layer: usize,
@@ -394,7 +394,7 @@ impl fmt::Display for LoadError {
             LoadError::Layer { layer } => {
                 write!(f, "layer {layer} was saved with another length, or with moments or weights in another form")
             }
-            LoadError::State { layer } => write!(f, "the saved state of layer {layer} is none of this rule"),
+            LoadError::State { layer } => write!(f, "the saved state of layer {layer} is not one of this rule"),
         }
     }
 }

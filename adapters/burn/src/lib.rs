@@ -141,7 +141,7 @@ impl<R: Rule> Layerwise<R> {
         [first, second]: &mut [Option<Numbers>; 2],
         state: &mut [f64; 3],
     ) -> Result<Report, String> {
-        let mut of_rule = R::State::from_numbers(*state).ok_or("its state is none of this rule")?;
+        let mut of_rule = R::State::from_numbers(*state).ok_or("its state is not one of this rule")?;
         let layer = LayerMemory::new(weights.get_mut(), gradients.get(), &mut of_rule).config(config);
         let layer = match (first, second) {
             (None, _) => layer,

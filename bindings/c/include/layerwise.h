@@ -63,7 +63,7 @@ enum {
     LW_BAD_RATE = -9,     /* a learning rate is not finite and >= 0 */
     LW_BAD_SCALE = -10,   /* a scale of gradients is out of range */
     LW_BAD_DECAY = -11,   /* a weight decay is not finite and >= 0 */
-    LW_BAD_STATE = -12,   /* a state is none that a step of the rule can have left */
+    LW_BAD_STATE = -12,   /* a state is not one that a step of the rule can have left */
     LW_BAD_SPANS = -13,   /* spans of a flat model overlap, leave gaps or end past the buffer */
     LW_OFF_LEAF = -14,    /* a chunk does not begin at a multiple of LW_LEAF, or ends where none may begin */
     LW_NOT_SEEN = -15,    /* a plan must see its step first: lw_limit */

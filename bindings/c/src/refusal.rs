@@ -182,7 +182,7 @@ impl From<Error> for Refusal<'static> {
                 (valued(status::BAD_DECAY, "decay", decay, "must be finite and >= 0"), layer)
             }
             Error::State { layer } => {
-                (Refusal::new(status::BAD_STATE, "state", "is none that a step of this rule can have left"), layer)
+                (Refusal::new(status::BAD_STATE, "state", "is not one that a step of this rule can have left"), layer)
             }
             Error::Layers { .. } => (Refusal::new(status::BAD_LENGTH, "count", "differs"), None),
             Error::OffLeaf { .. } => {
@@ -262,7 +262,7 @@ fn text(status: lw_status) -> &'static CStr {
         status::BAD_RATE => c"refused: a learning rate is not finite and >= 0",
         status::BAD_SCALE => c"refused: a scale of gradients is out of range",
         status::BAD_DECAY => c"refused: a weight decay is not finite and >= 0",
-        status::BAD_STATE => c"refused: a state is none that a step can have left",
+        status::BAD_STATE => c"refused: a state is not one that a step can have left",
         status::BAD_SPANS => c"refused: spans overlap, leave gaps or end past the buffers",
         status::OFF_LEAF => c"refused: a chunk does not begin at a multiple of LW_LEAF",
         status::NOT_SEEN => c"refused: a plan must see its step first",
