@@ -104,8 +104,8 @@
 //! | `serde` | settings are read (in the words of OpenSeq2Seq, such as `larc_eta`), checked and written; states and [`Memory`] too |
 //!
 //! What a caller gets wrong is an [`Error`], and nothing is written. There are no models, no backward passes, no GPU and
-//! no `f64`: [what it is not](docs::what_it_is_not). Interfaces for C, C++ and Python, and adapters for candle and burn,
-//! are crates and packages beside this one, in `bindings` and `adapters` of the repository.
+//! no `f64`: [what it is not](docs::what_it_is_not). Interfaces for C, C++ and Python, and adapters for candle, burn,
+//! ndarray and safetensors, are crates and packages beside this one, in `bindings` and `adapters` of the repository.
 //!
 //! Everything else is in [`docs`]: what is guaranteed and how it is shown, the arithmetic to the last bit, accuracy,
 //! speed, memory, microcontrollers, design.
