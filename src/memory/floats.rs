@@ -75,7 +75,8 @@ macro_rules! each {
     };
 }
 
-/// A slice of numbers to be read, of any element type.
+/// A slice of numbers to be read, of any element type. One names it where the type is known at run time only: slices,
+/// arrays and `Vec`s become one by themselves.
 ///
 /// `From` takes references to slices, arrays, `Vec`s and whatever else gives a slice by `[..]`.
 ///

@@ -51,7 +51,7 @@ fn warmed_up(
     }
 }
 
-/// OpenSeq2Seq's `fixed_lr`: the same rate at every step.
+/// OpenSeq2Seq's `fixed_lr`: the same rate at every step. One wants it to find a rate, or where the host changes it.
 ///
 /// ```
 /// use layerwise::schedule::{FixedLr, RatePolicy, Schedule};
@@ -79,7 +79,8 @@ impl FixedLr {
     }
 }
 
-/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs.
+/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. One wants it to repeat a training that
+/// is published so, say by a tenth after 30, 60 and 80 epochs.
 ///
 /// ```text
 /// rate = learning_rate · decay_rates[i]       boundaries[i] · steps_per_epoch < t, the last such i
@@ -156,7 +157,8 @@ impl<L: AsRef<[f64]>> PiecewiseConstant<L> {
     }
 }
 
-/// OpenSeq2Seq's `exp_decay`: a rate that falls exponentially.
+/// OpenSeq2Seq's `exp_decay`: a rate that falls exponentially. One wants it where the length of the training
+/// is not known.
 ///
 /// ```text
 /// s    = (t − begin_decay_at) / decay_steps                 a whole number, rounded down, with use_staircase_decay
@@ -242,7 +244,8 @@ impl ExpDecay {
     }
 }
 
-/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial.
+/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. One wants it to begin with: by default it is a straight line
+/// to 0.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -317,7 +320,8 @@ impl PolyDecay {
     }
 }
 
-/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine.
+/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine. One wants it instead of a straight line where
+/// the rate is to stay high for longer.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -394,7 +398,8 @@ impl CosineDecay {
     }
 }
 
-/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step.
+/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step. One wants it for transformers,
+/// or where the length of the training is not known.
 ///
 /// ```text
 /// rate = coefficient · learning_rate / √d_model · min((t + 1) / warmup_steps^1.5, 1 / √(t + 1)),      at most max_lr
@@ -472,7 +477,8 @@ impl TransformerPolicy {
     }
 }
 
-/// OpenSeq2Seq's `inv_poly_decay`: the inverse of a polynomial.
+/// OpenSeq2Seq's `inv_poly_decay`: the inverse of a polynomial. One wants it where a training may go on after its
+/// `decay_steps`: the rate falls on, ever more slowly.
 ///
 /// ```text
 /// q    = ((learning_rate / min_lr)^(1/power) − 1) / decay_steps
