@@ -110,7 +110,7 @@
 //! Everything else is in [`docs`]: what is guaranteed and how it is shown, the arithmetic to the last bit, accuracy,
 //! speed, memory, microcontrollers, design.
 //!
-#![doc = include_str!("pictures.md")]
+#![cfg_attr(doc, doc = include_str!("pictures.md"))]
 #![cfg_attr(feature = "alloc", doc = "[`Memory`]: Memory\n[`Memory::step`]: Memory::step")]
 #![cfg_attr(not(feature = "alloc"), doc = "[`Memory`]: #features\n[`Memory::step`]: #features")]
 #![cfg_attr(feature = "rayon", doc = "[`step_parallel`]: Optimizer::step_parallel")]
@@ -129,7 +129,7 @@
 pub mod docs {
     // They link to each other, and to items, by names that are defined at the end of each page, for readers of the
     // directory, and in links.md, which comes first here and therefore counts. So it is with pictures: a file there,
-    // and here the picture itself, in pictures.md.
+    // and here the picture itself, in pictures.md, which is left out of builds.
 
     #[allow(unused_imports, reason = "for the links of the pages")]
     use crate::*;
@@ -157,7 +157,7 @@ pub mod docs {
     #[doc = include_str!("../docs/what_it_is_not.md")]
     pub mod what_it_is_not {}
 
-    #[doc = include_str!("pictures.md")]
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/choosing.md")]
     pub mod choosing {}
@@ -166,17 +166,17 @@ pub mod docs {
     #[doc = include_str!("../docs/coming_from.md")]
     pub mod coming_from {}
 
-    #[doc = include_str!("pictures.md")]
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/accuracy.md")]
     pub mod accuracy {}
 
-    #[doc = include_str!("pictures.md")]
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/speed.md")]
     pub mod speed {}
 
-    #[doc = include_str!("pictures.md")]
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/memory.md")]
     pub mod memory {}
@@ -185,7 +185,7 @@ pub mod docs {
     #[doc = include_str!("../docs/microcontrollers.md")]
     pub mod microcontrollers {}
 
-    #[doc = include_str!("pictures.md")]
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}

@@ -64,7 +64,11 @@ impl Figures {
 
     fn add(&mut self, what: String, times: [f64; 2]) {
         match self.lines.iter_mut().find(|(line, _)| *line == what) {
-            Some((_, best)) => best.iter_mut().zip(times).for_each(|(best, time)| *best = best.min(time)),
+            Some((_, best)) => {
+                for (best, time) in best.iter_mut().zip(times).filter(|(best, time)| *time < **best) {
+                    *best = time;
+                }
+            }
             None => self.lines.push((what, times)),
         }
         let Some(path) = &self.path else { return };
