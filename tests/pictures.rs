@@ -43,7 +43,7 @@ fn the_table_of_bytes_is_right() {
 #[test]
 fn the_table_beside_c_has_the_figures_of_the_picture() {
     let page = page("speed.md");
-    let (mut figures, mut label) = (page_of_figures(), String::new());
+    let (figures, mut label, mut found) = (times(), String::new(), 0);
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| row.matches(" / ").count() == 12);
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
@@ -56,21 +56,21 @@ fn the_table_beside_c_has_the_figures_of_the_picture() {
         let elements = count.parse::<usize>().unwrap() << if unit == "Ki" { 10 } else { 20 };
         for (work, cell) in WORK.iter().zip(&cells[2..]) {
             let what = format!("{backend},{elements},{offsets},{work}");
-            let times = figures.remove(&what).unwrap_or_else(|| panic!("docs/data/against_c.csv has no {what}"));
+            let times = figures.get(&what).unwrap_or_else(|| panic!("docs/data/against_c.csv has no {what}"));
             assert!(
-                cell.starts_with(&times),
+                cell.starts_with(times),
                 "{what} is {times} in docs/data/against_c.csv, and {cell} in docs/speed.md"
             );
+            found += 1;
         }
     }
-    figures.retain(|what, _| !what.starts_with("any,"));
-    assert!(figures.is_empty(), "not in docs/speed.md: {:?}", figures.keys());
+    assert_eq!(found, 12 * WORK.len());
 }
 
 const WORK: [&str; 6] = ["norm", "NovoGrad", "LARC", "LARC norm carried", "AdamW", "LAMB beside AdamW"];
 
 /// What was timed, and the two times as the table writes them.
-fn page_of_figures() -> std::collections::HashMap<String, String> {
+fn times() -> std::collections::HashMap<String, String> {
     let figures = page("data/against_c.csv");
     let figure = |line: &str| {
         let cells: Vec<&str> = line.split(',').collect();
