@@ -108,7 +108,7 @@
 //! ndarray and safetensors, are crates and packages beside this one, in `bindings` and `adapters` of the repository.
 //!
 //! Everything else is in [`docs`]: what is guaranteed and how it is shown, the arithmetic to the last bit, accuracy,
-//! speed, memory, microcontrollers, design.
+//! speed, memory, any number of machines, microcontrollers, design.
 //!
 #![cfg_attr(doc, doc = include_str!("pictures.md"))]
 #![cfg_attr(feature = "alloc", doc = "[`Memory`]: Memory\n[`Memory::step`]: Memory::step")]
@@ -175,6 +175,11 @@ pub mod docs {
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/speed.md")]
     pub mod speed {}
+
+    #[cfg_attr(doc, doc = include_str!("pictures.md"))]
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/scale.md")]
+    pub mod scale {}
 
     #[cfg_attr(doc, doc = include_str!("pictures.md"))]
     #[doc = include_str!("links.md")]

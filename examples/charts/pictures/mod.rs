@@ -15,7 +15,10 @@ use std::path::Path;
 /// A picture's file in `docs`, and its text.
 pub type Picture = (&'static str, String);
 
-/// All pictures, drawn from the figures in `docs/data`. Bytes need none: the crate is asked.
+/// Drawn by hand, and by the example `scale`.
+const OTHERS: [&str; 3] = ["floors.svg", "scale.svg", "scale_model.svg"];
+
+/// All pictures of this example, drawn from the figures in `docs/data`. Bytes need none: the crate is asked.
 pub fn all(docs: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let data = docs.join("data");
     Ok(vec![
@@ -28,11 +31,14 @@ pub fn all(docs: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
 }
 
 /// The pictures as rustdoc can show them without a file: each name that a page uses for one, with its text in base64.
-/// `floors.svg`, which is drawn by hand, is among them.
+/// Those that are not drawn here are among them.
 pub fn links(docs: &Path, pictures: &[Picture]) -> Result<String, Box<dyn Error>> {
-    let floors = std::fs::read_to_string(docs.join("floors.svg"))?;
-    let all = pictures.iter().map(|(name, svg)| (*name, svg.as_str())).chain([("floors.svg", floors.as_str())]);
-    Ok(all.map(|(name, svg)| format!("[{name}]: data:image/svg+xml;base64,{}\n", base64(svg.as_bytes()))).collect())
+    let link = |name: &str, svg: &str| format!("[{name}]: data:image/svg+xml;base64,{}\n", base64(svg.as_bytes()));
+    let mut links: String = pictures.iter().map(|(name, svg)| link(name, svg)).collect();
+    for name in OTHERS {
+        links.push_str(&link(name, &std::fs::read_to_string(docs.join(name))?));
+    }
+    Ok(links)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Box<dyn Error>> {
