@@ -196,7 +196,9 @@ fn words_that_say_nothing_of_training_are_passed_over() {
 #[test]
 fn other_formats_are_read_too() {
     let mut bytes = vec![];
-    ciborium::into_writer(&with(json!({"max_grad_norm": 2})), &mut bytes).unwrap();
+    ciborium::into_writer(&with(json!({"max_grad_norm": 2, "larc_params": null})), &mut bytes).unwrap();
     let recipe: Recipe = ciborium::from_reader(bytes.as_slice()).unwrap();
     assert_eq!(recipe.training(BATCHES).unwrap().optimizer().policy().clip_norm, Some(2.0));
+    let error = serde_json::from_str::<Recipe>("null").unwrap_err().to_string();
+    assert!(error.starts_with("the configuration is null, but must be an object"), "{error}");
 }
