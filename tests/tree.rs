@@ -226,7 +226,8 @@ proptest! {
     #[test]
     fn the_number_of_workers_does_not_show(leaves in 1..300_usize, workers in 1..40_usize, shares: bool, seed: u64) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let vectors: Vec<Vec<f32>> = (0..leaves).map(|leaf| numbers(KINDS[leaf % KINDS.len()], 7, seed ^ leaf as u64)).collect();
+        let vector = |leaf: usize| numbers(KINDS[leaf % KINDS.len()], 7, seed ^ leaf as u64);
+        let vectors: Vec<Vec<f32>> = (0..leaves).map(vector).collect();
         let leaf = |i: usize| vectors[i].clone();
         let sum = |mut left: Vec<f32>, right: Vec<f32>| {
             add(&mut left, &right).unwrap();

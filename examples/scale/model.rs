@@ -1,5 +1,5 @@
-//! An alpha-beta model of a step: what is computed, what is sent, how often a rank waits for the latency of the network.
-//! Nothing overlaps.
+//! An alpha-beta model of a step: what is computed, what is sent, how often a rank waits for the latency of the
+//! network. Nothing overlaps.
 
 use layerwise::pieces::{LEAF, Tree};
 use std::ops::Range;
@@ -121,7 +121,8 @@ impl Model {
         self.leaves as f64 * self.operations / FLOPS / ranks as f64
     }
 
-    /// A step on so many ranks; nothing if they are too few for a replica. Ranks for which there is no micro-batch idle.
+    /// A step on so many ranks; nothing if they are too few for a replica. Ranks for which there is no micro-batch
+    /// idle.
     pub fn step(&self, way: Way, ranks: usize) -> Option<Step> {
         let replicas = (ranks / self.parallel).min(self.leaves);
         let average = self.leaves.div_ceil(replicas.max(1));

@@ -41,10 +41,10 @@ pub fn accumulate<'a>(
 /// Adds a gradient to a sum of gradients, `sum = sum + other` with one rounding, and returns the sum of squares of what
 /// it has written.
 ///
-/// It is [`accumulate`] with a scale of 1. The two may change places: but for the payload of a NaN, the sum has the same
-/// bits. So of two workers that exchange halves, each may take its own half for the sum. In which order more than two
-/// are added does show: add along a [`Tree`](crate::pieces::Tree), and the bits do not depend on how many workers there
-/// are.
+/// It is [`accumulate`] with a scale of 1. The two may change places: but for the payload of a NaN, the sum has the
+/// same bits. So of two workers that exchange halves, each may take its own half for the sum. In which order more than
+/// two are added does show: add along a [`Tree`](crate::pieces::Tree), and the bits do not depend on how many workers
+/// there are.
 ///
 /// # Errors
 ///

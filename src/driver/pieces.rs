@@ -89,8 +89,8 @@ pub use crate::memory::layer::LayerView;
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
 pub const LEAF: usize = shape::LEAF;
 
-/// How many sums [`Pass::leaf_sums`] makes of a leaf, and [`Pass::subtree_sums`] of a node: of gradient, weights and moments. It may grow, so write the
-/// name.
+/// How many sums [`Pass::leaf_sums`] makes of a leaf, and [`Pass::subtree_sums`] of a node: of gradient, weights and
+/// moments. It may grow, so write the name.
 pub const SUMS: usize = measure::SUMS;
 
 /// The elements of a layer of `len` that fall to the worker `ith` of `nth`: whole leaves, so that each begins at a

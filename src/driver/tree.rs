@@ -99,9 +99,9 @@ impl Tree {
     /// tree allows.
     ///
     /// The largest node is divided until there are enough; of several the rightmost. The largest share has
-    /// `2^⌈log2(leaves / parts)⌉` leaves at most, and exactly `leaves / parts` if `parts` is the number of leaves over a
-    /// power of two that divides it. Where there are more workers than leaves, the last have none; nor has one that is
-    /// none of the workers.
+    /// `2^⌈log2(leaves / parts)⌉` leaves at most, and exactly `leaves / parts` if `parts` is the number of leaves over
+    /// a power of two that divides it. Where there are more workers than leaves, the last have none; nor has one that
+    /// is none of the workers.
     ///
     /// ```
     /// use layerwise::pieces::Tree;

@@ -135,8 +135,8 @@ impl<const N: usize> Memory<'_, N> {
     /// sum of squares of the new weights.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(crate) fn apply<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
-        // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than `TreeSum`
-        // holds.
+        // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than
+        // `TreeSum` holds.
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
         }

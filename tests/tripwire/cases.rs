@@ -4,6 +4,7 @@
 #[cfg(feature = "half")]
 use crate::halves::{self, Halves};
 use crate::settings;
+use layerwise::pieces::{LEAF, Tree, add, subtree_sums};
 use layerwise::rule::{Moments, Rule};
 use layerwise::{
     Adam, Backend, CarriedNorms, Floats, LarcConfig, LayerConfig, LayerMemory, NovoGrad, Optimizer, Report, Sgd,
@@ -68,6 +69,7 @@ pub fn hash_words(words: impl Iterator<Item = u32>) -> u64 {
 pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(&str, &str, u64)) {
     norms(arrays, backend, &mut found);
     subnormal(arrays, backend, &mut found);
+    nodes(arrays, backend, &mut found);
     let plain = Way {
         numbers: ["weights", "momentum", "second moment", "reports"],
         backend,
@@ -162,6 +164,31 @@ fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
         };
         found(name, "maximum", max.to_bits().into());
     }
+}
+
+/// Sums of the nodes of chunks, and a sum of two arrays.
+fn nodes(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&str, &str, u64)) {
+    let Arrays { weights, gradients, .. } = arrays;
+    // Leaves of very different sizes, so that the order of the additions shows.
+    Numbers(1).fill(weights, |i| -11 * (i / LEAF % 3) as i32);
+    Numbers(2).fill(gradients, |_| 0);
+    let tree = Tree::of_len(LEN);
+    for (name, what, start) in [("nodes", "of 5000", 0), ("nodes", "from 1024", 1), ("nodes", "from 3072", 3)] {
+        let (mut sums, chunk) = ([0.0; 3], &weights[start * LEAF..]);
+        let nodes = tree.cover(start..tree.leaves());
+        let sums = &mut sums[..nodes.len()];
+        let done = match backend {
+            Some(backend) => layerwise::on::subtree_sums(backend, chunk, LEN, start * LEAF, sums),
+            None => subtree_sums(chunk, LEN, start * LEAF, sums),
+        };
+        let mix = |bits: u64, sum: &f64| bits.rotate_left(9) ^ sum.to_bits();
+        found(name, what, done.map_or(0, |()| sums.iter().fold(0, mix)));
+    }
+    let sum = match backend {
+        Some(backend) => layerwise::on::add(backend, &mut *weights, &*gradients),
+        None => add(&mut *weights, &*gradients),
+    };
+    found("nodes", "added", sum.map_or(0, f64::to_bits) ^ hash(weights));
 }
 
 /// Subnormal numbers, which a machine that flushes them would lose.

@@ -1,8 +1,8 @@
 /* Sharded training over MPI: every rank has all weights, but gradients, moments and the optimizer's work only for its
  * own leaves of each layer. The weights have the bits of one process, on any number of ranks.
  *
- * Ranks exchange the sums of their leaves, 24 bytes for 1024 weights, and the new weights. From the same sums every
- * rank makes the same decision. A rule that limits its step sends 8 bytes more.
+ * Ranks exchange the sums of the few nodes that cover their leaves, 24 bytes for each, and the new weights. From the
+ * same sums every rank makes the same decision. A rule that limits its step sends 8 bytes more.
  *
  *     mpirun -n 3 mpi */
 #include "problem.h"
@@ -11,17 +11,46 @@
 
 static int rank, ranks;
 
-/* Brings the parts of an array together that the ranks have in place. A rank has `per_leaf` elements for each leaf of
- * its chunk, or as many as the chunk has where `per_leaf` is 0. */
-static void all_gather(void *array, MPI_Datatype type, size_t layer, size_t per_leaf) {
-    int counts[64], places[64];
+enum { MOST_RANKS = 64 };
+
+/* Brings the weights of a layer together, of which each rank has its chunk in place. */
+static void all_gather(float *weights, size_t layer) {
+    int counts[MOST_RANKS], places[MOST_RANKS];
     for (int i = 0; i < ranks; i++) {
         const lw_range range = lw_chunk(layer_len[layer], (size_t)i, (size_t)ranks);
-        const size_t len = range.end - range.start;
-        counts[i] = (int)(per_leaf ? LW_LEAVES(len) * per_leaf : len);
-        places[i] = (int)(per_leaf ? range.start / LW_LEAF * per_leaf : range.start);
+        counts[i] = (int)(range.end - range.start);
+        places[i] = (int)range.start;
     }
-    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, array, counts, places, type, MPI_COMM_WORLD);
+    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, weights, counts, places, MPI_FLOAT, MPI_COMM_WORLD);
+}
+
+/* The nodes that cover the chunks of all ranks, in their order, and those of each rank. */
+typedef struct pieces {
+    lw_range nodes[MOST_RANKS * LW_COVER];
+    size_t counts[MOST_RANKS], places[MOST_RANKS], count;
+} pieces;
+
+static const pieces *pieces_of(size_t layer) {
+    static pieces p;
+    p.count = 0;
+    for (int i = 0; i < ranks; i++) {
+        const lw_range own = lw_chunk(layer_len[layer], (size_t)i, (size_t)ranks);
+        const lw_range leaves = {own.start / LW_LEAF, LW_LEAVES(own.end)};
+        p.places[i] = p.count;
+        p.counts[i] = lw_tree_cover(LW_LEAVES(layer_len[layer]), leaves, p.nodes + p.count, LW_COVER);
+        p.count += p.counts[i];
+    }
+    return &p;
+}
+
+/* Brings the sums of all nodes together, `each` for a node, of which each rank has its own in place. */
+static void gather_sums(const pieces *p, double *sums, size_t each) {
+    int counts[MOST_RANKS], places[MOST_RANKS];
+    for (int i = 0; i < ranks; i++) {
+        counts[i] = (int)(each * p->counts[i]);
+        places[i] = (int)(each * p->places[i]);
+    }
+    MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, sums, counts, places, MPI_DOUBLE, MPI_COMM_WORLD);
 }
 
 /* A rank's part of a layer: its arrays are the shard's, but the weights are those of the whole layer. */
@@ -38,11 +67,11 @@ static void plan(const lw_optimizer *optimizer, lw_decision *decision, const lw_
         const shard *s = &shards[i];
         check(lw_plan(optimizer, decision, &measured[i], &configs[i], &s->chunk.state, &planned[i], &error), &error);
         if (check(lw_needs_step(&planned[i], &error), &error)) {
-            double *own_sums = s->sums + s->own.start / LW_LEAF;
-            check(lw_step_leaf_sums(&planned[i], &s->chunk, s->own.start, own_sums, &error), &error);
-            all_gather(s->sums, MPI_DOUBLE, i, 1);
-            const size_t leaves = LW_LEAVES(layer_len[i]);
-            check(lw_limit(optimizer, decision, s->sums, leaves, &planned[i], &error), &error);
+            const pieces *p = pieces_of(i);
+            double *own = s->sums + p->places[rank];
+            check(lw_step_subtree_sums(&planned[i], &s->chunk, layer_len[i], s->own.start, own, &error), &error);
+            gather_sums(p, s->sums, 1);
+            check(lw_limit_subtrees(optimizer, decision, p->nodes, s->sums, p->count, &planned[i], &error), &error);
         }
         check(lw_confirm(optimizer, &planned[i], decision, &error), &error);
     }
@@ -56,10 +85,12 @@ static void step(const lw_optimizer *optimizer, double lr, shard *shards, lw_lay
     lw_error error;
     for (size_t i = 0; i < LAYERS; i++) {
         const shard *s = &shards[i];
-        double *own_sums = s->sums + s->own.start / LW_LEAF * LW_SUMS;
-        check(lw_leaf_sums(optimizer, lr, scale, &s->chunk, s->own.start, own_sums, &error), &error);
-        all_gather(s->sums, MPI_DOUBLE, i, LW_SUMS);
-        check(lw_fold(optimizer, lr, scale, &configs[i], layer_len[i], s->sums, &measured[i], &error), &error);
+        const pieces *p = pieces_of(i);
+        double *own = s->sums + LW_SUMS * p->places[rank];
+        check(lw_subtree_sums(optimizer, lr, scale, &s->chunk, layer_len[i], s->own.start, own, &error), &error);
+        gather_sums(p, s->sums, LW_SUMS);
+        check(lw_fold_subtrees(optimizer, lr, scale, &configs[i], layer_len[i], p->nodes, s->sums, p->count,
+                               &measured[i], &error), &error);
     }
     check(lw_decide(optimizer, lr, scale, measured, LAYERS, &decision, &error), &error);
     plan(optimizer, &decision, measured, shards, planned);
@@ -68,7 +99,7 @@ static void step(const lw_optimizer *optimizer, double lr, shard *shards, lw_lay
     for (size_t i = 0; i < LAYERS; i++) {
         check(lw_apply_chunk(&planned[i], &shards[i].chunk, &error), &error);
         check(lw_finish(&planned[i], &shards[i].chunk.state, NULL, &error), &error);
-        all_gather(layers[i].weights.data, MPI_FLOAT, i, 0);
+        all_gather(layers[i].weights.data, i);
     }
 }
 
@@ -110,7 +141,7 @@ int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    int ok = ranks <= 64;
+    int ok = ranks <= MOST_RANKS;
     for (size_t i = 0; ok && i < RULES; i++) {
         const lw_optimizer optimizer = rule(i);
         lw_layer alone[LAYERS], layers[LAYERS];

@@ -447,10 +447,10 @@ lw_status lw_fold_leaf_sums(const double *sums, size_t leaves, double *result, l
 
 /* ---- The tree of every sum, for work that is divided between any number of workers ----
  *
- * The left part of a node of n leaves has the largest power of two of leaves that is smaller than n. A node is a range of
- * leaves, and a node of n leaves is the tree of n leaves. For norms a leaf is LW_LEAF elements of an array; for gradients
- * it is the gradient of a micro-batch. Whoever adds up nodes, the whole has the same bits: workers exchange one group of
- * sums for each node of their chunks, where lw_leaf_sums has one for each leaf. */
+ * The left part of a node of n leaves has the largest power of two of leaves that is smaller than n. A node is a range
+ * of leaves, and a node of n leaves is the tree of n leaves. For norms a leaf is LW_LEAF elements of an array; for
+ * gradients it is the gradient of a micro-batch. Any worker may add up any node, and the whole has the same bits:
+ * workers exchange one group of sums for each node of their chunks, where lw_leaf_sums has one for each leaf. */
 
 /* Writes the largest nodes within a range of leaves, from left to right, as many as there is `room` for (LW_COVER is
  * enough). Returns how many there are: 1 if the range is a node. `nodes` may be null where `room` is 0. */
@@ -458,8 +458,8 @@ lw_status lw_fold_leaf_sums(const double *sums, size_t leaves, double *result, l
 size_t lw_tree_cover(size_t leaves, lw_range range, lw_range *nodes, size_t room);
 /* The node that falls to worker `ith` of `nth`: one for each, of sizes as equal as the tree allows. */
 lw_range lw_tree_share(size_t leaves, size_t ith, size_t nth);
-/* How often the last two of the sums that are kept are added when leaf `leaf` has come, counted from 0. In the end there
- * is one. */
+/* How often the last two of the sums that are kept are added when leaf `leaf` has come, counted from 0. In the end
+ * there is one. */
 uint32_t lw_tree_merges(size_t leaves, size_t leaf);
 /* The sum of the sums of `count` nodes, from left to right, that are together all leaves. */
 lw_status lw_tree_fold(size_t leaves, const lw_range *nodes, const double *sums, size_t count, double *result,

@@ -9,8 +9,8 @@ use crate::train::{Job, alone, train};
 
 const STEPS: usize = 8;
 
-/// Trains in every way. Returns an error unless each has the bits of one process, and MPI's own sum of several ranks has
-/// not.
+/// Trains in every way. Returns an error unless each has the bits of one process, and MPI's own sum of several ranks
+/// has not.
 pub fn check(net: &Net, all: bool) -> Result<()> {
     let leaves: &[usize] = if all { &[24, 32, 21] } else { &[24, 21] };
     let (mut runs, mut differing) = (0, 0);

@@ -75,8 +75,8 @@ pub fn explain(leaves: usize, ranks: usize, costs: &Costs) -> Result<()> {
         return Ok(());
     }
     println!(
-        "Nodes have sizes of the tree, so equal shares are no nodes. One node each sends one vector, as any reduce-scatter \
-         does, and the busiest rank has {} micro-batches; equal ranges send a vector for each node among them.",
+        "Nodes have sizes of the tree, so equal shares are no nodes. One node each sends one vector, as any \
+         reduce-scatter does, and the busiest rank has {} micro-batches; equal ranges send a vector for each node among them.",
         all[0].busiest
     );
     let fitting: Vec<String> = (0..)
@@ -110,7 +110,8 @@ mod tests {
         assert!(explain(3, 4, &Costs { bytes: 1.0, leaf: 1.0, bandwidth: 1.0 }).is_err());
     }
 
-    /// The program picks by time: where a micro-batch takes long, equal ranges; where the network is slow, one node each.
+    /// The program picks by time: where a micro-batch takes long, equal ranges; where the network is slow, one node
+    /// each.
     #[test]
     fn the_fastest_choice_depends_on_the_costs() {
         let best = |leaf, bandwidth| {

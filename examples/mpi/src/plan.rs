@@ -1,4 +1,5 @@
-//! Who does what: which micro-batches a rank computes, which part of the flat buffer it owns, and what it sends to whom.
+//! Who does what: which micro-batches a rank computes, which part of the flat buffer it owns, and what it sends to
+//! whom.
 //!
 //! Everything follows from the number of micro-batches, the number of ranks and the lengths of the layers, so every
 //! rank makes the whole plan, and nothing is agreed on.
@@ -78,8 +79,8 @@ impl Plan {
     pub fn new(way: Way, leaves: usize, ranks: usize, layers: &[Layer]) -> Result<Plan> {
         if leaves < ranks {
             return Err(format!(
-                "{leaves} micro-batches are too few for {ranks} ranks: {} would idle. Let the number of micro-batches be \
-                 that of the most ranks you will ever want, times a power of two",
+                "{leaves} micro-batches are too few for {ranks} ranks: {} would idle. Let the number of micro-batches \
+                 be that of the most ranks you will ever want, times a power of two",
                 ranks - leaves
             )
             .into());
@@ -188,8 +189,8 @@ struct Held {
 /// its sum.
 ///
 /// Of two nodes with `l` and `r` ranks, those on the left hold their sum in parts of `1/l` and keep `l/(l + r)` of it;
-/// what they do not keep they send. Everybody's part shrinks from `1/l`, or `1/r`, to `1/(l + r)`. So over the whole way
-/// up each sends `1 − 1/P` of a vector, whatever the tree and whatever the number of ranks.
+/// what they do not keep they send. Everybody's part shrinks from `1/l`, or `1/r`, to `1/(l + r)`. So over the whole
+/// way up each sends `1 − 1/P` of a vector, whatever the tree and whatever the number of ranks.
 fn join_node(
     node: Range<usize>,
     ranges: &[Range<usize>],

@@ -36,8 +36,8 @@ pub fn compare(way: Way, leaves: usize, ranks: usize, prefixes: [&str; 2], steps
     let (mean, expected) = (sent.iter().sum::<f64>() / ranks as f64, expected(&plan, ranks));
     let most = sent.iter().fold(0.0, |most, sent| if *sent > most { *sent } else { most });
     println!(
-        "{way:?}, {leaves} micro-batches, {ranks} ranks: {mean:.4} gradients sent by a rank in a step (most {most:.4}), \
-         {expected:.4} by the formula; 2(1 - 1/P) is {:.4}",
+        "{way:?}, {leaves} micro-batches, {ranks} ranks: {mean:.4} gradients sent by a rank in a step \
+         (most {most:.4}), {expected:.4} by the formula; 2(1 - 1/P) is {:.4}",
         2.0 * (1.0 - 1.0 / ranks as f64)
     );
     if way != Way::Mpi && (mean / expected - 1.0).abs() > 0.01 {
@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn bytes_are_read_from_the_lines_of_sums() {
-        let text = "# POINT TO POINT\nE\t0\t1\t100 bytes\t2 msgs sent\t0,1\nE\t0\t2\t23 bytes\t1 msgs sent\t0\nC\t0\t1\t5 bytes\n";
+        let text = "# POINT TO POINT\nE\t0\t1\t100 bytes\t2 msgs sent\t0,1\n\
+                    E\t0\t2\t23 bytes\t1 msgs sent\t0\nC\t0\t1\t5 bytes\n";
         assert_eq!(of_file(text).unwrap(), 123);
         assert!(of_file("E\t0\t1\n").is_err());
     }
