@@ -2,6 +2,8 @@
 //! whole, whoever adds them.
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
 
+#![allow(clippy::single_range_in_vec_init)] // Lists of nodes, of which some have one.
+
 mod harness;
 mod reference;
 
@@ -180,7 +182,9 @@ fn chunks_that_are_none_are_refused() {
     let length = |what, expected, found| Err(Error::Length { layer: None, what, expected, found });
     // The last leaf of 3000 elements, and the third of more.
     assert_eq!(subtree_sums(&x[2048..], 3000, 2048, &mut sums[..1]), Ok(()));
+    assert_eq!(subtree_sums(&[0.0_f32; 0], 3000, 3000, &mut []), Ok(()), "a worker without a leaf");
     sums = [7.0; 3];
+    assert_eq!(subtree_sums(&[0.0_f32; 0], 3000, 2999, &mut []), Err(Error::OffLeaf { start: 2999 }));
     assert_eq!(subtree_sums(&x[2048..], 5000, 2048, &mut sums[..1]), Err(Error::OffLeaf { start: 3000 }));
     assert_eq!(subtree_sums(&x, 3000, 5, &mut sums), Err(Error::OffLeaf { start: 5 }));
     assert_eq!(subtree_sums(&x, 2999, 0, &mut sums), length(Argument::Chunk, 2999, 3000));

@@ -79,7 +79,9 @@ fn sums(u: &mut Unstructured) -> Result<()> {
     let mut sums = vec![-1.0; input::perhaps_other_len(u, nodes)?];
     let is_chunk = start + len <= of && (start + len == of || (start + len).is_multiple_of(LEAF));
     match subtree_sums(&x, of, start, &mut sums) {
-        Ok(()) => assert!(start.is_multiple_of(LEAF) && is_chunk && sums.len() == nodes),
+        Ok(()) => {
+            assert!((start.is_multiple_of(LEAF) || start == of) && is_chunk && sums.len() == nodes);
+        }
         Err(error) => {
             match error {
                 Error::OffLeaf { start } => assert!(!start.is_multiple_of(LEAF)),

@@ -161,9 +161,12 @@ pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<Cove
     Ok(Cover::leaf_by_leaf(start / LEAF..start / LEAF + sums))
 }
 
-/// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node.
+/// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node. Where the
+/// array ends, an empty one may be.
 pub(super) fn check_subtrees(len: usize, start: usize, chunk: usize, sums: usize) -> Result<Cover, Error> {
-    check_start(start)?;
+    if start != len {
+        check_start(start)?;
+    }
     let rest = len.saturating_sub(start);
     if chunk > rest {
         return Err(Error::Length { layer: None, what: Argument::Chunk, expected: rest, found: chunk });
