@@ -2,8 +2,6 @@
 //! whole, whoever adds them.
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
 
-#![allow(clippy::single_range_in_vec_init)] // Lists of nodes, of which some have one.
-
 mod harness;
 mod reference;
 
