@@ -35,7 +35,12 @@ pub const WAYS: [(&str, Way); 6] = [
 ];
 
 impl Way {
+    /// A way by its name, or `ranges` with a number: the multiples at which ranges are cut.
     pub fn of(name: &str) -> Result<Way> {
+        let grid = name.strip_prefix("ranges").and_then(|grid| grid.parse().ok());
+        if let Some(grid) = grid.filter(|grid| *grid > 0) {
+            return Ok(Way::Ranges(grid));
+        }
         let way = WAYS.iter().find(|(other, _)| *other == name);
         Ok(way.ok_or_else(|| format!("no way {name}: one of {}", WAYS.map(|(name, _)| name).join(", ")))?.1)
     }
