@@ -75,7 +75,7 @@ fn sums(u: &mut Unstructured) -> Result<()> {
     }
 
     let (start, of) = (u.int_in_range(0..=2 * LEAF)?, u.int_in_range(0..=len + 2 * LEAF)?);
-    let nodes = Tree::of_len(of).cover(start / LEAF..(start + len).div_ceil(LEAF)).len();
+    let nodes = Tree::of_len(of).cover(start / LEAF..start / LEAF + len.div_ceil(LEAF)).len();
     let mut sums = vec![-1.0; input::perhaps_other_len(u, nodes)?];
     let is_chunk = start + len <= of && (start + len == of || (start + len).is_multiple_of(LEAF));
     match subtree_sums(&x, of, start, &mut sums) {
