@@ -8,7 +8,7 @@ use harness::{Array, Case, backends, uniform};
 use layerwise::pieces::LayerView;
 use layerwise::rule::{GradientNorm, Moments, Needs, Update};
 use layerwise::{Backend, LayerMemory, Optimizer, Step, l2_norm, max_norm, sum_of_squares};
-use reference::{contract, exact};
+use reference::{contract, exact, tolerances};
 
 /// The sum of squares on a backend.
 fn sum_on(backend: Option<Backend>, x: &[f32]) -> f64 {
@@ -74,7 +74,7 @@ fn error_is_below_2e_7_up_to_2_to_the_24() {
         // Without cancellation and with nothing to round to zero, the case in which serial sums fail.
         let x: Vec<f32> = uniform(len, 1.0, exponent as u64).iter().map(|x| 1.0 + x / 2.0).collect();
         let error = relative_error(l2_norm(&x), &x);
-        assert!(error < 2e-7, "{len} elements: {error:e}");
+        assert!(error < tolerances::NORM, "{len} elements: {error:e}");
     }
 }
 
@@ -86,7 +86,7 @@ fn every_exponent_of_f32_is_in_range() {
             let x: Vec<f32> = uniform(len, 1.0, 3).iter().map(|x| x * scale).chain([scale]).collect();
             for (name, backend) in backends() {
                 let error = relative_error(sum_on(backend, &x).sqrt(), &x);
-                assert!(error < 2e-7, "{name}: {len} elements of 2^{exponent}: {error:e}");
+                assert!(error < tolerances::NORM, "{name}: {len} elements of 2^{exponent}: {error:e}");
             }
         }
     }
@@ -101,7 +101,7 @@ fn mixed_magnitudes_in_one_leaf_are_right() {
     for len in [64, 1000, 5000] {
         for x in kinds(len) {
             let error = relative_error(l2_norm(&x), &x);
-            assert!(error < 2e-7, "{len} elements: {error:e}");
+            assert!(error < tolerances::NORM, "{len} elements: {error:e}");
         }
     }
 }

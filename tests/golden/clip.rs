@@ -1,8 +1,9 @@
 //! The clip to a global norm: a recorded run of OpenSeq2Seq.
 
-use crate::compare::{TOLERANCE, assert_within, worst_relative};
+use crate::compare::{assert_within, worst_relative};
 use crate::files::File;
 use crate::inputs::Inputs;
+use crate::reference::tolerances;
 use layerwise::{LayerMemory, Policy, Report, Sgd, SgdConfig, SgdState};
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,7 +47,7 @@ pub fn replay(file: &File, inputs: &Inputs) -> String {
         let summary = sgd.step(0.0, &mut model[..], &mut reports).unwrap();
         let [ours, theirs] = [[summary.gradient_norm, summary.clip], [recorded.global_norm, recorded.scale]];
         deviation = deviation.max(worst_relative(&ours, &theirs));
-        assert_within(&format!("norm or clip of step {}", recorded.step), deviation, TOLERANCE);
+        assert_within(&format!("norm or clip of step {}", recorded.step), deviation, tolerances::RECORDED);
     }
     format!("{}, {} norms and clips, within {deviation:.1e}", trace.peer, 2 * trace.steps.len())
 }

@@ -1,8 +1,5 @@
 //! How far numbers are off.
 
-/// Norms, and weights of ten steps as a part of the largest, may be off by this much.
-pub const TOLERANCE: f64 = 2e-6;
-
 /// The difference of two numbers. Two NaNs are the same, one is as far off as can be.
 fn difference(ours: f64, theirs: f64) -> f64 {
     if ours == theirs || ours.is_nan() && theirs.is_nan() {

@@ -1,11 +1,12 @@
 //! Trainings in mixed precision: a recorded run of OpenSeq2Seq with 16-bit gradients of a scaled loss. With the feature
 //! `half` the crate reads them as they are, and writes the 16-bit weights of the model itself.
 
-use crate::compare::{TOLERANCE, assert_within, wide, worst};
+use crate::compare::{assert_within, wide, worst};
 use crate::files::File;
 use crate::inputs::Inputs;
 use crate::keys::{Keys, numbers};
 use crate::peers::openseq2seq_larc;
+use crate::reference::tolerances;
 use crate::reference::{cast, max_norm};
 use crate::scalers::loss_scaling;
 #[cfg(feature = "half")]
@@ -107,8 +108,8 @@ pub fn replay(file: &File, _: &Inputs) -> String {
         let ours = wide(&weights);
         let largest = max_norm(&ours);
         deviation = deviation.max(worst(&ours, &step.master32, largest));
-        assert_within(&format!("step {i}: the weights, of which one"), deviation, TOLERANCE);
-        check_copy(&ours, &step.w16, TOLERANCE * largest);
+        assert_within(&format!("step {i}: the weights, of which one"), deviation, tolerances::RECORDED);
+        check_copy(&ours, &step.w16, tolerances::RECORDED * largest);
         #[cfg(feature = "half")]
         assert_eq!(copy.iter().map(|w| w.to_f64()).collect::<Vec<_>>(), step.w16, "step {i}: the weights of 16 bits");
     }

@@ -1,17 +1,16 @@
 //! Traces of optimizers: their fields, and how far the crate and the reference are off.
 
-use crate::compare::{TOLERANCE, assert_within, wide, worst, worst_relative};
+use crate::compare::{assert_within, wide, worst, worst_relative};
 use crate::files::File;
 use crate::inputs::{InputLayer, Inputs};
 use crate::peers::{self, Settings};
 use crate::reference::max_norm;
+use crate::reference::tolerances;
 use crate::run::{self, Snapshot};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The reference computes as the peers do; what differs is the digits stored.
-const REFERENCE_TOLERANCE: f64 = 1e-9;
 /// Second moments below this are subnormal in `f32`, or nearly, and have lost digits. (Every peer adds an eps that is
 /// far larger.)
 const LEAST_SECOND_MOMENT: f64 = 1e-30;
@@ -128,10 +127,10 @@ pub fn replay(file: &File, inputs: &Inputs) -> String {
         for (i, layer) in model.iter().enumerate() {
             let w0 = layers[i].weights();
             let error = compare(&settings, layer, &by_crate[i], &w0);
-            assert_within(&format!("layer {}: the crate", layer.name), error, TOLERANCE);
+            assert_within(&format!("layer {}: the crate", layer.name), error, tolerances::RECORDED);
             of_crate = of_crate.max(error);
             let error = compare(&settings, layer, &by_reference[i], &w0);
-            assert_within(&format!("layer {}: the reference", layer.name), error, REFERENCE_TOLERANCE);
+            assert_within(&format!("layer {}: the reference", layer.name), error, tolerances::RECORDED_BY_REFERENCE);
             of_reference = of_reference.max(error);
         }
     }

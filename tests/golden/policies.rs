@@ -4,16 +4,12 @@ use crate::compare::{assert_within, worst};
 use crate::files::File;
 use crate::inputs::Inputs;
 use crate::keys::{Keys, number, numbers};
+use crate::reference::tolerances;
 use layerwise::schedule::{
     CosineDecay, ExpDecay, FixedLr, InvPolyDecay, PiecewiseConstant, PolyDecay, RatePolicy, Schedule, TransformerPolicy,
 };
 use serde::Deserialize;
 use serde_json::Value;
-
-/// The peer computes rates in `f32`. They are off by this much of the learning rate.
-const TOLERANCE: f64 = 2e-7;
-/// Rates that were computed with 60 digits, to be met to this much of the learning rate.
-const EXACT_TOLERANCE: f64 = 1e-12;
 
 #[derive(Deserialize)]
 struct Trace {
@@ -48,12 +44,12 @@ pub fn replay(file: &File, _: &Inputs) -> String {
         let scale = recorded.iter().fold(number(&case.params["learning_rate"]).unwrap(), |a, b| a.max(*b));
         let what = format!("{} with {}", case.policy, case.params);
         let deviation = worst(&rates, &recorded, scale);
-        assert_within(&what, deviation, TOLERANCE);
+        assert_within(&what, deviation, tolerances::RATE_IN_F32);
         of_f32 = of_f32.max(deviation);
         count += rates.len();
         if let Some(exact) = &case.lr_exact {
             let deviation = worst(&rates, &numbers(exact).expect("a list of rates"), scale);
-            assert_within(&what, deviation, EXACT_TOLERANCE);
+            assert_within(&what, deviation, tolerances::SCHEDULE);
             of_exact = Some(deviation.max(of_exact.unwrap_or(0.0)));
         }
     }

@@ -1,10 +1,11 @@
 //! Configurations that OpenSeq2Seq ships: read as they are, compared with what each must give, and trained with.
 
-use crate::compare::{TOLERANCE, assert_within, wide, worst};
+use crate::compare::{assert_within, wide, worst};
 use crate::files::File;
 use crate::inputs::Inputs;
 use crate::peers::Config;
 use crate::policies::rate_policy;
+use crate::reference::tolerances;
 use crate::reference::{Memory, l2_norm, max_norm};
 use crate::scalers::loss_scaling;
 use layerwise::recipe::{Recipe, Training};
@@ -250,7 +251,7 @@ fn check_expected(training: &Training, expected: &Expected) {
     assert_eq!(*training.optimizer().policy(), Policy { non_finite, clip_norm: *clip });
     assert_eq!(training.loss_scaler.map(|scaler| *scaler.scaling()), *scaling);
     assert_eq!((training.steps, training.iter_size), (*steps, 1));
-    let tolerance = 1e-12 * rates.iter().fold(0.0, |largest: f64, rate| largest.max(*rate));
+    let tolerance = tolerances::SCHEDULE * rates.iter().fold(0.0, |largest: f64, rate| largest.max(*rate));
     for (step, rate) in [0, 999, steps / 2, *steps].into_iter().zip(rates) {
         let ours = training.schedule.rate(step);
         assert!((ours - rate).abs() <= tolerance, "step {step}: the rate is {ours}");
@@ -394,7 +395,7 @@ fn train(training: &Training) -> f64 {
     }
     let after = problem.loss();
     assert!(after < before, "the loss does not fall: from {before} to {after}");
-    assert_within("a weight", deviation, TOLERANCE);
+    assert_within("a weight", deviation, tolerances::RECORDED);
     deviation
 }
 

@@ -1,9 +1,10 @@
 //! The steps of a model, by the crate and by the reference.
 
-use crate::compare::{TOLERANCE, assert_within, wide, worst_relative};
+use crate::compare::{assert_within, wide, worst_relative};
 use crate::inputs::InputLayer;
 use crate::optimizers::Clipped;
 use crate::peers::{Clip, Config, Settings};
+use crate::reference::tolerances;
 use crate::reference::{self, Memory, l2_norm};
 use layerwise::rule::{Moments, Rule};
 use layerwise::{Adam, LayerConfig, LayerMemory, NovoGrad, NovoGradState, Optimizer, Policy, Report, Sgd, Step};
@@ -81,7 +82,7 @@ fn by_optimizer<R: Rule>(
         assert!(summary.applied == layers.len(), "step {step}: {reports:?}");
         if let Some(&norm) = clipped.global_norm.get(step as usize - 1) {
             let error = worst_relative(&[summary.gradient_norm / scale], &[norm]);
-            assert_within(&format!("step {step}: the norm of the gradient"), error, TOLERANCE);
+            assert_within(&format!("step {step}: the norm of the gradient"), error, tolerances::RECORDED);
         }
         for ((layer, report), run) in layers.iter().zip(&reports).zip(&mut runs) {
             let [second_moment, max_second_moment] = second_moments(&layer.state);
@@ -110,7 +111,7 @@ fn front(settings: &Settings, report: &Report, lr: f64) -> f64 {
 impl Clip {
     /// Whether the clip is made before the step, for it is not the crate's: that one has no eps.
     fn is_of_host(&self) -> bool {
-        self.eps > TOLERANCE / 2.0 * self.norm
+        self.eps > tolerances::RECORDED / 2.0 * self.norm
     }
 
     /// What gradients are multiplied by. The peer that has an eps computes this in `f32`.

@@ -4,16 +4,10 @@ use crate::compare::{assert_within, worst_relative};
 use crate::files::File;
 use crate::inputs::Inputs;
 use crate::keys::{Keys, number, numbers};
+use crate::reference::tolerances;
 use layerwise::schedule::{Backoff, LogMax, LossScaleState, LossScaler, LossScaling};
 use serde::Deserialize;
 use serde_json::Value;
-
-/// The peer computes scales in `f32`. Those of `LogMax` are off by this much.
-const LOG_MAX_TOLERANCE: f64 = 1e-4;
-/// Those of `Backoff`, where its numbers are no powers of two, which `f32` does not round.
-const BACKOFF_TOLERANCE: f64 = 1e-5;
-/// Scales that were computed with 60 digits, to be met to this much.
-const EXACT_TOLERANCE: f64 = 1e-12;
 
 #[derive(Deserialize)]
 struct Trace {
@@ -40,7 +34,7 @@ pub fn replay(file: &File, _: &Inputs) -> String {
     let of_f32 = worst_relative(&scales, &numbers(&trace.scale).expect("a list of scales"));
     assert_within("the scale", of_f32, tolerance(&scaling));
     let exact = trace.scale_exact.map(|exact| worst_relative(&scales, &numbers(&exact).expect("a list of scales")));
-    assert_within("the exact scale", exact.unwrap_or(0.0), EXACT_TOLERANCE);
+    assert_within("the exact scale", exact.unwrap_or(0.0), tolerances::SCHEDULE);
     let of_exact = exact.map_or(String::new(), |exact| format!("; of exact scales {exact:.1e}"));
     format!("{} {}, {} scales, within {of_f32:.1e}{of_exact}", trace.peer, trace.algorithm, scales.len())
 }
@@ -48,11 +42,11 @@ pub fn replay(file: &File, _: &Inputs) -> String {
 fn tolerance(scaling: &LossScaling) -> f64 {
     let is_power_of_two = |x: f64| x.to_bits() << 12 == 0;
     match scaling {
-        LossScaling::LogMax(_) => LOG_MAX_TOLERANCE,
+        LossScaling::LogMax(_) => tolerances::LOG_MAX_IN_F32,
         LossScaling::Backoff(Backoff { scale_min, scale_max, step_factor, .. })
             if ![scale_min, scale_max, step_factor].into_iter().all(|x| is_power_of_two(*x)) =>
         {
-            BACKOFF_TOLERANCE
+            tolerances::BACKOFF_IN_F32
         }
         _ => 0.0,
     }

@@ -3,7 +3,7 @@
 use super::compare::{assert_same, assert_same_report, non_negative, same, wide};
 use super::host::Host;
 use super::optimizers::{keeps_momentum, keeps_second_moment};
-use crate::reference::{self, Memory, contract, l2_norm, max_norm};
+use crate::reference::{self, Memory, contract, l2_norm, max_norm, tolerances};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
     AdamConfig, AdamState, Argument, CarriedNorms, DecayInRatio, Error, LarcConfig, Luc, NovoGradConfig, NovoGradState,
@@ -147,7 +147,11 @@ impl Host<SgdState> {
             return Ok(report);
         }
         let factor = reference::sgd(config, &self.config, step, &gradients, &mut memory);
-        assert!((report.factor - factor).abs() <= 3e-6 * factor, "factor {} instead of {factor}", report.factor);
+        assert!(
+            (report.factor - factor).abs() <= tolerances::FACTOR * factor,
+            "factor {} instead of {factor}",
+            report.factor
+        );
         if config.luc.is_some() && has_no_norm(&memory) {
             return Ok(report);
         }
@@ -265,7 +269,10 @@ impl<S> Host<S> {
         let check = |what, ours: &[f32], theirs: &[f64], sizes: &[f64]| {
             for (i, ((ours, theirs), size)) in ours.iter().zip(theirs).zip(sizes).enumerate() {
                 let error = (f64::from(*ours) - theirs).abs();
-                assert!(error <= 6e-6 * size + underflow, "{what} {i}: {ours:e} instead of {theirs:e}, of {size:e}");
+                assert!(
+                    error <= tolerances::STEP * size + underflow,
+                    "{what} {i}: {ours:e} instead of {theirs:e}, of {size:e}"
+                );
             }
         };
         check("weight", self.weights.get(), &memory.weights, &memory.weight_sizes);

@@ -8,7 +8,7 @@
 
 use super::count;
 use super::harness::Host;
-use super::reference::{self, Memory, l2_norm};
+use super::reference::{self, Memory, l2_norm, tolerances};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
     Adam, AdamConfig, AdamDecay, LarcConfig, LarcMode, LayerConfig, Luc, NovoGrad, NovoGradConfig, Optimizer, Outcome,
@@ -18,12 +18,6 @@ use layerwise::{
 /// A part of a vector, a layer that is not adapted and does not decay, and one of several leaves.
 const LAYERS: [(usize, LayerConfig); 3] =
     [(16, LayerConfig::DEFAULT), (257, LayerConfig::PLAIN), (2000, LayerConfig::DEFAULT)];
-
-/// The bound of a relative deviation after so many steps: the last bit of `f32`, times the length of a random walk,
-/// with room.
-fn bound(steps: u64) -> f64 {
-    2f64.powi(-24) * 4.0 * (1.0 + (steps as f64).sqrt())
-}
 
 /// A layer in a noisy bowl: each weight is drawn to a place of its own, and pushed about it.
 struct Bowl {
@@ -86,7 +80,7 @@ fn run<R: Rule<State = S>, S: RuleState>(
             if step == next || step == steps {
                 let deviation = deviation(host.weights.get(), &memory.weights);
                 line += &format!(" {deviation:9.1e}");
-                assert!(deviation <= bound(step), "{name}, {len} weights, step {step}: {deviation:e}");
+                assert!(deviation <= tolerances::of_steps(step), "{name}, {len} weights, step {step}: {deviation:e}");
                 next *= 10;
             }
         }

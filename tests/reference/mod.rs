@@ -5,12 +5,14 @@
 //!
 //! `contract` is the same to the last bit: the page of the numeric contract, one scalar at a time. `exact` sums as
 //! exactly as `f64` can. `cast` turns numbers of 32 bits into numbers of 16, and back. `tree` is the tree of every sum.
+//! `tolerances` says how far from all this the crate may be.
 
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod cast;
 pub mod contract;
 pub mod exact;
+pub mod tolerances;
 pub mod tree;
 
 use layerwise::{
