@@ -12,7 +12,7 @@ fn errors_say_what_is_wrong() {
         (Error::LearningRate { layer: None, rate: f64::NAN }, "learning rate NaN is not a finite number >= 0"),
         (Error::GradientScale(0.0), "gradient scale 0 is out of range"),
         (Error::Decay { layer, decay: -2.0 }, "layer 3: weight decay -2 is not a finite number >= 0"),
-        (Error::State { layer: None }, "the state is none that a step of this rule can have left"),
+        (Error::State { layer: None }, "the state is not one that a step of this rule can have left"),
         (Error::Layers { expected: 2, found: 1 }, "2 layers expected, 1 found"),
         (Error::OffLeaf { start: 7 }, "a chunk begins at element 7, which is not the beginning of a leaf of 1024"),
         (Error::StepNotSeen, "the rule has not seen the step that it planned: call `limit` first"),
@@ -87,5 +87,5 @@ fn what_cannot_be_loaded_says_why() {
     let other = refusal(&[4], &saved);
     assert_eq!(other, LoadError::Layer { layer: 0 });
     assert!(other.to_string().starts_with("layer 0 was saved with another length"));
-    assert_eq!(LoadError::State { layer: 1 }.to_string(), "the saved state of layer 1 is none of this rule");
+    assert_eq!(LoadError::State { layer: 1 }.to_string(), "the saved state of layer 1 is not one of this rule");
 }
