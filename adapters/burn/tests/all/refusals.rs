@@ -94,9 +94,9 @@ fn states_of_another_rule_are_refused() {
     assert!(message.contains("0 moments") && message.contains("keeps 1"), "{message}");
     let message = refusal(|| wrap(larc()).step(0.1, square(&device), square(&device), of_lamb));
     assert!(message.contains("2 moments"), "{message}");
-    // As many moments, but the numbers are none of a count of steps.
+    // As many moments, but the numbers are no count of steps.
     let message = refusal(|| wrap(larc()).step(0.1, square(&device), square(&device), of_novograd));
-    assert!(message.contains("none of this rule"), "{message}");
+    assert!(message.contains("not one of this rule"), "{message}");
 }
 
 #[test]
