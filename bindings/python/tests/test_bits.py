@@ -130,7 +130,8 @@ class Bits(Replay):
             self.steps(name, SGD[name], 1e33, 0.7, ", scaled up")
             self.steps(name, SGD[name], 1e-33, 0.7, ", scaled down")
         self.norms()
-        self.check_all_were_met(lambda name: not name.startswith("16 bits"))
+        # (16 bits have a test of their own, and pieces of a step are not in this interface.)
+        self.check_all_were_met(lambda name: not name.startswith(("16 bits", "nodes")))
 
     def norms(self):
         look = sgd(larc=True)
