@@ -5,8 +5,8 @@ use crate::kernel::shape::LEAF;
 use core::iter::FusedIterator;
 use core::ops::Range;
 
-/// The tree of rule 5 of the [contract](crate::docs::numeric_contract): the left part of a node of `n` leaves has the largest
-/// power of two of leaves that is smaller than `n`.
+/// The tree of rule 5 of the [contract](crate::docs::numeric_contract): the left part of a node of `n` leaves has the
+/// largest power of two of leaves that is smaller than `n`.
 ///
 /// ```text
 ///              0..6
