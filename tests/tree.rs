@@ -21,6 +21,7 @@ fn every_range_is_covered_by_the_largest_nodes() {
                 let cover = Tree::new(leaves).cover(start..end);
                 let expected = tree::cover(0..leaves, &(start..end));
                 let count = cover.len();
+                assert_eq!(cover.size_hint(), (count, Some(count)));
                 assert!(cover.eq(expected.iter().cloned()), "{start}..{end} of {leaves}");
                 assert_eq!(count, expected.len(), "{start}..{end} of {leaves}");
                 let len = end.min(leaves).saturating_sub(start);
@@ -181,6 +182,7 @@ fn chunks_that_are_none_are_refused() {
     // The last leaf of 3000 elements, and the third of more.
     assert_eq!(subtree_sums(&x[2048..], 3000, 2048, &mut sums[..1]), Ok(()));
     assert_eq!(subtree_sums(&[0.0_f32; 0], 3000, 3000, &mut []), Ok(()), "a worker without a leaf");
+    assert_eq!(subtree_sums(&[0.0_f32; 0], 3000, 3 * LEAF, &mut []), Ok(()), "the same, where its leaves would begin");
     sums = [7.0; 3];
     assert_eq!(subtree_sums(&[0.0_f32; 0], 3000, 2999, &mut []), Err(Error::OffLeaf { start: 2999 }));
     assert_eq!(subtree_sums(&x[2048..], 5000, 2048, &mut sums[..1]), Err(Error::OffLeaf { start: 3000 }));

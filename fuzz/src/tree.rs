@@ -77,7 +77,9 @@ fn sums(u: &mut Unstructured) -> Result<()> {
     let (start, of) = (u.int_in_range(0..=2 * LEAF)?, u.int_in_range(0..=len + 2 * LEAF)?);
     let nodes = Tree::of_len(of).cover(start / LEAF..start / LEAF + len.div_ceil(LEAF)).len();
     let mut sums = vec![-1.0; input::perhaps_other_len(u, nodes)?];
-    let is_chunk = start + len <= of && (start + len == of || (start + len).is_multiple_of(LEAF));
+    // A worker without leaves may begin after the end, for that is no multiple of a leaf.
+    let is_empty = len == 0 && start >= of;
+    let is_chunk = is_empty || start + len == of || start + len < of && (start + len).is_multiple_of(LEAF);
     match subtree_sums(&x, of, start, &mut sums) {
         Ok(()) => {
             assert!((start.is_multiple_of(LEAF) || start == of) && is_chunk && sums.len() == nodes);

@@ -204,3 +204,48 @@ sequences! {
     [const N: usize] [LayerMemory<'a, S>; N];
     #[cfg(feature = "alloc")] [] alloc::vec::Vec<LayerMemory<'a, S>>;
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::{LAYER, Parallel, Part, TILE};
+    use crate::memory::flat::FlatModel;
+    use crate::memory::layer::LayerMemory;
+    use crate::memory::table::{LayerSpan, Layers};
+    use std::{vec, vec::Vec};
+
+    /// Two parts differ in cost by no more than the layers where they meet, and by the halves that are rounded away.
+    fn assert_equal_parts<S>(part: impl Part<S>, lengths: &[usize]) {
+        let cost = |lengths: &[usize]| lengths.iter().map(|len| len + LAYER).sum::<usize>();
+        let Some(middle) = part.middle() else {
+            return assert!(lengths.len() < 2 || cost(lengths) <= TILE);
+        };
+        assert!(cost(lengths) > TILE);
+        let (left, right) = lengths.split_at(middle);
+        let most = lengths[middle - 1].max(lengths[middle]) + 2 * LAYER + 2;
+        assert!(cost(left).abs_diff(cost(right)) <= most, "{lengths:?} at {middle}");
+        let (left_part, right_part) = part.split_at(middle).unwrap();
+        assert_equal_parts(left_part, left);
+        assert_equal_parts(right_part, right);
+    }
+
+    #[test]
+    fn parts_cost_the_same() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for count in (0..60).chain([1000]) {
+            let most = [100, 3000, 40_000][count % 3];
+            let lengths: Vec<usize> = (0..count).map(|_| rng.usize(..most)).collect();
+            let total = lengths.iter().sum();
+            let (mut weights, gradients, mut states) = (vec![0.0; total], vec![0.0; total], vec![(); count]);
+
+            let spans: Vec<_> = LayerSpan::follow(lengths.iter().copied()).collect();
+            let layers = Layers::new(&spans, total).unwrap();
+            assert_equal_parts(FlatModel::new(&layers, &mut weights, &gradients, &mut states).part(), &lengths);
+
+            let mut arrays: Vec<_> = lengths.iter().map(|&len| (vec![0.0; len], vec![0.0; len], ())).collect();
+            let mut model: Vec<_> = arrays.iter_mut().map(|(w, g, state)| LayerMemory::new(w, &*g, state)).collect();
+            assert_equal_parts(model.part(), &lengths);
+        }
+    }
+}

@@ -155,8 +155,8 @@ pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
 /// The sum of squares of each node that [covers](Tree::cover) (a chunk of) an array of `len` elements, for norms of
 /// your own: as few numbers as there can be, where [`leaf_sums`] are one for each leaf.
 ///
-/// `start` is where in the array the chunk begins. `sums` has an element for each node of
-/// `Tree::of_len(len).cover(..)`, of the leaves of the chunk. [`Tree::fold`] makes
+/// `start` is where in the array the chunk begins; an empty one may begin at its end or after it. `sums` has an element
+/// for each node of `Tree::of_len(len).cover(..)`, of the leaves of the chunk. [`Tree::fold`] makes
 /// [`sum_of_squares`](crate::sum_of_squares) of those of all chunks, with the same bits.
 ///
 /// # Errors
