@@ -436,6 +436,21 @@ fn wrong_sums_of_nodes_are_refused() {
     assert!(Tree::of_len(3000).cover(0..3).eq([0..3]));
 }
 
+/// Whether one measures layers or pieces of them.
+#[test]
+fn moments_that_a_rule_does_not_look_at_skip_no_step() {
+    let (w, g, m) = ([1.0; 3000], [0.5; 3000], [f32::NAN; 3000]);
+    let view = LayerView::new(&w, &g).momentum(&m);
+    for (optimizer, looks) in [(skipping(novograd()), false), (skipping(luc()), true)] {
+        let (mut whole, mut in_pieces) = (optimizer.pass(0.1).unwrap(), optimizer.pass(0.1).unwrap());
+        whole.measure(view).unwrap();
+        let mut sums = [UNTOUCHED; 3];
+        in_pieces.leaf_sums(view, 0, &mut sums).unwrap();
+        in_pieces.fold(&LayerConfig::DEFAULT, 3000, &sums).unwrap();
+        assert_eq!((whole.decide().skips(), in_pieces.decide().skips()), (looks, looks));
+    }
+}
+
 #[test]
 fn a_step_that_its_rule_has_not_seen_is_refused() {
     let (mut weights, g, mut momentum, mut nothing) = ([1.0; 3], [0.5; 3], [0.1; 3], ());

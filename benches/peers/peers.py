@@ -1,12 +1,15 @@
-"""Optimizer steps of PyTorch, timm and optax on one thread. One line per measurement: name, model, ns per parameter, peak bytes.
+"""Optimizer steps of PyTorch, timm and optax. One line per measurement: name, model, ns per parameter, peak bytes.
 
-With an argument, those whose names contain it. What is not installed is left out.
+With an argument, those whose names contain it. THREADS says on how many threads, on one if it is not set; where it is
+not one, on all. What is not installed is left out.
 """
 
 import os
 
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-os.environ["OMP_NUM_THREADS"] = "1"
+THREADS = int(os.environ.get("THREADS", "1"))
+if THREADS == 1:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 import math
 import sys
@@ -17,7 +20,7 @@ try:
     import torch
     from timm.optim import Lamb, Lars, NvNovoGrad
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
 except ImportError as error:
     torch = None
     print(f"without PyTorch and timm: {error}", file=sys.stderr)
@@ -48,6 +51,10 @@ def resnet50():
 def keyword_spotter():
     c = 132
     return [(c, 1, 10, 4), (c,)] + 5 * [(c, 1, 3, 3), (c,), (c, c, 1, 1), (c,)] + [(12, c), (12,)]
+
+
+def perceptron():
+    return [(2048, 1024), (2048,), (1024, 2048), (1024,)]
 
 
 def resident():
@@ -132,7 +139,7 @@ def optax_optimizers(model, shapes, parameters):
         measure(name, model, parameters, step)
 
 
-for model, shapes in {"keyword spotter": keyword_spotter(), "ResNet-50": resnet50()}.items():
+for model, shapes in {"keyword spotter": keyword_spotter(), "perceptron": perceptron(), "ResNet-50": resnet50()}.items():
     parameters = sum(math.prod(shape) for shape in shapes)
     if torch:
         torch_optimizers(model, shapes, parameters)

@@ -1,4 +1,4 @@
-//! The lengths of the parameter tensors of two models.
+//! The lengths of the parameter tensors of models.
 
 /// The tensors of ResNet-50 (He et al., 2015): 161 of them, 25,557,032 parameters.
 pub(crate) fn resnet50() -> Vec<usize> {
@@ -33,4 +33,10 @@ pub(crate) fn keyword_spotter() -> Vec<usize> {
     tensors.extend([12 * CHANNELS, 12]);
     assert_eq!((tensors.len(), tensors.iter().sum()), (24, 101_388));
     tensors
+}
+
+/// A perceptron with 1,024 inputs and outputs and 2,048 numbers between them: 4 tensors, 4,197,376 parameters.
+#[allow(dead_code, reason = "not every benchmark has it")]
+pub(crate) fn perceptron() -> Vec<usize> {
+    vec![1024 * 2048, 2048, 2048 * 1024, 1024]
 }

@@ -115,7 +115,7 @@ fn table(time: Duration) -> Result<()> {
     for (name, lengths) in [
         ("digits", vec![64 * 64, 64, 64 * 10, 10]),
         ("keyword spotter", tensors::keyword_spotter()),
-        ("4.2 M", vec![1024 * 2048, 2048, 2048 * 1024, 1024]),
+        ("4.2 M", tensors::perceptron()),
     ] {
         let model = Model::new(name, lengths)?;
         model.measure::<SGD>("candle-nn SGD, no momentum", RATE, time)?;

@@ -218,7 +218,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, lengths) in [
         ("digits", vec![64 * 64, 64, 64 * 10, 10]),
         ("keyword spotter", tensors::keyword_spotter()),
-        ("4.2 M", vec![1024 * 2048, 2048, 2048 * 1024, 1024]),
+        ("4.2 M", tensors::perceptron()),
     ] {
         let mut model = Model::new(name, &lengths);
         let mut contenders = Vec::from(of_ndarray(&model));

@@ -1,8 +1,18 @@
-//! Optimizer steps of Rust crates on one thread, in the format of `peers.py`: name, model, ns per parameter, peak
-//! bytes. With an argument, of those whose names contain it.
+//! Optimizer steps of this crate, of C and of other Rust crates, in the format of `peers.py`: name, model, ns per
+//! parameter, peak bytes. With an argument, of those whose names contain it. Where rayon has several threads, only this
+//! crate uses them, so only it is timed.
 
+// The C, as `benches/against-c` calls it.
+#[path = "../../against-c/src/memory.rs"]
+mod memory;
+#[path = "../../against-c/src/ours.rs"]
+#[allow(dead_code, reason = "here only the C is called so")]
+mod ours;
 #[path = "../../shared/tensors.rs"]
 mod tensors;
+#[path = "../../against-c/src/theirs.rs"]
+#[allow(dead_code, reason = "not all of the C is timed here")]
+mod theirs;
 
 use burn::optim::{AdamWConfig, Optimizer as BurnOptimizer, SgdConfig as BurnSgdConfig, momentum::MomentumConfig};
 use candle_core::{DType, Device, Tensor, Var};
@@ -10,11 +20,14 @@ use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use candle_optimisers::Momentum;
 use candle_optimisers::esgd::{ParamsSGD, SGD};
 use layerwise::rule::Rule;
-use layerwise::{Adam, AdamConfig, LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
+use layerwise::{Adam, AdamConfig, Backend, LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
+use memory::Layer;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tensors::{keyword_spotter, resnet50};
+use tensors::{keyword_spotter, perceptron, resnet50};
+use theirs::C;
 
 /// An allocator that knows how much is in use and how much was at the most.
 struct Counting;
@@ -70,15 +83,29 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len as u32).map(|i| 0.5 + (i.wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 24) as f32).collect()
 }
 
+/// What the memory bus allows: 8 bytes per parameter, and 12.
+fn limits(model: &str, parameters: usize) {
+    let (mut a, b, c) = (numbers(parameters), numbers(parameters), numbers(parameters));
+    measure("copy", model, parameters, || black_box(&mut a).copy_from_slice(&b));
+    measure("triad", model, parameters, || {
+        for ((a, b), c) in black_box(&mut a).iter_mut().zip(&b).zip(&c) {
+            *a = b + 3.0 * c;
+        }
+    });
+}
+
 fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
     let larc = SgdConfig { momentum: 0.9, larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
+    let sgd = SgdConfig { larc: None, ..larc };
     let larc = Sgd::new(larc).expect("valid settings");
+    let sgd = Sgd::new(sgd).expect("valid settings");
     let novograd = NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings");
     let adamw = Adam::new(AdamConfig::TORCH_ADAMW).expect("valid settings");
     let lamb = Adam::new(AdamConfig::TIMM_LAMB).expect("valid settings");
     run("layerwise NovoGrad", &novograd, false, model, tensors, parameters);
     run("layerwise LARC", &larc, false, model, tensors, parameters);
     run("layerwise LARC, norm carried", &larc, true, model, tensors, parameters);
+    run("layerwise SGD, momentum", &sgd, false, model, tensors, parameters);
     run("layerwise AdamW", &adamw, false, model, tensors, parameters);
     run("layerwise LAMB", &lamb, false, model, tensors, parameters);
 }
@@ -94,12 +121,28 @@ fn run<R: Rule>(
     let mut layers: Vec<_> = tensors.iter().map(|&len| (numbers(len), numbers(len))).collect();
     let mut memory = optimizer.memory(tensors.iter().copied());
     memory.carry_norms(carries_norms);
+    let threads = rayon::current_num_threads();
     measure(name, model, parameters, || {
-        for (i, (weights, gradients)) in layers.iter_mut().enumerate() {
-            let layer = memory.layer(i, weights, &*gradients).expect("layers of these lengths");
-            optimizer.step_layer(1e-6, layer).expect("layers of these lengths");
-        }
+        let layers = layers.iter_mut().map(|(weights, gradients)| (weights, &*gradients));
+        let summary = match threads {
+            1 => memory.step(optimizer, 1e-6, layers),
+            _ => memory.step_parallel(optimizer, 1e-6, layers),
+        };
+        summary.expect("layers of these lengths");
     });
+}
+
+/// C with fused multiply-adds and no search for a NaN, for the instructions that this crate uses here.
+fn c(model: &str, tensors: &[usize], parameters: usize) {
+    let Some(c) = C::beside(Backend::detect().name()) else { return };
+    let mut memory = memory::memory(tensors, 1);
+    let mut layers = memory::layers(&mut memory, tensors, [4; 4], 0);
+    type Step = fn(&C, f32, &mut Layer);
+    let steps: [(&str, Step); 3] =
+        [("C, NovoGrad", C::novograd), ("C, LARC", C::larc), ("C, AdamW", C::adamw)];
+    for (name, step) in steps {
+        measure(name, model, parameters, || layers.iter_mut().for_each(|layer| step(&c, 1e-6, layer)));
+    }
 }
 
 fn candle(model: &str, tensors: &[usize], parameters: usize) -> candle_core::Result<()> {
@@ -150,11 +193,17 @@ fn run_burn<O: BurnOptimizer>(name: &str, optimizer: O, model: &str, tensors: &[
 }
 
 fn main() -> candle_core::Result<()> {
-    for (model, tensors) in [("keyword spotter", keyword_spotter()), ("ResNet-50", resnet50())] {
+    for (model, tensors) in
+        [("keyword spotter", keyword_spotter()), ("perceptron", perceptron()), ("ResNet-50", resnet50())]
+    {
         let parameters = tensors.iter().sum();
         layerwise(model, &tensors, parameters);
-        candle(model, &tensors, parameters)?;
-        burn(model, &tensors, parameters);
+        if rayon::current_num_threads() == 1 {
+            limits(model, parameters);
+            c(model, &tensors, parameters);
+            candle(model, &tensors, parameters)?;
+            burn(model, &tensors, parameters);
+        }
     }
     Ok(())
 }
