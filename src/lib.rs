@@ -32,7 +32,7 @@
 //! | [`LarcConfig`] | settings of LARC and LARS, which belong in the three above |
 //! | [`LayerMemory`] | what a step is lent: weights, gradients, moments and state of a layer |
 //! | [`Memory`] | the owner of moments and states of a model, if you have an allocator |
-//! | [`Report`] | what a step did to a layer. Read it: a layer with a NaN is skipped, and nothing else says so |
+//! | [`Report`] | what a step did to a layer. Look at it, or at the [`Summary`] of a step: a layer with a NaN is skipped, and nothing else says so |
 //!
 //! # Which call do I want?
 //!

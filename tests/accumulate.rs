@@ -88,7 +88,13 @@ fn a_gradient_that_is_not_finite_is_kept_out() {
                 let mut sum = start.clone();
                 assert_eq!(accumulate_finite(&mut sum, &gradients, 0.5).unwrap(), None);
                 assert_eq!(bits(&sum), bits(&start));
-                // The other call lets it in, and says so.
+                let mut model = [GradientSum::new(&mut sum, &gradients)];
+                assert!(!accumulate_model(&mut model, 0.5).unwrap());
+                #[cfg(feature = "rayon")]
+                assert!(!layerwise::accumulate_model_parallel(&mut model, 0.5).unwrap());
+                assert_eq!(bits(&sum), bits(&start));
+                // The other calls let it in, and say so.
+                assert!(!layerwise::pieces::add(&mut sum.clone(), &gradients).unwrap().is_finite());
                 assert!(!accumulate(&mut sum, &gradients, 0.5).unwrap().is_finite());
                 assert!(sum.iter().enumerate().all(|(i, x)| x.is_finite() == (i != at)));
             }
@@ -98,6 +104,9 @@ fn a_gradient_that_is_not_finite_is_kept_out() {
 
 #[test]
 fn a_sum_that_overflows_is_found_by_the_step() {
+    let largest = [f32::MAX; 3];
+    assert_eq!(accumulate(&mut largest.clone(), &largest, 1.0), Ok(f64::INFINITY));
+    assert_eq!(accumulate_finite(&mut largest.clone(), &largest, 1.0), Ok(Some(f64::INFINITY)));
     let (mut sum, mut norms) = ([f32::MAX; 3], CarriedNorms::new());
     assert!(accumulate_model(&mut [GradientSum::new(&mut sum, &[f32::MAX; 3]).norms(&mut norms)], 1.0).unwrap());
     assert_eq!((sum, norms.gradient()), ([f32::INFINITY; 3], Some(f64::INFINITY)));

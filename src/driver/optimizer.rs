@@ -201,7 +201,7 @@ impl<R: Rule> Optimizer<R> {
             return Err(ConfigError {
                 setting: "clip_norm",
                 value,
-                allowed: "unset: this rule bounds each layer itself",
+                allowed: "unset, as with LARC: this rule does not allow it",
             });
         }
         Ok(Optimizer { policy, ..self })

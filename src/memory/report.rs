@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// What happened to one layer in one step. Read [`applied`](Report::applied) or the [outcome](Report::outcome) after
-/// each step: a layer that could not be updated is no error.
+/// What happened to one layer in one step. Look at the [outcome](Report::outcome) of each step: a layer that could not
+/// be updated is no error. When to stop is at [`Outcome`].
 ///
 /// OpenSeq2Seq calls these numbers `larc_summaries`.
 #[derive(Clone, Copy, Debug)]
@@ -14,9 +14,10 @@ pub struct Report {
     pub gradient_norm: f64,
     /// The L2 norm of the weights before the step; NaN where the rule does not look at it.
     pub weight_norm: f64,
-    /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`; 1 where nothing adapts.
+    /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`, or their product; 1 where
+    /// nothing adapts. (LAMB's ratio is in the effective rate.)
     pub factor: f64,
-    /// The learning rate that the layer's multiplier and LARC or LUC have left.
+    /// The learning rate that the layer's multiplier, LARC, LUC and LAMB's ratio have left.
     pub effective_rate: f64,
     /// Whether LARC or LUC held the rate below the one that was asked for.
     pub clipped: bool,
@@ -26,14 +27,22 @@ pub struct Report {
     pub(crate) counts: bool,
 }
 
-/// Whether a layer was updated.
+/// Whether a layer was updated. No outcome is an error, and nothing is printed: look at the outcomes of each step, or
+/// at its [`Summary`].
+///
+/// - [`Overflowed`](Outcome::Overflowed): stop. Load a checkpoint, and lower the rate or clip the gradient.
+/// - [`NonFinite`](Outcome::NonFinite), [`OutOfRange`](Outcome::OutOfRange), [`StepSkipped`](Outcome::StepSkipped): the
+///   layer was skipped. Go on; now and then that is usual with a loss scale.
+/// - Something was skipped in 20 steps in a row: stop, as above. (The 20 is a recommendation.)
+///
+/// What leads to which outcome is one [table](crate::docs::what_it_is_not).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Weights, moments and state have been updated.
     Applied,
     /// Weights, moments and state have been updated, but a new weight is infinite or NaN: the step left the range of
-    /// `f32`, or the momentum was not finite. Load a checkpoint, and lower the rate or clip the gradient.
+    /// `f32`, or numbers that the rule does not read were not finite. Stop.
     Overflowed,
     /// A NaN or an infinity was found in the numbers that the rule reads. Nothing was written.
     NonFinite,
@@ -98,7 +107,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a step over many layers did. If layers were skipped or overflowed, training goes on, and their reports say why.
+/// What a step over many layers did. Stop if a layer has overflowed, and if layers were skipped in 20 steps in a row;
+/// otherwise go on. Their reports say why, and [`Outcome`] has the whole rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {

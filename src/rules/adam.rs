@@ -25,8 +25,8 @@ use crate::error::{ConfigError, check};
 /// [`TIMM_LAMB`](AdamConfig::TIMM_LAMB) or [`OPTAX_LAMB`](AdamConfig::OPTAX_LAMB);
 /// [`DEFAULT`](AdamConfig::DEFAULT) has the other settings. Fields may be added: write `..AdamConfig::DEFAULT`.
 ///
-/// A *finite* gradient whose square is beyond `f32` (larger than 1.8·10¹⁹) would freeze its weight; such a layer is
-/// skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
+/// A *finite* gradient whose square is beyond `f32` would freeze its weight. So a layer whose gradient has a norm above
+/// 1.8·10¹⁹ is skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
 ///
 /// Sources: Kingma and Ba, *Adam* (arXiv 1412.6980); Loshchilov and Hutter, *Decoupled Weight Decay Regularization*
 /// (arXiv 1711.05101); You et al., *Large Batch Optimization for Deep Learning: Training BERT in 76 minutes* (arXiv

@@ -21,7 +21,8 @@ use crate::error::{ConfigError, serde_checked};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct LayerConfig {
-    /// Whether LARC, LARS or LUC adapts this layer's rate. (NovoGrad's normalisation is the rule itself and stays.)
+    /// Whether LARC, LARS, LUC and LAMB's ratio adapt this layer's rate. (NovoGrad's normalisation is the rule itself
+    /// and stays.)
     pub adapt: bool,
     /// A multiplier of the learning rate for this layer, finite and at least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]

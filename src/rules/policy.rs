@@ -53,13 +53,15 @@ pub struct Policy {
 }
 
 /// What a step does when a layer has a NaN or an infinity in the numbers that its rule reads: `SkipLayer` by default,
-/// `SkipStep` with a loss scale.
+/// `SkipStep` with a loss scale. When to stop is at [`Outcome`](crate::Outcome).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum NonFinite {
-    /// That layer is left as it was, the others are updated. Its [`Report`](crate::Report) says so, and nothing else.
+    /// That layer is left as it was, the others are updated. Its [`Report`](crate::Report) and the
+    /// [`Summary`](crate::Summary) say so. The step counts for the [schedule](crate::schedule::Schedule).
     SkipLayer,
     /// All layers are left as they were, as dynamic loss scaling wants. So they are if a planned step is beyond `f32`.
+    /// The step does not count. (That a new weight is not finite is found after the write, under either policy.)
     SkipStep,
 }
 

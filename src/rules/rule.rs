@@ -77,8 +77,8 @@ pub trait Rule {
         true
     }
 
-    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. A rule says
-    /// no if its gradient norm is not the plain L2 norm, or if it bounds the step of each layer itself.
+    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. The rules
+    /// here say no with LARC, and where their gradient norm is not the L2 norm; a limit of the step allows it.
     fn allows_clipping(&self) -> bool {
         true
     }

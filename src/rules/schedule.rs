@@ -69,7 +69,8 @@ pub enum RatePolicy<L = &'static [f64]> {
 /// A checked rate policy: the learning rate of every step.
 ///
 /// A step that is skipped, say because a gradient overflowed under a [loss scale](crate::schedule::LossScaler), does
-/// not count: the next step has the same number, and so the same rate.
+/// not count: the next step has the same number, and so the same rate. One of which only some layers were skipped
+/// counts.
 ///
 /// ```
 /// use layerwise::schedule::{CosineDecay, RatePolicy, Schedule};

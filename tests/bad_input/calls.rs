@@ -149,54 +149,6 @@ fn momentum_for_a_rule_that_keeps_none() {
 }
 
 #[test]
-#[cfg(feature = "half")]
-fn arrays_of_a_type_that_they_cannot_have() {
-    use half::{bf16, f16};
-    let refused = |layer: LayerMemory<'_, AdamState>| match adam().step_layer(0.1, layer) {
-        Err(Error::Type { layer: None, what, .. }) => what,
-        other => panic!("{other:?}"),
-    };
-    let (g, mut state) = ([1.0; 3], AdamState::default());
-    let (mut w, mut m, mut v) = ([1.0; 3], [1.0; 3], [1.0; 3]);
-    let (mut b, mut h, mut lower) = ([bf16::ONE; 3], [f16::ONE; 3], [1; 3]);
-    let layer = LayerMemory::new(&mut h, &g, &mut state).momentum(&mut m).second_moment(&mut v);
-    assert_eq!(refused(layer), Argument::Weights);
-    let layer = LayerMemory::new(&mut h, &g, &mut state).momentum(&mut m).second_moment(&mut v);
-    assert_eq!(refused(layer.lower(&mut lower)), Argument::Weights);
-    let layer = LayerMemory::new(&mut b, &g, &mut state).momentum(&mut m).second_moment(&mut v);
-    assert_eq!(refused(layer), Argument::Weights, "bf16 without the lower halves");
-    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut v);
-    assert_eq!(refused(layer.lower(&mut lower)), Argument::Lower);
-    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut h).second_moment(&mut v);
-    assert_eq!(refused(layer), Argument::Momentum);
-    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut b);
-    assert_eq!(refused(layer), Argument::SecondMoment);
-    let mut copy = [1.0; 3];
-    let layer = LayerMemory::new(&mut w, &g, &mut state).momentum(&mut m).second_moment(&mut v);
-    assert_eq!(refused(layer.copy(&mut copy)), Argument::Copy);
-    assert_eq!((w, m, v, copy), ([1.0; 3], [1.0; 3], [1.0; 3], [1.0; 3]));
-    assert_eq!((b, h, lower, state), ([bf16::ONE; 3], [f16::ONE; 3], [1; 3], AdamState::default()));
-    let error = Error::Type { layer: Some(2), what: Argument::SecondMoment, allowed: "f32" };
-    assert_eq!(error.to_string(), "layer 2: second_moment must be f32");
-}
-
-#[test]
-#[cfg(feature = "half")]
-fn halves_and_copies_of_another_length() {
-    use half::bf16;
-    let (mut upper, mut lower, mut copy, mut state) = ([bf16::ONE; 3], [1; 4], [bf16::ONE; 4], SgdState::default());
-    let layer = LayerMemory::new(&mut upper, &[1.0; 3], &mut state).lower(&mut lower);
-    assert_eq!(plain().step_layer(0.1, layer).unwrap_err(), length(Argument::Lower, 3, 4));
-    let layer = LayerMemory::new(&mut upper, &[1.0; 3], &mut state).lower(&mut lower[..3]).saturating_copy(&mut copy);
-    assert_eq!(plain().step_layer(0.1, layer).unwrap_err(), length(Argument::Copy, 3, 4));
-    let optimizer = plain();
-    let mut pass = optimizer.pass(0.1).unwrap();
-    let view = LayerView::new(&upper, &[1.0; 3]).lower(&lower);
-    assert_eq!(pass.measure(view).unwrap_err(), length(Argument::Lower, 3, 4));
-    assert_eq!((upper, lower, copy), ([bf16::ONE; 3], [1; 4], [bf16::ONE; 4]));
-}
-
-#[test]
 fn one_layer_with_a_wrong_length() {
     let lengths = [[20, 20, 20], [20, 19, 20], [20, 20, 21]];
     for (bad, what, found) in [(1, Argument::Gradients, 19), (2, Argument::Momentum, 21)] {

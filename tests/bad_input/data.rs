@@ -58,6 +58,11 @@ fn non_finite_weights() {
         let mut of_novograd = host(37);
         of_novograd.weights.get_mut()[36] = bad;
         assert_eq!(skipped(&luc(), of_novograd), Outcome::NonFinite);
+        for optimizer in [lamb(), adam_luc(), larc_adam()] {
+            let mut of_adam = of_adam(37);
+            of_adam.weights.get_mut()[0] = bad;
+            assert_eq!(skipped(&optimizer, of_adam), Outcome::NonFinite);
+        }
     }
 }
 
@@ -109,7 +114,41 @@ fn non_finite_numbers_that_nobody_looks_at() {
         host.weights.get_mut()[1] = bad;
         let healthy = host.weights.get()[0] - 0.1 * host.gradients.get()[0];
         assert_eq!(host.step(&plain(), 0.1).unwrap().outcome, Outcome::Overflowed);
-        assert_eq!(host.weights.get()[0], healthy);
+        assert_eq!((host.weights.get()[0], host.state.steps), (healthy, 1));
+        // So does Adam.
+        let (mut host, mut healthy) = (of_adam(37), of_adam(37));
+        (host.weights.get_mut()[3], host.momentum.get_mut()[30]) = (bad, bad);
+        assert_eq!(host.step(&adam(), 0.1).unwrap().outcome, Outcome::Overflowed);
+        assert!(healthy.step(&adam(), 0.1).unwrap().applied());
+        assert_eq!(host.state, healthy.state);
+        for i in 0..37 {
+            assert_eq!(host.weights.get()[i].is_finite(), i != 3 && i != 30);
+            assert!(host.weights.get()[i] == healthy.weights.get()[i] || i == 3 || i == 30);
+        }
+    }
+}
+
+#[test]
+fn second_moments_that_nobody_looks_at() {
+    for bad in [f32::NAN, -1.0] {
+        let mut host = of_adam(37);
+        host.second_moment.get_mut()[20] = bad;
+        assert_eq!(host.step(&adam(), 0.1).unwrap().outcome, Outcome::Overflowed);
+        assert!((0..37).all(|i| host.weights.get()[i].is_finite() == (i != 20)), "{bad}");
+        assert_eq!(host.state.steps, 1);
+    }
+    for optimizer in [adam(), lamb(), adam_luc()] {
+        let mut host = of_adam(37);
+        host.second_moment.get_mut()[20] = f32::INFINITY;
+        assert!(host.step(&optimizer, 0.1).unwrap().applied());
+    }
+    let undecayed = Adam::new(AdamConfig::DEFAULT).unwrap();
+    let mut host = of_adam(37);
+    host.second_moment.get_mut()[20] = f32::INFINITY;
+    let before = host.weights.get()[20];
+    for steps in 1..4 {
+        assert!(host.step(&undecayed, 0.1).unwrap().applied());
+        assert_eq!((host.weights.get()[20], host.state.steps), (before, steps));
     }
 }
 
@@ -120,12 +159,16 @@ fn a_step_that_leaves_f32() {
     let report = host.step(&plain(), 10.0).unwrap();
     assert_eq!((report.outcome, host.weights.get()[7]), (Outcome::Overflowed, f32::NEG_INFINITY));
     assert!(!report.applied() && host.state.steps == 1);
-    for walk in walks() {
-        let mut net: Net<NovoGradState> = net();
-        net.momentum[50] = f32::INFINITY;
-        let totals = net.step(&novograd(), 0.1, walk);
-        assert_eq!((totals.applied, totals.skipped, totals.overflowed), (1, 0, 1));
-        assert_eq!(outcomes(&net), [Outcome::Applied, Outcome::Overflowed]);
+    // It is found after the write, so a policy cannot prevent it.
+    for optimizer in [novograd(), skipping(novograd())] {
+        for walk in walks() {
+            let mut net: Net<NovoGradState> = net();
+            net.momentum[50] = f32::INFINITY;
+            let totals = net.step(&optimizer, 0.1, walk);
+            assert_eq!((totals.applied, totals.skipped, totals.overflowed), (1, 0, 1));
+            assert_eq!(outcomes(&net), [Outcome::Applied, Outcome::Overflowed]);
+            assert_eq!([net.states[0].steps, net.states[1].steps], [1, 1]);
+        }
     }
 }
 
@@ -146,6 +189,7 @@ fn one_non_finite_layer_of_several() {
             assert_eq!(net.weights[40..], before.weights[40..]);
             assert_eq!(net.momentum[40..], before.momentum[40..]);
             assert_eq!(net.states[1], before.states[1]);
+            assert_eq!(net.states[0] == before.states[0], non_finite == NonFinite::SkipStep);
         }
     }
 }
@@ -266,7 +310,10 @@ fn gradients_whose_squares_overflow() {
         host.gradients.get_mut()[36] = 1.8e19;
         assert!(host.step(&optimizer, 0.1).unwrap().applied());
         assert!(host.second_moment.get()[36].is_finite());
-        // What counts is the gradient that the rule sees.
+        // What counts is the norm of the gradient that the rule sees.
+        let mut host = of_adam(37);
+        host.gradients.get_mut()[30..].fill(1e19);
+        assert_eq!(skipped(&optimizer, host), Outcome::OutOfRange);
         let mut host = of_adam(37);
         host.gradients.get_mut()[36] = f32::MAX;
         assert!(host.step(&optimizer, Step::new(0.1).gradient_scale(1e-20)).unwrap().applied());

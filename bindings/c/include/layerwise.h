@@ -10,14 +10,18 @@
  *     lw_layer layer = {.len = n, .weights = {w, LW_F32}, .gradients = {g, LW_F32}, .momentum = {m, LW_F32}};
  *     lw_error error;
  *     for (...) {                                            // compute the gradients, then
- *         if (lw_step_layer(&novograd, 0.02, 1.0, &layer, NULL, &error) < 0)
- *             fprintf(stderr, "%s\n", error.text);
+ *         lw_status status = lw_step_layer(&novograd, 0.02, 1.0, &layer, NULL, &error);
+ *         if (status < 0) fprintf(stderr, "%s\n", error.text);
+ *         skipped = status > 0 ? skipped + 1 : 0;
+ *         if (status < 0 || status == LW_OVERFLOWED || skipped == 20) break;
  *     }
  *
  * Buffers begin as zeros (momentum, second moment, state), and a zeroed lw_layer is the first.
  *
- * A status >= 0 is an outcome: go on with the next batch. A status < 0 is a refusal: nothing was written, and `error`,
- * which may be null, says why. Settings are checked in every call; that takes some nanoseconds.
+ * A status < 0 is a refusal: nothing was written, and `error`, which may be null, says why. Settings are checked in
+ * every call; that takes some nanoseconds. A status >= 0 is an outcome. Stop at LW_OVERFLOWED: load a checkpoint, and
+ * lower the rate or clip the gradient. A step that skipped layers is no reason to stop, but 20 of them in a row are.
+ * (The 20 is a recommendation.) docs/what_it_is_not.md has what leads to which outcome.
  *
  * Pointers must point to as many elements as the call says, and be aligned to their type. What a function writes may
  * not overlap anything else that it is given. These are refused: nulls, misaligned pointers, lengths beyond the address
@@ -197,8 +201,8 @@ typedef struct lw_optimizer {
     uint32_t rule;       /* LW_SGD, LW_NOVOGRAD or LW_ADAM */
     uint8_t non_finite;  /* where a layer has a NaN or an infinity: skip that layer, or with LW_SKIP_STEP all of them */
     uint8_t reserved[3];
-    double clip_norm;    /* the norm to which the gradient of the whole model is clipped; > 0, or 0 for none, as it must
-                          * be with LARC and where a rule bounds each layer itself */
+    double clip_norm;    /* the norm to which the gradient of the whole model is clipped. 0: no clip. With LARC or
+                          * LW_NORM_MAX it must be 0 */
     lw_larc larc;
     lw_luc luc;
     union {
@@ -296,8 +300,8 @@ typedef struct lw_layer {
 typedef struct lw_report {
     double gradient_norm;  /* of the gradient, scaled; NaN where it was not measured */
     double weight_norm;    /* of the weights before the step; NaN where the rule does not look */
-    double factor;         /* of LARC or the trust ratio; 1 if the layer was not adapted */
-    double effective_rate; /* the learning rate after all factors */
+    double factor;         /* of LARC, NovoGrad's 1/(sqrt(v) + eps), or their product; 1 if nothing adapts */
+    double effective_rate; /* the learning rate after all factors and ratios */
     uint8_t clipped;       /* whether a limit was reached */
     uint8_t outcome;       /* a status >= 0 */
     uint8_t reserved[6];
@@ -305,7 +309,7 @@ typedef struct lw_report {
 
 /* What a step did to all layers. */
 typedef struct lw_summary {
-    size_t applied;        /* layers that were updated */
+    size_t applied;        /* layers that were updated, and whose weights are finite */
     size_t skipped;        /* layers that could not be */
     size_t overflowed;     /* layers that were updated, and have a weight that is not finite now */
     double gradient_norm;  /* of the whole model, before clipping */
