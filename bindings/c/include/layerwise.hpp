@@ -3,11 +3,11 @@
 //     lw_optimizer novograd = LW_NOVOGRAD_DEFAULT;
 //     layerwise::Memory memory(novograd, {weights.size(), biases.size()});
 //     for (...)                                              // compute the gradients, then
-//         memory.step(novograd, 0.02, {{weights, weight_gradients}, {biases, bias_gradients}});
+//         if (memory.step(novograd, 0.02, {{weights, weight_gradients}, {biases, bias_gradients}}).overflowed) break;
 //
 // Settings, reports and all that is not here are those of layerwise.h, whose contract holds. Outcomes are return
-// values: stop if `overflowed` of a summary is not 0, or `skipped` is not 0 in 20 steps in a row. Refusals are exceptions
-// of type layerwise::Error, and nothing was written then.
+// values: stop if `overflowed` of a summary is not 0, or `skipped` is not 0 in 20 steps in a row. Refusals are
+// exceptions of type layerwise::Error, and nothing was written then.
 #ifndef LAYERWISE_HPP
 #define LAYERWISE_HPP
 
