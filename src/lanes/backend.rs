@@ -76,7 +76,7 @@ impl Backend {
 
 /// Whether one backend is forced.
 #[cfg(target_arch = "x86_64")]
-const FORCED: bool = cfg!(any(
+pub(super) const FORCED: bool = cfg!(any(
     layerwise_backend = "scalar",
     layerwise_backend = "portable",
     layerwise_backend = "avx2",

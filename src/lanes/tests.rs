@@ -89,3 +89,19 @@ fn numbers_of_16_bits_are_those_of_the_crate_half() {
         }
     }
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_best_instructions_of_the_processor_are_used() {
+    extern crate std;
+
+    if super::backend::FORCED {
+        return;
+    }
+    let avx512 = std::is_x86_feature_detected!("avx512f");
+    let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("f16c");
+    let expected = [("avx512", avx512), ("avx2", avx2), ("portable", true)];
+    let expected = expected.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+    assert!(Backend::available().map(Backend::name).eq(expected));
+    assert_eq!(Some(Backend::best()), Backend::available().next());
+}
