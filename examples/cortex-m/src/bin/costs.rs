@@ -61,6 +61,8 @@ const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
 const SGD: Sgd = sgd(SgdConfig::DEFAULT);
 const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
 const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
+const PLAIN_LARC: Sgd = larc(LarcConfig::DEFAULT, 0.0);
+const PLAIN_NOVOGRAD: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..*NOVOGRAD.config() });
 const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
 /// What everybody writes.
@@ -217,6 +219,7 @@ fn main() -> ! {
     // SAFETY: this function runs once, and nothing else knows the arrays.
     let Arrays { weights, gradients, momentum, second_moment } = unsafe { &mut *&raw mut ARRAYS };
     let (larc, novograd, sgd, adamw, lamb) = black_box((LARC, NOVOGRAD, SGD, ADAMW, LAMB));
+    let (plain_larc, plain_novograd) = black_box((PLAIN_LARC, PLAIN_NOVOGRAD));
     for len in [16, LEN] {
         let (w, g, m) = (&mut weights[..len], &gradients[..len], &mut momentum[..len]);
         let (v2, mut start, mut adam_state) = (&mut second_moment[..len], Start([1.0; 2]), AdamState::default());
@@ -229,6 +232,12 @@ fn main() -> ! {
         count("LARC", len, || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut sgd_state))));
         count("NovoGrad, naive", len, || naive_novograd(black_box(1e-3), w, g, m, &mut v));
         count("NovoGrad", len, || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut state))));
+        count("LARC without momentum", len, || {
+            _ = black_box(plain_larc.step_layer(1e-3, LayerMemory::new(&mut *w, g, &mut sgd_state)));
+        });
+        count("NovoGrad without momentum", len, || {
+            _ = black_box(plain_novograd.step_layer(1e-3, LayerMemory::new(&mut *w, g, &mut state)));
+        });
         count("AdamW, naive", len, || naive_adamw(black_box(1e-3), w, g, m, v2, &mut start));
         for (name, adam) in [("AdamW", &adamw), ("LAMB", &lamb)] {
             let state = &mut adam_state;
@@ -240,6 +249,12 @@ fn main() -> ! {
     let (w, g, m) = (&mut weights[..], &gradients[..], &mut momentum[..]);
     stack("LARC", || _ = black_box(larc.step_layer(1e-3, layer(w, g, m, &mut SgdState::default()))));
     stack("NovoGrad", || _ = black_box(novograd.step_layer(1e-3, layer(w, g, m, &mut NovoGradState::default()))));
+    stack("LARC without momentum", || {
+        _ = black_box(plain_larc.step_layer(1e-3, LayerMemory::new(&mut *w, g, &mut SgdState::default())));
+    });
+    stack("NovoGrad without momentum", || {
+        _ = black_box(plain_novograd.step_layer(1e-3, LayerMemory::new(&mut *w, g, &mut NovoGradState::default())));
+    });
     for (name, adam) in [("AdamW", &adamw), ("LAMB", &lamb)] {
         stack(name, || {
             let (v, state) = (&mut second_moment[..], &mut AdamState::default());

@@ -1,5 +1,5 @@
 //! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `adamw`, `lamb`,
-//! `norm` or unset. With the feature `half`, momentum has 16 bits.
+//! `norm` or unset. With `MOMENTUM=none`, LARC and NovoGrad have no momentum; with the feature `half`, momentum has 16 bits.
 
 #![no_std]
 #![no_main]
@@ -17,9 +17,13 @@ fn panic(_: &PanicInfo) -> ! {
     loop {}
 }
 
-const LARC: Sgd = larc(LarcConfig::DEFAULT, 0.9);
-const NOVOGRAD: NovoGrad = novograd(NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT });
-
+const HAS_MOMENTUM: bool = option_env!("MOMENTUM").is_none();
+const LARC: Sgd = larc(LarcConfig::DEFAULT, if HAS_MOMENTUM { 0.9 } else { 0.0 });
+const NOVOGRAD: NovoGrad = novograd(NovoGradConfig {
+    beta1: if HAS_MOMENTUM { NovoGradConfig::DEFAULT.beta1 } else { 0.0 },
+    weight_decay: 0.001,
+    ..NovoGradConfig::DEFAULT
+});
 const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
 const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
@@ -48,14 +52,17 @@ fn main() -> ! {
     match &RULE {
         b"lar" => {
             let mut state = SgdState::default();
-            let layer = LayerMemory::new(w, g, black_box(&mut state)).momentum(m);
+            let layer = LayerMemory::new(w, g, black_box(&mut state));
+            let layer = if HAS_MOMENTUM { layer.momentum(m) } else { layer };
             _ = black_box(LARC.step_layer(black_box(0.1), layer));
         }
         b"nov" => {
             static mut STATE: NovoGradState = NovoGradState { second_moment: 0.0, max_second_moment: 0.0, steps: 0 };
             // SAFETY: this function runs once, and nothing else knows the state.
             let state = unsafe { &mut *&raw mut STATE };
-            _ = black_box(NOVOGRAD.step_layer(black_box(0.1), LayerMemory::new(w, g, state).momentum(m)));
+            let layer = LayerMemory::new(w, g, state);
+            let layer = if HAS_MOMENTUM { layer.momentum(m) } else { layer };
+            _ = black_box(NOVOGRAD.step_layer(black_box(0.1), layer));
         }
         b"ada" => adam_step(&ADAMW, w, g, m),
         b"lam" => adam_step(&LAMB, w, g, m),
