@@ -147,7 +147,7 @@ fn replay(path: &Path) -> BTreeMap<&'static str, usize> {
 fn replays_every_stored_trace() {
     let counts = replay(&files::data().join("traces"));
     let expected = [
-        ("optimizers", 49),
+        ("optimizers", 53),
         ("rate policies", 1),
         ("loss scalers", 2),
         ("global clips", 1),
