@@ -28,12 +28,17 @@ pub struct Digits {
 impl Digits {
     /// Reads the data in a random order that is always the same, and sets a fifth of it aside as the test.
     pub fn load() -> Result<Self> {
+        Self::in_order(1)
+    }
+
+    /// The same in another order, so that other digits are the test.
+    pub fn in_order(seed: u64) -> Result<Self> {
         let mut rows = Vec::new();
         for line in BufReader::new(GzDecoder::new(File::open(DATA)?)).lines() {
             let numbers: std::result::Result<Vec<u8>, _> = line?.split(',').map(str::parse).collect();
             rows.push(numbers.map_err(candle_core::Error::wrap)?);
         }
-        fastrand::Rng::with_seed(1).shuffle(&mut rows);
+        fastrand::Rng::with_seed(seed).shuffle(&mut rows);
         let (test, train) = rows.split_at(rows.len() / 5);
         Ok(Digits { train: Part::new(train)?, test: Part::new(test)? })
     }
@@ -63,10 +68,15 @@ impl Part {
 
 /// Gives weights and biases initial values that are the same in every run: candle's own are not.
 pub fn initialise(map: &VarMap) -> Result<()> {
+    initialise_from(map, 1998)
+}
+
+/// The same from another seed.
+pub fn initialise_from(map: &VarMap, seed: u64) -> Result<()> {
     let variables = map.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let mut variables: Vec<(&String, &Var)> = variables.iter().collect();
     variables.sort_by_key(|(name, _)| *name);
-    let mut rng = fastrand::Rng::with_seed(1998);
+    let mut rng = fastrand::Rng::with_seed(seed);
     for (name, var) in variables {
         if name.ends_with(".bias") {
             var.zero_set()?;
