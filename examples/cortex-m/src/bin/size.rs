@@ -1,5 +1,6 @@
-//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `adamw`, `lamb`,
-//! `norm` or unset. With `MOMENTUM=none`, LARC and NovoGrad have no momentum; with the feature `half`, momentum has 16 bits.
+//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `adamw`,
+//! `lamb`, `norm` or unset. With `MOMENTUM=none`, LARC and NovoGrad have no momentum. With the feature `half`, momentum
+//! has 16 bits.
 
 #![no_std]
 #![no_main]
