@@ -50,7 +50,7 @@ _OUTCOMES = tuple(Outcome)
 
 
 class Summary(NamedTuple):
-    """What a step did. Training goes on whatever it says; the reports say why layers were skipped."""
+    """What a step did. Stop if ``overflowed`` is not 0, and if ``skipped`` is not 0 in 20 steps in a row."""
 
     outcome: Outcome  #: APPLIED, or the outcome of the first layer that was skipped or overflowed
     applied: int  #: how many layers were updated
