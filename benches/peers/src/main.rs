@@ -110,7 +110,7 @@ fn layerwise(model: &str, tensors: &[usize], parameters: usize) {
     run("layerwise LAMB", &lamb, false, model, tensors, parameters);
 }
 
-fn run<R: Rule>(
+fn run<R: Rule + Sync>(
     name: &str,
     optimizer: &layerwise::Optimizer<R>,
     carries_norms: bool,
@@ -134,12 +134,11 @@ fn run<R: Rule>(
 
 /// C with fused multiply-adds and no search for a NaN, for the instructions that this crate uses here.
 fn c(model: &str, tensors: &[usize], parameters: usize) {
-    let Some(c) = C::beside(Backend::detect().name()) else { return };
+    let Some(c) = C::beside(Backend::best().name()) else { return };
     let mut memory = memory::memory(tensors, 1);
     let mut layers = memory::layers(&mut memory, tensors, [4; 4], 0);
     type Step = fn(&C, f32, &mut Layer);
-    let steps: [(&str, Step); 3] =
-        [("C, NovoGrad", C::novograd), ("C, LARC", C::larc), ("C, AdamW", C::adamw)];
+    let steps: [(&str, Step); 3] = [("C, NovoGrad", C::novograd), ("C, LARC", C::larc), ("C, AdamW", C::adamw)];
     for (name, step) in steps {
         measure(name, model, parameters, || layers.iter_mut().for_each(|layer| step(&c, 1e-6, layer)));
     }
