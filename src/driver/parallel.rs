@@ -206,6 +206,7 @@ sequences! {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     extern crate std;
 
