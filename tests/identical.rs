@@ -208,7 +208,15 @@ fn larc_in_front_has_the_bits_of_the_contract() {
 
             let mut scaled = Array::new(&g, len);
             let report = larc.scale_gradients(0.1, decay, &w, scaled.get_mut()).unwrap();
-            assert!(report.applied() && same(report.factor, factor.factor), "{report:?}");
+            assert!(report.applied() && report.clipped == factor.clipped, "{report:?}");
+            assert!(
+                same(report.factor, factor.factor) && same(report.effective_rate, factor.factor * 0.1),
+                "{report:?}"
+            );
+            assert!(
+                same(report.gradient_norm, norms.gradient) && same(report.weight_norm, norms.weights),
+                "{report:?}"
+            );
             scaled.assert_guards();
             assert_same("gradient", scaled.get(), &expected);
         }
