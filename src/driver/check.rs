@@ -158,7 +158,7 @@ fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
 pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<Cover, Error> {
     check_start(start)?;
     check_length(Argument::Sums, len.div_ceil(LEAF), sums)?;
-    Ok(Cover::leaf_by_leaf(0..sums))
+    Ok(Cover::leaf_by_leaf(sums))
 }
 
 /// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node. Where the

@@ -64,8 +64,8 @@ pub type Sgd = Optimizer<SgdRule>;
 pub type NovoGrad = Optimizer<NovoGradRule>;
 
 /// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB. Adam is the choice where the size of gradients
-/// differs from weight to weight, as in transformers and embeddings; it keeps two moments, 8 bytes a weight. LAMB is for
-/// the same with large batches. The formula and the default numbers are at [`AdamConfig`].
+/// differs from weight to weight, as in transformers and embeddings; it keeps two moments, 8 bytes a weight. LAMB is
+/// for the same with large batches. The formula and the default numbers are at [`AdamConfig`].
 ///
 /// ```
 /// use layerwise::{Adam, AdamConfig, AdamState, LayerMemory};
@@ -82,8 +82,8 @@ pub type NovoGrad = Optimizer<NovoGradRule>;
 /// ```
 pub type Adam = Optimizer<AdamRule>;
 
-/// An optimizer whose rule is chosen at run time, say by a configuration file. Its state of a layer is three numbers for
-/// every rule.
+/// An optimizer whose rule is chosen at run time, say by a configuration file. Its state of a layer is three numbers
+/// for every rule.
 ///
 /// ```
 /// use layerwise::{Adam, AdamConfig, AnyOptimizer, NovoGrad, NovoGradConfig};

@@ -147,7 +147,7 @@ pub fn leaf_sums<'a>(chunk: impl Into<Floats<'a>>, start: usize, sums: &mut [f64
 
 /// The sum of squares of an array of which these are the [`leaf_sums`]: the sums of all its leaves, in their order.
 pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
-    let leaves = Cover::leaf_by_leaf(0..sums.len());
+    let leaves = Cover::leaf_by_leaf(sums.len());
     let sum = Tree::new(sums.len()).fold(leaves.zip(sums.iter().copied()), |left, right| left + right);
     sum.ok().flatten().unwrap_or(0.0)
 }

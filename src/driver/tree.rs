@@ -221,9 +221,9 @@ pub struct Cover {
 }
 
 impl Cover {
-    /// The leaves of a range, one by one.
-    pub(super) const fn leaf_by_leaf(range: Range<usize>) -> Self {
-        Cover { at: range.start, end: range.end, leaves: range.end, leaf_by_leaf: true }
+    /// So many leaves, one by one.
+    pub(super) const fn leaf_by_leaf(leaves: usize) -> Self {
+        Cover { at: 0, end: leaves, leaves, leaf_by_leaf: true }
     }
 }
 

@@ -8,8 +8,8 @@ use super::table::Layers;
 use super::weights::WeightsMut;
 use crate::error::{Argument, Error, check_length};
 
-/// A model whose layers lie in one buffer of weights, one of gradients and one of each moment. One wants it in firmware,
-/// and where a framework keeps all parameters in one buffer.
+/// A model whose layers lie in one buffer of weights, one of gradients and one of each moment. One wants it in
+/// firmware, and where a framework keeps all parameters in one buffer.
 ///
 /// ```
 /// use layerwise::{FlatModel, LayerConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, NovoGradState, Report};

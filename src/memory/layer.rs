@@ -58,8 +58,8 @@ impl<'a, S> LayerMemory<'a, S> {
         LayerMemory { second_moment: Some(second_moment.into()), ..self }
     }
 
-    /// The same layer with split weights: `weights` are `bf16`, the upper halves of the bits of `f32` weights, and these
-    /// are the lower halves.
+    /// The same layer with split weights: `weights` are `bf16`, the upper halves of the bits of `f32` weights, and
+    /// these are the lower halves.
     ///
     /// Training has the bits of training in `f32`, in 4 bytes a weight, and the model can compute with the upper halves
     /// as they are. They are the weights cut towards zero, not rounded.

@@ -24,9 +24,9 @@ impl<S: RuleState> Memory<S> {
     /// of layers, and for each its length, the lengths of its momentum and second moment, the three numbers of its
     /// state, and the moments; all numbers little-endian, counts in 64 bits.
     ///
-    /// The version is 1. It is 2 where a layer has a momentum of `bf16` or split weights. Then each layer has two counts
-    /// more after its lengths: the bytes of a number of its momentum, 4 or 2, and 1 if its weights are split, otherwise
-    /// 0. Lower halves follow the moments.
+    /// The version is 1. It is 2 where a layer has a momentum of `bf16` or split weights. Then each layer has two
+    /// counts more after its lengths: the bytes of a number of its momentum, 4 or 2, and 1 if its weights are split,
+    /// otherwise 0. Lower halves follow the moments.
     pub fn to_bytes(&self) -> Vec<u8> {
         let version = if self.layers.iter().any(|layer| layer.form().is_mixed()) { MIXED } else { PLAIN };
         let mut to = Vec::with_capacity(NAME.len() + 9 + self.layers.len() * 64 + self.bytes());

@@ -47,8 +47,8 @@ pub enum LossScaling {
     LogMax(LogMax),
 }
 
-/// OpenSeq2Seq's `Backoff`: it lowers the scale when a gradient overflows, and raises it after a while without. One wants
-/// it for gradients of `f16`, to begin with.
+/// OpenSeq2Seq's `Backoff`: it lowers the scale when a gradient overflows, and raises it after a while without. One
+/// wants it for gradients of `f16`, to begin with.
 ///
 /// ```text
 /// a gradient is not finite:            scale = scale / step_factor;  the step is skipped, and counting begins anew
@@ -123,8 +123,8 @@ impl Backoff {
     }
 }
 
-/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that hardly any overflows. One wants it where skipped
-/// steps are to be rare; it needs the largest gradient of each step.
+/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that hardly any overflows. One wants it where
+/// skipped steps are to be rare; it needs the largest gradient of each step.
 ///
 /// ```text
 /// x         = log2(max |g|);  log_max, if a gradient is not finite;  a gradient of zeros is left out

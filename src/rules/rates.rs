@@ -79,8 +79,8 @@ impl FixedLr {
     }
 }
 
-/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. One wants it to repeat a training that
-/// is published so, say by a tenth after 30, 60 and 80 epochs.
+/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. One wants it to repeat a training
+/// that is published so, say by a tenth after 30, 60 and 80 epochs.
 ///
 /// ```text
 /// rate = learning_rate · decay_rates[i]       boundaries[i] · steps_per_epoch < t, the last such i
@@ -244,8 +244,8 @@ impl ExpDecay {
     }
 }
 
-/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. One wants it to begin with: by default it is a straight line
-/// to 0.
+/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. One wants it to begin with: by default it is a straight
+/// line to 0.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -320,8 +320,8 @@ impl PolyDecay {
     }
 }
 
-/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine. One wants it instead of a straight line where
-/// the rate is to stay high for longer.
+/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine. One wants it instead of a straight line
+/// where the rate is to stay high for longer.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -398,8 +398,8 @@ impl CosineDecay {
     }
 }
 
-/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step. One wants it for transformers,
-/// or where the length of the training is not known.
+/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step. One wants it for
+/// transformers, or where the length of the training is not known.
 ///
 /// ```text
 /// rate = coefficient · learning_rate / √d_model · min((t + 1) / warmup_steps^1.5, 1 / √(t + 1)),      at most max_lr
