@@ -4,8 +4,7 @@ use core::fmt;
 
 /// A call that was refused. Nothing was written: weights, gradients, moments and state are as they were.
 ///
-/// Layers are counted from 0. There is no `layer` in the error of a call for one layer, or where all layers share the
-/// argument.
+/// Layers are counted from 0. `layer` is `None` in a call for one layer, and where all layers share the argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -43,8 +42,7 @@ pub enum Error {
         /// The product of both rates.
         rate: f64,
     },
-    /// A scale of the gradient is not finite, not greater than 0 where it belongs to a step, or so large that no `f32`
-    /// can be scaled by it.
+    /// A gradient scale is not finite, or too large to scale any `f32`, or, in a step, not greater than 0.
     GradientScale(f64),
     /// A weight decay, or a layer's multiplier of it, is negative, infinite or not a number.
     Decay {
@@ -53,40 +51,40 @@ pub enum Error {
         /// The decay.
         decay: f64,
     },
-    /// The state of a layer is not one that a step of the rule can have left.
+    /// The state of a layer is one that no step of the rule can have produced.
     State {
         /// The layer, if it is one of several.
         layer: Option<usize>,
     },
-    /// There are more or fewer layers than there should be.
+    /// The number of layers is wrong.
     Layers {
         /// How many there must be.
         expected: usize,
         /// How many there are.
         found: usize,
     },
-    /// A chunk of a layer does not begin at a multiple of [`LEAF`](crate::pieces::LEAF), so its sums would not be those
-    /// of the whole layer. Or it ends where no chunk may begin, before the end of the layer.
+    /// A chunk does not begin at a multiple of [`LEAF`](crate::pieces::LEAF), so its sums would not be sums of the
+    /// whole layer. Or it ends before the end of the layer, where no chunk may begin.
     OffLeaf {
         /// The index in the layer at which the chunk, or the next one, begins.
         start: usize,
     },
-    /// The pieces of a sum do not make the whole: each must be a node of the tree, and begin where the one before it
-    /// ends. See [`Tree::fold`](crate::pieces::Tree::fold).
+    /// The pieces of a sum do not add up to the whole: each must be a node of the tree, and begin where the previous
+    /// one ends. See [`Tree::fold`](crate::pieces::Tree::fold).
     Pieces {
-        /// The leaf at which there is no such piece; the number of leaves if there is a piece too many.
+        /// The leaf where the next piece should begin; the number of leaves if there is a piece too many.
         leaf: usize,
     },
-    /// A planned layer is to be updated before its rule has seen the step: call
+    /// A planned layer was applied before its rule saw the norm of the step: call
     /// [`Decided::limit`](crate::pieces::Decided::limit) first.
     StepNotSeen,
-    /// The carried norm of the weights is not the norm of these weights: something has changed them since. Only builds
-    /// with debug assertions look; see [`CarriedNorms`](crate::CarriedNorms).
+    /// The carried norm of the weights is out of date: something else has changed them. Only builds with debug
+    /// assertions check this; see [`CarriedNorms`](crate::CarriedNorms).
     StaleNorm {
         /// The layer, if it is one of several.
         layer: Option<usize>,
     },
-    /// A buffer of bytes cannot be seen as numbers.
+    /// A byte buffer cannot be used as a slice of floats.
     Bytes {
         /// Which argument.
         what: Argument,
@@ -95,7 +93,7 @@ pub enum Error {
     },
 }
 
-/// What an [`Error`] is about. Its `Display` form is the name of the argument in calls.
+/// The argument that an [`Error`] is about. Its `Display` form is the argument's name in the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Argument {
@@ -121,7 +119,7 @@ pub enum Argument {
     Reports,
     /// The sums of the leaves or the nodes of a chunk or a layer.
     Sums,
-    /// A chunk of an array, which is longer than what there is of the array from where it begins.
+    /// A chunk that goes beyond the end of its array.
     Chunk,
 }
 
@@ -152,7 +150,7 @@ impl Error {
         Error::Type { layer: None, what, allowed }
     }
 
-    /// The same error of one of several layers.
+    /// The same error with the number of the layer.
     #[cold]
     pub(crate) fn in_layer(self, layer: usize) -> Self {
         let layer = Some(layer);
@@ -168,7 +166,7 @@ impl Error {
         }
     }
 
-    /// The layer that the error names, if it is about one of several: for hosts that know layers by other names.
+    /// The layer that the error is about, if there are several: for hosts that have their own names for layers.
     #[must_use]
     pub const fn layer(&self) -> Option<usize> {
         match self {
@@ -283,12 +281,12 @@ impl core::error::Error for ConfigError {}
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum LayersError {
-    /// A layer begins before the end of the one before it.
+    /// A layer begins before the previous one ends.
     Overlap {
         /// The index of the layer.
         layer: usize,
     },
-    /// There are elements between a layer and the one before it, or after the last layer.
+    /// There are elements between two layers, or after the last layer.
     Gap {
         /// The index of the layer after the gap, or the number of layers.
         layer: usize,
@@ -324,16 +322,16 @@ impl fmt::Display for LayersError {
 
 impl core::error::Error for LayersError {}
 
-/// Why a buffer cannot be seen as numbers.
+/// Why a byte buffer cannot be used as a slice of floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BytesError {
-    /// It does not begin at a multiple of the size of an element. Copy it to where it does.
+    /// It is not aligned to the size of an element. Copy it into an aligned buffer.
     Misaligned {
         /// The size of an element in bytes.
         size: usize,
     },
-    /// Its length is no multiple of the size of an element.
+    /// Its length is not a multiple of the size of an element.
     PartialFloat {
         /// Its length in bytes.
         len: usize,
@@ -355,29 +353,29 @@ impl fmt::Display for BytesError {
 
 impl core::error::Error for BytesError {}
 
-/// Why a saved [`Memory`](crate::Memory) does not fit. Nothing was loaded.
+/// Why a saved [`Memory`](crate::Memory) could not be loaded. Nothing was changed.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The bytes are not a saved memory, or of a version that this build does not know: a later one, or without the
-    /// feature `half` one with numbers of 16 bits.
+    /// The bytes are not a saved memory, or their format version is unknown to this build: a later one, or, without the
+    /// feature `half`, one with 16-bit floats.
     Format,
-    /// The bytes end too early, or go on too long.
+    /// There are too few or too many bytes.
     Length,
-    /// The memory is of another number of layers.
+    /// The number of layers differs.
     Layers {
         /// How many layers there are.
         expected: usize,
         /// How many were saved.
         found: usize,
     },
-    /// A layer has another length, or keeps other arrays or numbers of another type.
+    /// A layer has another length, other arrays, or another element type.
     Layer {
         /// The layer.
         layer: usize,
     },
-    /// The state of a layer is not one that a step of the rule has left.
+    /// The state of a layer is one that no step of the rule can have produced.
     State {
         /// The layer.
         layer: usize,
@@ -402,7 +400,7 @@ impl fmt::Display for LoadError {
 #[cfg(feature = "alloc")]
 impl core::error::Error for LoadError {}
 
-/// `?` for the checks of a `const fn`, which has no trait calls.
+/// `?` for a `const fn`, which cannot call traits.
 macro_rules! check {
     ($check:expr) => {
         if let Err(error) = $check {
@@ -412,8 +410,8 @@ macro_rules! check {
 }
 pub(crate) use check;
 
-/// Lets a type be read and written by the functions that `#[serde(remote = "Self")]` derives, and refuses what its
-/// `check` refuses.
+/// Implements serde's traits with the functions that `#[serde(remote = "Self")]` derives, and calls `check` on every
+/// value read.
 #[cfg(feature = "serde")]
 macro_rules! serde_checked {
     ($type:ty) => {
@@ -435,7 +433,7 @@ macro_rules! serde_checked {
 #[cfg(feature = "serde")]
 pub(crate) use serde_checked;
 
-/// Whether a number is finite and at least 0. (As bits, which need no `f64` instructions.)
+/// Whether a number is finite and at least 0. (It compares bits, which needs no `f64` instructions.)
 pub(crate) const fn is_non_negative(x: f64) -> bool {
     x.to_bits() < f64::INFINITY.to_bits() || x.to_bits() == (-0.0_f64).to_bits()
 }

@@ -1,8 +1,8 @@
-//! Layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on plain slices of `f32`, for training
-//! loops of your own.
+//! Layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on plain slices of `f32`, for your own
+//! training loop.
 //!
 //! The kernels use SIMD, need neither `std` nor an allocator, never panic, and give the same bits on every machine. An
-//! optimizer is a handful of checked scalars. All memory is yours: weights, gradients, moments, and a few numbers of
+//! optimizer is a handful of checked scalars. You own all memory: weights, gradients, moments, and a few numbers of
 //! state for each layer.
 //!
 //! ```
@@ -13,48 +13,48 @@
 //! let (mut weights, mut momentum) = (vec![0.5; 1000], vec![0.0; 1000]);
 //! let mut state = NovoGradState::default();
 //! for _ in 0..100 {
-//!     // Yours, of one layer:
+//!     // From your model, for one layer:
 //!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect();
 //!     let layer = LayerMemory::new(&mut weights, &gradients, &mut state);
 //!     let report = novograd.step_layer(0.02, layer.momentum(&mut momentum))?;
-//!     assert!(report.applied()); // not where there is a NaN, say
+//!     assert!(report.applied()); // false if there is a NaN, for example
 //! }
 //! assert!(weights.iter().all(|w| (w - 1.0).abs() < 0.1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # The ten names to begin with
+//! # The ten names to start with
 //!
 //! | name | what it is |
 //! |---|---|
-//! | [`Sgd`], [`NovoGrad`], [`Adam`] | the optimizers, each made of its settings by `new` |
+//! | [`Sgd`], [`NovoGrad`], [`Adam`] | the optimizers, each built from its settings by `new` |
 //! | [`SgdConfig`], [`NovoGradConfig`], [`AdamConfig`] | their settings, each with its formula, its default numbers, and constants for other systems |
-//! | [`LarcConfig`] | settings of LARC and LARS, which belong in the three above |
-//! | [`LayerMemory`] | what a step is lent: weights, gradients, moments and state of a layer |
-//! | [`Memory`] | the owner of moments and states of a model, if you have an allocator |
-//! | [`Report`] | what a step did to a layer. Look at it, or at the [`Summary`] of a step: a layer with a NaN is skipped, and nothing else says so |
+//! | [`LarcConfig`] | settings of LARC and LARS, a field of the three above |
+//! | [`LayerMemory`] | what a step borrows: weights, gradients, moments and state of a layer |
+//! | [`Memory`] | owns the moments and states of a model, if you have an allocator |
+//! | [`Report`] | what a step did to a layer. Check it, or the [`Summary`] of a step: a layer with a NaN is skipped, and nothing else reports that |
 //!
 //! # Which call do I want?
 //!
 //! | you have | you want |
 //! |---|---|
 //! | one layer | [`step_layer`](Optimizer::step_layer) with a [`LayerMemory`] |
-//! | tensors of your own | [`Memory::step`], which owns the rest (feature `alloc`) |
-//! | tensors of your own, and no allocator | [`step`](Optimizer::step) with an array of [`LayerMemory`] |
+//! | separate tensors | [`Memory::step`], which owns the rest (feature `alloc`) |
+//! | separate tensors, and no allocator | [`step`](Optimizer::step) with an array of [`LayerMemory`] |
 //! | a model in one buffer | [`step`](Optimizer::step) with a [`FlatModel`] |
-//! | memory that is lent under a lock or in a callback | [`step`](Optimizer::step) with your own [`Model`] |
+//! | memory that can be borrowed only under a lock or in a callback | [`step`](Optimizer::step) with your own [`Model`] |
 //! | several threads | [`step_parallel`], [`Memory::step_parallel`] (feature `rayon`) |
-//! | loops, threads or ranks of your own | [`pieces`] of a step |
-//! | a rule of your own | [`rule`], and [`Optimizer::from_rule`] |
-//! | an optimizer of your own, with LARC in front | [`Larc`] |
-//! | an optimizer that is chosen at run time | [`Optimizer::any`], an [`AnyOptimizer`] |
+//! | your own loops, threads or ranks | [`pieces`] of a step |
+//! | your own rule | [`rule`], and [`Optimizer::from_rule`] |
+//! | your own optimizer, with LARC in front | [`Larc`] |
+//! | an optimizer chosen at run time | [`Optimizer::any`], an [`AnyOptimizer`] |
 //! | a loss scale, or a mean of micro-batches | [`Step::gradient_scale`], [`accumulate`] |
-//! | a global clip, or whole steps to skip | [`Policy`], and [`Optimizer::with_policy`] |
+//! | clipping by global norm, or steps to skip as a whole | [`Policy`], and [`Optimizer::with_policy`] |
 //! | a learning rate or a loss scale that changes from step to step | [`schedule`] |
 //! | a configuration of OpenSeq2Seq | [`recipe`] (features `serde` and `alloc`) |
-//! | layers without decay, with a rate of their own, frozen | [`LayerConfig`] |
-//! | gradients, momentum or weights of 16 bits | [`numbers_of_16_bits`](docs::numbers_of_16_bits) (feature `half`) |
-//! | buffers of bytes | [`buffers`] |
+//! | layers without decay, with their own rate, or frozen | [`LayerConfig`] |
+//! | 16-bit gradients, momentum or weights | [`numbers_of_16_bits`](docs::numbers_of_16_bits) (feature `half`) |
+//! | byte buffers | [`buffers`] |
 //! | a norm | [`norms`] |
 //!
 //! # What it computes
@@ -78,34 +78,34 @@
 //!
 //! | by default | | | |
 //! |---|---|---|---|
-//! | LARC | `eta` 0.002 | `eps` 1e-8 | `momentum` 0; 0.9 is customary |
+//! | LARC | `eta` 0.002 | `eps` 1e-8 | `momentum` 0; 0.9 is usual |
 //! | NovoGrad | `beta1` 0.95, `beta2` 0.98 | `eps` 1e-8 | |
 //! | Adam | `beta1` 0.9, `beta2` 0.999 | `eps` 1e-8 | |
 //!
-//! Weight decay is 0 by default, for all. LARC is a setting of all three rules, and LARS is its other
+//! Weight decay is 0 by default. LARC is a setting of all three rules, and LARS is its other
 //! [mode](settings::LarcMode::Scale). LAMB is [`Adam`] with a [trust ratio](settings::TrustRatio).
 //!
-//! To begin with, try LARC at a learning rate of 1, NovoGrad at 0.01, and Adam or LAMB at 0.003, all falling to 0. LARC
-//! lowers a rate that is too large, and never raises one that is too small. With momentum its rate may only
-//! [fall](settings::LarcMode). [More about the choice](docs::choosing), and settings of
-//! [torch, timm, apex, optax and NeMo](docs::coming_from).
+//! As a first try, use LARC with a learning rate of 1, NovoGrad with 0.01, and Adam or LAMB with 0.003, each decaying
+//! to zero. LARC lowers a rate that is too large, and never raises one that is too small. With momentum, its rate must
+//! not [rise](settings::LarcMode). [More about the choice](docs::choosing), and settings of [torch, timm, apex, optax
+//! and NeMo](docs::coming_from).
 //!
 //! ![Test accuracy against learning rate, for three sizes of the initial weights][digits.svg]
 //!
 //! # Features
 //!
-//! There are no default features, and no feature needs `std` but `rayon`.
+//! There are no default features, and only `rayon` needs `std`.
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `alloc` | [`Memory`], the owner of momentum, states and settings of a model, which also saves and loads them; a `Vec` of [`LayerMemory`] is a model |
-//! | `half` | [numbers of 16 bits](docs::numbers_of_16_bits): gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
-//! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the bits of one thread |
-//! | `serde` | settings are read (in the words of OpenSeq2Seq, such as `larc_eta`), checked and written; states and [`Memory`] too |
+//! | `alloc` | [`Memory`], which owns, saves and loads the momentum, states and settings of a model; a `Vec` of [`LayerMemory`] is a model |
+//! | `half` | [16-bit floats](docs::numbers_of_16_bits): gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
+//! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the same bits as one thread |
+//! | `serde` | reads, checks and writes settings (under OpenSeq2Seq's names, such as `larc_eta`), states and [`Memory`] |
 //!
-//! What a caller gets wrong is an [`Error`], and nothing is written. There are no models, no backward passes, no GPU and
+//! A wrong argument is an [`Error`], and then nothing is written. There are no models, no backward passes, no GPU and
 //! no `f64`: [what it is not](docs::what_it_is_not). Interfaces for C, C++ and Python, and adapters for candle, burn,
-//! ndarray and safetensors, are crates and packages beside this one, in `bindings` and `adapters` of the repository.
+//! ndarray and safetensors, are separate crates and packages, in `bindings` and `adapters` of the repository.
 //!
 //! Everything else is in [`docs`]: what is guaranteed and how it is shown, the arithmetic to the last bit, accuracy,
 //! speed, memory, any number of machines, microcontrollers, design.
@@ -123,13 +123,13 @@
 #![warn(unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
-/// Pages: what is guaranteed, measured and not there.
+/// Pages: what is guaranteed, what was measured, and what is out of scope.
 ///
 /// They are the files of the directory `docs` of the repository.
 pub mod docs {
-    // They link to each other, and to items, by names that are defined at the end of each page, for readers of the
-    // directory, and in links.md, which comes first here and therefore counts. So it is with pictures: a file there,
-    // and here the picture itself, in pictures.md, which is left out of builds.
+    // The pages link to each other and to items by reference names. Each page defines them at its end, for readers of
+    // the directory. Here links.md comes first, and the first definition wins. Pictures work the same way: a page names
+    // a file, and pictures.md, which only builds of the documentation include, has the picture itself.
 
     #[allow(unused_imports, reason = "for the links of the pages")]
     use crate::*;
@@ -235,15 +235,15 @@ pub use driver::parallel::Parallel;
 #[cfg(feature = "alloc")]
 pub use memory::owner::Memory;
 
-// The other names are in modules, so that the first page has those with which one begins. They can be used without the
-// name of the module too.
+// The other names are in modules, so that the first page lists only the names to start with. They also work without the
+// module name.
 #[doc(hidden)]
 pub use {buffers::*, errors::*, norms::*, rule::AnyRule, rule::LarcFactor, settings::*};
 
-/// What settings are made of: modes, limits, corrections.
+/// The types of settings: modes, limits, corrections.
 ///
-/// They are fields of [`LarcConfig`], [`SgdConfig`], [`NovoGradConfig`], [`AdamConfig`] and [`Policy`], whose pages have
-/// the formulas.
+/// They are types of fields of [`LarcConfig`], [`SgdConfig`], [`NovoGradConfig`], [`AdamConfig`] and [`Policy`], whose
+/// pages have the formulas.
 pub mod settings {
     pub use crate::rules::adam::{AdamCorrection, AdamDecay, TrustRatio};
     pub use crate::rules::larc::{DecayInRatio, LarcMode, ZeroNorm};
@@ -255,7 +255,7 @@ pub mod settings {
 
 /// Norms of slices, sums of gradients, and norms that are carried from step to step.
 ///
-/// A step measures what it needs. These are for other uses, and for work that knows a norm already.
+/// A step measures what it needs. These are for other uses, and for code that already knows a norm.
 pub mod norms {
     #[cfg(feature = "rayon")]
     pub use crate::driver::accumulate::accumulate_model_parallel;
@@ -264,9 +264,9 @@ pub mod norms {
     pub use crate::memory::carried::CarriedNorms;
 }
 
-/// Buffers of numbers as a step takes them, of any type and from bytes.
+/// Buffers that a step takes: floats of any type, also in bytes.
 ///
-/// Slices, arrays and `Vec`s of `f32` need none of this: they are taken as they are.
+/// Slices, arrays and `Vec`s of `f32` need none of this: pass them as they are.
 pub mod buffers {
     pub use crate::memory::bytes::{floats, floats_mut, floats_of, floats_of_mut};
     pub use crate::memory::floats::{Element, Floats, FloatsMut};
@@ -290,12 +290,12 @@ pub mod rule {
     pub use crate::rules::update::{SecondMoment, Update};
 }
 
-/// What surrounds the steps of a training: learning rates that change from step to step, and loss scales.
+/// Learning rates that change from step to step, and loss scales.
 ///
 /// Both are scalar code without allocation. A [`Schedule`](schedule::Schedule) is a pure function of the step, counted
 /// from 0. A [`LossScaler`](schedule::LossScaler) keeps four numbers in the caller's memory, in a
-/// [`LossScaleState`](schedule::LossScaleState). A step that it skips does not count: the schedule and the counters of
-/// layers stay where they are.
+/// [`LossScaleState`](schedule::LossScaleState). A step that it skips does not count: neither the schedule nor the step
+/// counters of layers advance.
 pub mod schedule {
     pub use crate::rules::loss_scale::{Backoff, LogMax, LossScaleState, LossScaleUpdate, LossScaler, LossScaling};
     pub use crate::rules::rates::{
@@ -304,7 +304,7 @@ pub mod schedule {
     pub use crate::rules::schedule::{RatePolicy, Schedule};
 }
 
-/// Whole trainings, as OpenSeq2Seq configures them (features `serde` and `alloc`).
+/// Whole training runs, as OpenSeq2Seq configures them (features `serde` and `alloc`).
 #[cfg(all(feature = "serde", feature = "alloc"))]
 pub mod recipe {
     pub use crate::rules::recipe::error::RecipeError;

@@ -7,17 +7,17 @@ use crate::kernel::machine::Machine;
 use crate::memory::carried::CarriedNorms;
 use crate::memory::floats::{Floats, FloatsMut};
 
-/// Adds `scale` times a gradient to a sum of gradients, and returns the sum of squares of what it has written.
+/// Adds `scale` times a gradient to a sum of gradients, and returns the sum of squares of the new sum.
 ///
-/// It has the bits of [`sum_of_squares`](crate::sum_of_squares), so after the last of several micro-batches the step
-/// need not read the gradient for its norm: pass the result to [`CarriedNorms::set_gradient`]. A `scale` of one over
-/// the number of micro-batches makes their mean; one over the loss scale undoes that. A number in the sum that is not
-/// finite is found by the step; to keep it out, see [`accumulate_finite`].
+/// The result has the bits of [`sum_of_squares`](crate::sum_of_squares), so after the last micro-batch the step need
+/// not read the gradient for its norm: pass the result to [`CarriedNorms::set_gradient`]. A `scale` of one over the
+/// number of micro-batches gives their mean; one over the loss scale undoes the loss scale. The step finds a NaN or an
+/// infinity in the sum; to keep them out, see [`accumulate_finite`].
 ///
 /// # Errors
 ///
 /// [`Error::Length`] if the lengths differ, [`Error::Type`] if the sum is not of `f32`, [`Error::GradientScale`] if
-/// `scale` is not finite, or beyond 2²¹⁸, where hardly any `f32` can be scaled by it; then nothing is written.
+/// `scale` is not finite, or beyond 2²¹⁸, too large to scale almost any `f32`; then nothing is written.
 ///
 /// ```
 /// use layerwise::norms::accumulate;
@@ -38,13 +38,13 @@ pub fn accumulate<'a>(
     add_scaled(Machine::serial(), sum, gradients, scale).ok_or(Error::GradientScale(scale))
 }
 
-/// Adds a gradient to a sum of gradients, `sum = sum + other` with one rounding, and returns the sum of squares of what
-/// it has written.
+/// Adds a gradient to a sum of gradients, `sum = sum + other` with one rounding, and returns the sum of squares of the
+/// new sum.
 ///
-/// It is [`accumulate`] with a scale of 1. The two may change places: but for the payload of a NaN, the sum has the
-/// same bits. So of two workers that exchange halves, each may take its own half for the sum. In which order more than
-/// two are added does show: add along a [`Tree`](crate::pieces::Tree), and the bits do not depend on how many workers
-/// there are.
+/// It is [`accumulate`] with a scale of 1. It is commutative: swapping the two arguments gives the same bits, except
+/// for the payload of a NaN. So when two workers exchange halves, each may use its own half as the sum. With more than
+/// two gradients the order matters: add along a [`Tree`](crate::pieces::Tree), and the bits do not depend on the number
+/// of workers.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ pub fn accumulate_finite<'a>(
     Ok(None)
 }
 
-/// The gradient of one layer, in a sum of those of several micro-batches; for [`accumulate_model`].
+/// The gradient of one layer and the sum it is added to; for [`accumulate_model`].
 #[must_use = "this is only the description of a sum: give it to `accumulate_model`"]
 #[derive(Debug)]
 pub struct GradientSum<'a> {
@@ -108,19 +108,19 @@ pub struct GradientSum<'a> {
 }
 
 impl<'a> GradientSum<'a> {
-    /// A sum, and the gradients that are added to it.
+    /// A sum, and the gradients to add to it.
     pub fn new(sum: impl Into<FloatsMut<'a>>, gradients: impl Into<Floats<'a>>) -> Self {
         GradientSum { sum: sum.into(), gradients: gradients.into(), norms: None }
     }
 
-    /// The same with a place for the norm of the new sum, which the step then need not measure.
+    /// Stores the norm of the new sum in `norms`, so that the step need not measure it.
     pub fn norms(self, norms: &'a mut CarriedNorms) -> Self {
         GradientSum { norms: Some(norms), ..self }
     }
 }
 
-/// Adds `scale` times the gradients of a micro-batch to the sums of all layers, unless one of them has a NaN or an
-/// infinity: then nothing is written. Returns whether they have been added.
+/// Adds `scale` times the gradients of a micro-batch to the sums of all layers, and returns `true`. If one of the
+/// gradients has a NaN or an infinity, it writes nothing and returns `false`.
 ///
 /// # Errors
 ///
@@ -186,7 +186,7 @@ fn check_sum(sum: &FloatsMut<'_>, gradients: &Floats<'_>) -> Result<(), Error> {
 }
 
 fn check_scale(scale: f64) -> Result<(), Error> {
-    // Nothing is added to nothing, if the scale will do.
+    // Adds nothing: a check of the scale.
     add_scaled(Machine::serial(), FloatsMut::F32(&mut []), Floats::F32(&[]), scale)
         .map(|_| ())
         .ok_or(Error::GradientScale(scale))

@@ -1,4 +1,4 @@
-//! The way from a plan to memory.
+//! Applies a plan to memory.
 
 use super::measure::is_finite;
 use super::numbers::{f32s, f32s_mut};
@@ -41,7 +41,7 @@ struct Second {
     eps: f32,
 }
 
-/// Where the coefficient of the gradient leaves the range in which `f32` products keep all their bits.
+/// Beyond this coefficient of the gradient, or below its inverse, `f32` products may lose bits.
 const LARGE: f64 = (1_u128 << 100) as f64;
 
 impl Coefficients {
@@ -57,8 +57,8 @@ impl Coefficients {
         second: None,
     };
 
-    /// The scalars of an update of a layer with these moments; nothing if one of them is not a finite `f32`, or if the
-    /// update is for a second moment that the layer has not.
+    /// The scalars of an update of a layer with these moments; `None` if one of them is not a finite `f32`, or if the
+    /// update needs a second moment that the layer does not have.
     #[inline(always)]
     pub(super) fn of(update: &Update, moments: Moments) -> Option<Self> {
         if update.second.is_some() && moments != Moments::FirstAndSecond {
@@ -75,7 +75,7 @@ impl Coefficients {
 
     #[inline(always)]
     pub(super) fn in_f32(update: &Update) -> Option<Self> {
-        // As bits, which order as the numbers do, for a processor without f64.
+        // Bits have the same order as the numbers, and need no `f64` instructions.
         let size = update.gradient.abs().to_bits();
         let (mut prescale, mut gradient) = (1.0, update.gradient);
         if size > LARGE.to_bits() || (size < (1.0 / LARGE).to_bits() && size != 0) {
@@ -96,7 +96,7 @@ impl Coefficients {
 
     #[inline(always)]
     fn are_finite(&self) -> bool {
-        // Not in a loop: of settings that are constants nothing is left.
+        // Not a loop, so that constant settings fold away.
         let of_gradient = self.gradient.is_finite() && self.decay.is_finite() && self.momentum.is_finite();
         let of_step = self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite();
         of_gradient && of_step && if let Some(second) = &self.second { second.are_finite() } else { true }
@@ -130,7 +130,7 @@ impl Coefficients {
         })
     }
 
-    /// Updates (a chunk of) a layer by a rule. With `sum`, the sum of squares of the new weights is left too.
+    /// Updates (a chunk of) a layer by a rule. With `sum`, it also computes the sum of squares of the new weights.
     #[inline(always)]
     pub(super) fn write<R: Rule, S>(
         &self,
@@ -139,7 +139,7 @@ impl Coefficients {
         sum: bool,
         layer: LayerMemory<'_, S>,
     ) -> Written {
-        // A rule that can have no second moment links no code for one.
+        // A rule without a second moment links no code for one.
         if const { matches!(R::MOMENTS, Moments::FirstAndSecond) } {
             return self.write_any(machine, moments, sum, layer);
         }
@@ -223,7 +223,7 @@ impl Second {
 #[cold]
 #[inline(never)]
 fn rescaled(gradient: f64) -> (f32, f64) {
-    // By the exponents, which need no `f64` instructions. (A coefficient that is subnormal is 0 in `f32` either way.)
+    // Changes the exponents, which needs no `f64` instructions. (A subnormal coefficient is 0 in `f32` either way.)
     const POWER: u64 = 90;
     let (bits, infinity) = (gradient.to_bits(), f64::INFINITY.to_bits());
     let power = |exponent: u64| f32::from_bits((exponent as u32) << 23);
@@ -237,7 +237,7 @@ fn rescaled(gradient: f64) -> (f32, f64) {
 }
 
 // Neither generic nor inlined, so that the loops are compiled once, in this crate. But firmware is compiled as a whole,
-// for few calls, whose settings are constants: there, inlined, only the form of the loop that they need is left.
+// and has few calls, with constant settings: inlining there leaves only the form of the loop that they need.
 
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn with_momentum(
@@ -276,7 +276,7 @@ fn with_second_moment(
     memory.apply(machine, prescale, k, sum)
 }
 
-// The same with numbers of 16 bits.
+// The same for layers with 16-bit floats.
 
 #[cfg(feature = "half")]
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
@@ -314,18 +314,18 @@ fn mixed_with_second_moment(
     memory.apply::<_, 2>(machine, prescale, k, sum)
 }
 
-/// Adds `scale` times a gradient to a sum, and returns the sum of squares of what it wrote; nothing if the scale leaves
-/// `f32`.
+/// Adds `scale` times a gradient to a sum, and returns the sum of squares of what it wrote; `None` if the scale does
+/// not fit in `f32`.
 pub(super) fn add_scaled(machine: Machine, sum: FloatsMut<'_>, gradients: Floats<'_>, scale: f64) -> Option<f64> {
-    // The sum is what an update calls weights.
+    // The sum takes the place of the weights.
     let update = Update { gradient: -scale, direct: 1.0, ..Update::ZERO };
     let (scalars, state) = (Coefficients::of(&update, Moments::None)?, &mut ());
     let layer = LayerMemory::new(sum, gradients, state);
     Some(scalars.write_first(machine, Moments::None, true, layer).sum_of_squares)
 }
 
-/// Replaces gradients by `gradient·g + decay·w`, the `h` of an update, and returns whether all are finite; nothing if a
-/// scalar leaves `f32`.
+/// Replaces gradients by `gradient·g + decay·w`, the `h` of an update, and returns whether all are finite; `None` if a
+/// scalar does not fit in `f32`.
 pub(super) fn rescale(machine: Machine, update: &Update, gradients: &mut [f32], weights: &[f32]) -> Option<bool> {
     let scalars = Coefficients::in_f32(update)?;
     stream::rescale(machine.backend, scalars.prescale, scalars.affine(), gradients, weights);

@@ -1,4 +1,4 @@
-//! What a caller can get wrong, found before the first write.
+//! Checks of arguments, before the first write.
 
 use super::measure::l2;
 use super::numbers::weights;
@@ -17,7 +17,7 @@ use crate::rules::layer::LayerConfig;
 use crate::rules::rule::{Moments, Rule, StepNorm};
 use crate::rules::step::Step;
 
-/// Checks the numbers of a layer in a step that has been checked.
+/// Checks the rate and decay of a layer. The step has been checked.
 #[inline]
 pub(super) fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
     let rate = mul(lr, config.rate);
@@ -27,10 +27,10 @@ pub(super) fn check_config(lr: f64, config: &LayerConfig) -> Result<(), Error> {
     if is_non_negative(config.decay) { Ok(()) } else { Err(Error::Decay { layer: None, decay: config.decay }) }
 }
 
-/// Checks the arrays that a rule keeps, and those that it does not keep, of a layer of `len` weights.
+/// Checks the moments of a layer of `len` weights: those that the rule keeps, and those that it does not.
 #[inline]
 pub(super) fn check_moments(moments: Moments, len: usize, [first, second]: [Option<usize>; 2]) -> Result<(), Error> {
-    // (One by one: firmware would keep a loop, and with it what constants fold away.)
+    // (Not a loop: firmware would keep it, and constants would not fold.)
     check_moment(Argument::Momentum, moments >= Moments::First, len, first)?;
     check_moment(Argument::SecondMoment, moments >= Moments::FirstAndSecond, len, second)
 }
@@ -61,7 +61,8 @@ fn check_types(layer: &LayerView<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks the arrays of (a chunk of) a layer that is to be read and written. `weights` is what is found of the weights.
+/// Checks the arrays of (a chunk of) a layer that is to be read and written. `weights` is the result of checking the
+/// weights.
 #[inline(always)]
 pub(super) fn check_arrays(moments: Moments, layer: &LayerView<'_>, weights: Result<(), Error>) -> Result<(), Error> {
     let len = layer.weights.len();
@@ -72,8 +73,8 @@ pub(super) fn check_arrays(moments: Moments, layer: &LayerView<'_>, weights: Res
 }
 
 impl<R: Rule> Optimizer<R> {
-    /// Checks one layer in a step that has been checked. (With types of numbers that only this call does not know,
-    /// firmware would keep the loops of all.)
+    /// Checks one layer. The step has been checked. (Firmware inlines it: out of line the element types would be
+    /// unknown, and the loops for all of them would be kept.)
     #[cfg_attr(all(feature = "half", any(target_arch = "arm", target_arch = "riscv32")), inline(always))]
     #[cfg_attr(not(all(feature = "half", any(target_arch = "arm", target_arch = "riscv32"))), inline)]
     pub(super) fn check_layer(&self, step: &Step, layer: &LayerMemory<'_, R::State>) -> Result<(), Error> {
@@ -88,7 +89,7 @@ impl<R: Rule> Optimizer<R> {
         if cfg!(debug_assertions) && self.rule.needs(&layer.config).weights { check_norm(layer) } else { Ok(()) }
     }
 
-    /// Checks (a chunk of) one layer that is to be measured in a step that has been checked.
+    /// Checks (a chunk of) one layer before it is measured. The step has been checked.
     pub(super) fn check_view(&self, step: &Step, layer: &LayerView<'_>) -> Result<(), Error> {
         check_config(step.lr, &layer.config)?;
         if layer.config.frozen {
@@ -102,15 +103,15 @@ impl<R: Rule> Optimizer<R> {
         if self.reads_moments(&layer.config) {
             return check_moments(self.moments(), len, found);
         }
-        // A view of a layer may have more than the measurement reads, if it is as long as it should be.
+        // A view may have moments that are not read here, but their lengths must be right.
         for (what, found) in [Argument::Momentum, Argument::SecondMoment].into_iter().zip(found) {
             found.filter(|&found| found > 0).map_or(Ok(()), |found| check_length(what, len, found))?;
         }
         Ok(())
     }
 
-    /// Whether the first phase must read the moments: a rule that limits its step looks at it in the second phase,
-    /// when it is too late to skip the step.
+    /// Whether the first phase must read the moments. A rule that limits its step reads them in the second phase, when
+    /// it is too late to skip the step.
     pub(super) fn reads_moments(&self, config: &LayerConfig) -> bool {
         self.skips_steps() && self.moments() != Moments::None && self.rule.needs(config).step != StepNorm::None
     }
@@ -138,13 +139,13 @@ impl<R: Rule> Optimizer<R> {
             });
         }
         checked?;
-        // A layer that is not lent keeps this.
+        // A layer that the model does not lend keeps this report.
         reports.fill(Report::ABSENT);
         Ok(())
     }
 }
 
-/// Checks a carried norm of the weights by measuring it.
+/// Measures the norm of the weights, and compares the carried one.
 fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
     let carried = layer.norms.as_deref().and_then(|norms| norms.weights());
     let measured = l2(Machine::serial(), weights(layer.weights.read()));
@@ -154,15 +155,15 @@ fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
     }
 }
 
-/// Checks where a chunk begins, and that it has a sum for each leaf. Gives the leaves of the chunk.
+/// Checks where a chunk begins, and that it has a sum for each leaf. Returns the leaves of the chunk.
 pub(super) fn check_leaves(start: usize, len: usize, sums: usize) -> Result<Cover, Error> {
     check_start(start)?;
     check_length(Argument::Sums, len.div_ceil(LEAF), sums)?;
     Ok(Cover::leaf_by_leaf(sums))
 }
 
-/// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node. Where the
-/// array ends, an empty one may be.
+/// Checks where a chunk of an array of `len` elements begins and ends, and that it has a sum for each node. An empty
+/// chunk may begin at the end of the array.
 pub(super) fn check_subtrees(len: usize, start: usize, chunk: usize, sums: usize) -> Result<Cover, Error> {
     if start != len {
         check_start(start)?;

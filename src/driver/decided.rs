@@ -18,7 +18,7 @@ use crate::rules::step::Step;
 use crate::rules::update::Update;
 use core::ops::Range;
 
-/// What the first phase found of one layer. The second phase takes it back, for the same layer.
+/// What the first phase measured of one layer. Give it to the second phase, for the same layer.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
@@ -38,14 +38,14 @@ pub struct Decided<'o, R> {
 }
 
 impl<R: Rule> Decided<'_, R> {
-    /// What all gradients are multiplied by to clip them; 1 if they are not.
+    /// What all gradients are multiplied by to clip them; 1 without clipping.
     pub fn clip(&self) -> f64 {
         self.decision.clip
     }
 
     /// Whether no layer is updated, because one of them cannot be.
     ///
-    /// The norms decide this, and what has been [confirmed](Decided::confirm).
+    /// This depends on the norms, and on the plans that were [confirmed](Decided::confirm).
     pub fn skips(&self) -> bool {
         self.decision.skip
     }
@@ -55,11 +55,12 @@ impl<R: Rule> Decided<'_, R> {
         self.gradient_norm
     }
 
-    /// Looks whether a planned layer can be updated; if it cannot, and the policy skips whole steps, no layer is.
+    /// Checks whether a planned layer can be updated. If it cannot, and the policy skips whole steps, no layer is
+    /// updated.
     ///
-    /// [`Optimizer::step`] does so with all layers before it updates the first. Do the same if a plan may be beyond
-    /// `f32`: [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. Plans that were
-    /// made before [`skips`](Decided::skips) became true do not know of it: plan again.
+    /// [`Optimizer::step`] does this for all layers before it updates the first. Do the same if a plan may overflow
+    /// `f32`: [plan](Decided::plan) each layer, confirm it, and when all are confirmed, apply them. If
+    /// [`skips`](Decided::skips) becomes true, earlier plans are out of date: plan again.
     ///
     /// # Errors
     ///
@@ -78,7 +79,8 @@ impl<R: Rule> Decided<'_, R> {
     ///
     /// # Errors
     ///
-    /// As [`Optimizer::step_layer`], and [`Error::Length`] if another layer was measured; then nothing is written.
+    /// As [`Optimizer::step_layer`], and [`Error::Length`] if a layer of another length was measured; then nothing is
+    /// written.
     pub fn apply(&self, measured: Measured, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
         self.optimizer.check_layer(&self.step, &layer)?;
         check_length(Argument::Weights, measured.len, layer.weights.len())?;
@@ -86,7 +88,7 @@ impl<R: Rule> Decided<'_, R> {
         Ok(self.optimizer.update(machine, &self.step, self.decision, measured.report, layer, None))
     }
 
-    /// The decision for a layer that is updated in chunks. Every worker may make it, and makes the same.
+    /// The decision for a layer that is updated in chunks. Every worker may call this, and all get the same decision.
     ///
     /// # Errors
     ///
@@ -124,7 +126,8 @@ impl<R: Rule> Decided<'_, R> {
         Ok(planned)
     }
 
-    /// Shows the rule the step that it planned: the [sums of all its leaves](Planned::step_leaf_sums), in their order.
+    /// Gives the rule the norm of the step that it planned, as the [sums of all its leaves](Planned::step_leaf_sums),
+    /// in order.
     ///
     /// # Errors
     ///
@@ -137,12 +140,12 @@ impl<R: Rule> Decided<'_, R> {
         self.limit_subtrees(planned, leaves.zip(step_sums.iter().copied()))
     }
 
-    /// As [`limit`](Decided::limit), of the [sums of nodes](Planned::step_subtree_sums) that are together all leaves,
-    /// from left to right.
+    /// As [`limit`](Decided::limit), from the [sums of nodes](Planned::step_subtree_sums) that together cover all
+    /// leaves, from left to right.
     ///
     /// # Errors
     ///
-    /// [`Error::Pieces`] if they are not.
+    /// [`Error::Pieces`] if they do not.
     pub fn limit_subtrees(
         &self,
         mut planned: Planned<R::State>,
@@ -166,7 +169,7 @@ impl<R: Rule> Decided<'_, R> {
         Ok(planned)
     }
 
-    /// Brings a plan that will not change into `f32`.
+    /// Converts a final plan to `f32`.
     fn settle(&self, planned: &mut Planned<R::State>) {
         let coefficients = self.optimizer.coefficients(&planned.plan);
         let case = self.case(planned);
@@ -183,7 +186,7 @@ impl<R: Rule> Decided<'_, R> {
     }
 }
 
-/// What is decided for one layer.
+/// The decision for one layer.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<S> {
@@ -202,8 +205,8 @@ pub struct Planned<S> {
 }
 
 impl<S: RuleState> Planned<S> {
-    /// Whether the rule must see the [step](Planned::step_leaf_sums) that it planned, by [`Decided::limit`], before it
-    /// is applied.
+    /// Whether the rule needs the norm of the [step](Planned::step_leaf_sums) that it planned: if so, call
+    /// [`Decided::limit`] before applying it.
     pub fn needs_step(&self) -> bool {
         self.needs != StepNorm::None
     }
@@ -238,11 +241,11 @@ impl<S: RuleState> Planned<S> {
         Ok(())
     }
 
-    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is left alone. The state of the chunk
-    /// is not looked at: write `&mut ()`, and store what [`report`](Planned::report) gives.
+    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is not updated. The state of the
+    /// chunk is ignored: pass `&mut ()`, and store the state that [`report`](Planned::report) returns.
     ///
-    /// Returns whether all new weights are finite: where those of one chunk are not, the layer has
-    /// [overflowed](Outcome::Overflowed). Norms of the chunk are neither used nor left.
+    /// Returns whether all new weights are finite. If those of one chunk are not, the layer has
+    /// [overflowed](Outcome::Overflowed). Carried norms of the chunk are neither read nor written.
     ///
     /// # Errors
     ///
@@ -260,7 +263,7 @@ impl<S: RuleState> Planned<S> {
         Ok(self.coefficients.write_any(machine, self.moments, false, chunk).finite)
     }
 
-    /// The report of the layer, and its state after the step: the old one if the layer is left alone.
+    /// The report of the layer, and its state after the step: the old one if the layer is not updated.
     #[must_use]
     pub fn report(&self) -> (Report, S) {
         (self.report, if self.report.applied() { self.next } else { self.before })

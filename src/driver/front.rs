@@ -1,4 +1,4 @@
-//! LARC in front of an optimizer of the host's.
+//! LARC in front of the host's optimizer.
 
 use super::apply::rescale;
 use super::measure::norms;
@@ -11,9 +11,9 @@ use crate::rules::step::Step;
 use crate::rules::update::Update;
 
 impl Larc {
-    /// Replaces the gradients of a layer by `factor·(g + decay·w)`, for a host optimizer that does the rest.
+    /// Replaces the gradients of a layer with `factor·(g + decay·w)`, for a host optimizer that does the rest.
     ///
-    /// The host must not apply weight decay again. With non-finite gradients or weights nothing is written, and the
+    /// The host must not apply weight decay again. If gradients or weights are not finite, nothing is written, and the
     /// report says so: skip the layer.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What a step does to one layer, in two phases: it measures, then it decides and writes.
 //!
-//! All of it is inlined into the caller's step, so that settings which are constants fold, and no struct travels
-//! through memory: a processor waits where it loads whole what was stored in halves.
+//! All of it is inlined into the caller's step, so that constant settings fold, and no struct goes through memory: a
+//! wide load that follows narrow stores to the same bytes stalls, because the processor cannot forward them.
 
 use super::apply::Coefficients;
 use super::measure::norms;
@@ -15,7 +15,7 @@ use crate::rules::layer::LayerConfig;
 use crate::rules::rule::{Moments, Norms, Plan, Rule, StepNorm};
 use crate::rules::step::Step;
 
-/// What is decided for all layers of a step together.
+/// The decision for all layers of a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decision {
     /// What all gradients are multiplied by.
@@ -24,13 +24,13 @@ pub(super) struct Decision {
     pub(super) skip: bool,
 }
 
-/// What is decided for one layer that can be updated.
+/// The decision for one layer that can be updated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decided<S> {
     pub(super) plan: Plan,
     /// The state after the step.
     next: S,
-    /// The norm of the step that the rule planned, if it looks at it.
+    /// The norm of the planned step, if the rule needs it.
     pub(super) step_norm: f64,
 }
 
@@ -44,7 +44,7 @@ impl<R: Rule> Optimizer<R> {
         self.update(machine, step, decision, seen, layer, None)
     }
 
-    /// The first phase, for one layer: its norms, in a report of how it looks so far.
+    /// The first phase, for one layer: its norms, in a preliminary report.
     #[inline(always)]
     pub(super) fn measured(&self, machine: Machine, step: &Step, layer: &LayerView<'_>) -> Report {
         if layer.config.frozen {
@@ -54,7 +54,7 @@ impl<R: Rule> Optimizer<R> {
         self.seen(step, &layer.config, norms)
     }
 
-    /// The report of a layer with these norms, of which nothing else is decided.
+    /// The report of a layer with these norms, before anything is decided.
     #[inline(always)]
     pub(super) fn seen(&self, step: &Step, config: &LayerConfig, norms: Norms) -> Report {
         let finite = norms.gradient.is_finite() && (norms.weights.is_finite() || !self.rule.needs(config).weights);
@@ -76,20 +76,21 @@ impl<R: Rule> Optimizer<R> {
         (plan, next)
     }
 
-    /// What the rule makes of its plan when it has seen the norm of the step.
+    /// The rule's plan after it has seen the norm of the step.
     #[inline(always)]
     pub(super) fn limited(&self, case: Case<'_>, plan: Plan, step_norm: f64) -> Plan {
         self.rule.limit(case.lr(), case.config, &case.norms(), plan, step_norm)
     }
 
-    /// The scalars of a plan in `f32`, if it has them. A plan for moments that the rule does not keep has none.
+    /// The scalars of a plan in `f32`; `None` if they do not fit, or if the plan needs moments that the rule does not
+    /// keep.
     #[inline(always)]
     pub(super) fn coefficients(&self, plan: &Plan) -> Option<Coefficients> {
         Coefficients::of(&plan.update, self.moments())
     }
 
-    /// What is decided for a layer, or the report of one that is left alone. If the rule looks at the norm of its
-    /// step, that is measured, unless it is known.
+    /// The decision for a layer, or its report if it is not updated. If the rule needs the norm of its step, it is
+    /// measured here, unless it is known.
     #[inline(always)]
     pub(super) fn decided(
         &self,
@@ -106,7 +107,7 @@ impl<R: Rule> Optimizer<R> {
         if needed == StepNorm::None {
             return Ok(Decided { plan, next, step_norm: f64::NAN });
         }
-        // (A closure would be a call, where the compiler is asked for small code.)
+        // (At `opt-level = "s"` a closure would be a call.)
         let step_norm = match step_norm {
             Some(norm) => norm,
             None => self::step_norm(machine, needed, &plan.update, self.moments(), &layer.view()),
@@ -117,7 +118,7 @@ impl<R: Rule> Optimizer<R> {
         Ok(Decided { plan: self.limited(case, plan, step_norm), next, step_norm })
     }
 
-    /// The second phase, for one layer of which the first has made this report.
+    /// The second phase, for one layer, with its report from the first.
     #[inline(always)]
     pub(super) fn update(
         &self,
@@ -132,7 +133,7 @@ impl<R: Rule> Optimizer<R> {
         let case = Case { step, decision, seen: &seen, config: &config };
         let mut norms = layer.norms.take();
         if let Some(norms) = &mut norms {
-            // What was known of the gradient is of this step, not of the next.
+            // The carried norm of the gradient belongs to this step only.
             norms.forget_gradient();
         }
         let Decided { plan, next, .. } = match self.decided(machine, case, &layer, step_norm) {
@@ -153,7 +154,7 @@ impl<R: Rule> Optimizer<R> {
 /// Why a planned step has no finite norm.
 #[cold]
 pub(super) fn without_norm(plan: &Plan, needed: StepNorm, moments: Moments) -> Outcome {
-    // The norm of a momentum takes the scalars as they are, even if there is none.
+    // The norm of the momentum uses the scalars as they are, even without momentum.
     let moments = if needed == StepNorm::Momentum { moments.max(Moments::First) } else { moments };
     if Coefficients::of(&plan.update, moments).is_some() { Outcome::NonFinite } else { Outcome::OutOfRange }
 }
@@ -180,7 +181,7 @@ impl Case<'_> {
         Norms { gradient: scaled(self.seen.gradient_norm, self.decision.clip), weights: self.seen.weight_norm }
     }
 
-    /// The report of a layer that is left alone, if there is a reason before the rule is asked.
+    /// The report of a layer that is not updated, if that is known before the rule plans.
     #[inline(always)]
     pub(super) fn left_alone(&self) -> Option<Report> {
         if self.seen.outcome != Outcome::Applied {
@@ -189,7 +190,7 @@ impl Case<'_> {
         self.decision.skip.then(|| self.left(Outcome::StepSkipped))
     }
 
-    /// The report of a layer that is left alone.
+    /// The report of a layer that is not updated.
     #[inline(always)]
     pub(super) fn left(&self, outcome: Outcome) -> Report {
         Report { effective_rate: self.lr(), outcome, ..*self.seen }

@@ -16,12 +16,12 @@ use crate::rules::double::{scaled, sqrt};
 use crate::rules::rule::{GradientNorm, Needs, Norms};
 use core::ops::Range;
 
-/// The norms that a rule needs, of gradients multiplied by `scale`. What is carried is not measured.
+/// The norms that a rule needs, of gradients multiplied by `scale`. Carried norms are not measured again.
 #[inline(always)]
 pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerView<'_>) -> Norms {
     let (w, g) = (weights(layer.weights), numbers(layer.gradients));
     let (carried, known) = (layer.norms.weights(), layer.norms.gradient());
-    // (Without vectors there is nothing to gain, and this would be more code.)
+    // (Without vectors this gains nothing and adds code.)
     if !ONE_BY_ONE && needs.weights && needs.gradient == GradientNorm::L2 && carried.is_none() && known.is_none() {
         let [weights, gradient] = l2_of_both(machine, w, g);
         return Norms { gradient: scaled(gradient, scale), weights };
@@ -43,7 +43,7 @@ pub(super) fn norms(machine: Machine, needs: Needs, scale: f64, layer: &LayerVie
 }
 
 /// The L2 norm. (Neither generic nor inlined: the loops are compiled once, in this crate. But firmware is compiled as a
-/// whole, and keeps those of the types that it has.)
+/// whole, and keeps only the loops for the types that it uses.)
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(super) fn l2(machine: Machine, x: Numbers<'_>) -> f64 {
     sqrt(sum_of_squares(machine, x))
@@ -57,21 +57,22 @@ fn l2_of_both(machine: Machine, weights: Numbers<'_>, gradients: Numbers<'_>) ->
     }
 }
 
-/// The term of [`GradientNorm::L2WithDecay`]; nothing if its scalars leave `f32`. (Then it has no norm, and zeros that
-/// pad a vector must not become NaN.)
+/// The term of [`GradientNorm::L2WithDecay`]; `None` if its scalars do not fit in `f32`. (Then there is no norm, and
+/// the zeros that pad a vector must not become NaN.)
 #[inline]
 fn decayed(scale: f64, decay: f64) -> Option<Decayed> {
     let (scale, decay) = (scale as f32, decay as f32);
     (scale.is_finite() && decay.is_finite()).then_some(Decayed { scale, decay })
 }
 
-/// Sums of each piece of a layer, a leaf or a larger node: of gradient, weights, moments.
+/// How many sums there are for each piece of a layer (a leaf or a larger node): gradient, weights, moments.
 pub(super) const SUMS: usize = 3;
 const GRADIENT: usize = 0;
 const WEIGHTS: usize = 1;
 const MOMENTS: usize = 2;
 
-/// The sums of pieces of which [`fold`] makes the norms that a rule needs, and with `moments` those of the moments.
+/// The sums of pieces from which [`fold`] computes the norms that a rule needs; with `moments`, also those of the
+/// moments.
 pub(super) fn sums(
     machine: Machine,
     needs: &Needs,
@@ -96,7 +97,7 @@ pub(super) fn sums(
     if needs.weights {
         each_piece([w], leaves(), sums, WEIGHTS, squares);
     }
-    // Only whether they are finite is asked of the moments, so one sum will do for both.
+    // The moments are only checked for being finite, so one sum is enough for both.
     match [chunk.momentum, chunk.second_moment].map(|moment| moment.map(numbers)) {
         [Some(m), None] if moments => each_piece([m], leaves(), sums, MOMENTS, squares),
         [Some(m), Some(v)] if moments => {
@@ -106,7 +107,7 @@ pub(super) fn sums(
     }
 }
 
-/// The norms of a layer of which these are the sums of all pieces, and whether its moments are finite.
+/// The norms of a layer from the sums of all its pieces, and whether its moments are finite.
 pub(super) fn fold(
     needs: &Needs,
     scale: f64,

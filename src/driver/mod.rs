@@ -4,15 +4,15 @@
 //! |---|---|
 //! | `optimizer` | a rule with the crate's kernels |
 //! | `layer` | the two phases of a step, for one layer |
-//! | `check` | what a caller can get wrong |
-//! | `numbers` | what a host lends, as kernels take it |
+//! | `check` | checks of arguments |
+//! | `numbers` | the host's arrays in the form that kernels take |
 //! | `measure`, `apply` | norms of a layer; an update of one |
 //! | `step_norm` | the norm of a step before it is taken |
 //! | `step` | steps over one layer and over many |
 //! | `parallel` | the same on the threads of rayon |
-//! | `tree` | the tree of every sum, for hosts that divide one |
-//! | `pieces`, `decided` | the same, piece by piece, for hosts with loops, threads or ranks of their own |
-//! | `owned` | steps of what [`Memory`](crate::Memory) owns |
+//! | `tree` | the tree of every sum, for hosts that divide a sum |
+//! | `pieces`, `decided` | the same, piece by piece, for hosts with their own loops, threads or ranks |
+//! | `owned` | steps on a [`Memory`](crate::Memory) |
 //! | `recipe` | the optimizer of a recipe |
 //! | `norm`, `accumulate`, `front` | norms of slices; sums of gradients; LARC in front of a host's optimizer |
 

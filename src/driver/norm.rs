@@ -1,8 +1,8 @@
 //! Norms of slices.
 //!
-//! They are accurate at any length: at most 37 roundings of `f32` enter a sum, so the relative error of a norm is below
-//! 1.2·10⁻⁶ whatever the data, and 10⁻⁷ or less on data that are not made to be bad. They never overflow or underflow,
-//! and have the same bits on every machine. Only a NaN or an infinity in the data makes one non-finite.
+//! They are accurate at any length: each element passes through at most 37 `f32` roundings, so the relative error of a
+//! norm is below 1.2·10⁻⁶ for any data, and 10⁻⁷ or less for data that are not adversarial. They never overflow or
+//! underflow, and have the same bits on every machine. Only a NaN or an infinity in the data makes a norm non-finite.
 
 use super::numbers::numbers;
 use crate::kernel::any;
@@ -38,7 +38,7 @@ pub fn sum_of_squares<'a>(x: impl Into<Floats<'a>>) -> f64 {
     sum_of_squares_on(Machine::serial(), numbers(x.into()))
 }
 
-/// The maximum norm `max |xᵢ|`; NaN if there is a NaN, 0 of an empty slice. It is an element of the slice, hence the
+/// The maximum norm `max |xᵢ|`; NaN if there is a NaN, 0 for an empty slice. It is the size of an element, hence the
 /// `f32`.
 ///
 /// ```
@@ -51,14 +51,14 @@ pub fn max_norm<'a>(x: impl Into<Floats<'a>>) -> f32 {
     max_abs(Machine::serial(), numbers(x.into()))
 }
 
-// Not generic: the loops are compiled once, in this crate. Firmware keeps those of the types that it has.
+// Not generic: the loops are compiled once, in this crate. Firmware keeps only the loops for the types that it uses.
 
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn sum_of_squares_on(machine: Machine, x: Numbers<'_>) -> f64 {
     any::sum_of_squares(machine, x)
 }
 
-/// The same on one instruction set, for tests and benchmarks.
+/// The same with a given instruction set, for tests and benchmarks.
 #[doc(hidden)]
 pub mod on {
     use super::{numbers, sum_of_squares_on};

@@ -1,4 +1,4 @@
-//! What a host lends, as kernels take it.
+//! The host's arrays in the form that kernels take.
 
 use crate::kernel::numbers::Numbers;
 #[cfg(feature = "half")]
@@ -33,7 +33,7 @@ pub(super) fn weights(weights: Weights<'_>) -> Numbers<'_> {
     numbers(weights.floats)
 }
 
-/// Numbers of `f32`; none if they are others.
+/// The slice if it is of `f32`; empty if not.
 #[inline(always)]
 pub(super) fn f32s(floats: Floats<'_>) -> &[f32] {
     match floats {
@@ -43,7 +43,7 @@ pub(super) fn f32s(floats: Floats<'_>) -> &[f32] {
     }
 }
 
-/// Numbers of `f32`; none if they are others.
+/// The slice if it is of `f32`; empty if not.
 #[inline(always)]
 pub(super) fn f32s_mut(floats: FloatsMut<'_>) -> &mut [f32] {
     match floats {
@@ -53,7 +53,7 @@ pub(super) fn f32s_mut(floats: FloatsMut<'_>) -> &mut [f32] {
     }
 }
 
-/// Whether a layer has numbers of 16 bits.
+/// Whether a layer has 16-bit floats.
 #[cfg(feature = "half")]
 #[inline(always)]
 pub(super) fn has_16_bits<S>(layer: &LayerMemory<'_, S>) -> bool {
@@ -62,7 +62,7 @@ pub(super) fn has_16_bits<S>(layer: &LayerMemory<'_, S>) -> bool {
         || !matches!(layer.momentum, None | Some(FloatsMut::F32(_)))
 }
 
-/// Such a layer.
+/// The memory of such a layer.
 #[cfg(feature = "half")]
 #[inline(always)]
 pub(super) fn mixed<S>(layer: LayerMemory<'_, S>) -> Mixed<'_> {

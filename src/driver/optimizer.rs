@@ -13,19 +13,18 @@ use crate::rules::sgd::{SgdConfig, SgdRule};
 /// A training step made of a [`Rule`] and the crate's kernels.
 ///
 /// [`Sgd`], [`NovoGrad`] and [`Adam`] are optimizers, each with its `new`; [`any`](Optimizer::any) makes one whose rule
-/// is chosen at run time, and [`from_rule`](Optimizer::from_rule) one of a rule of your own. An
-/// optimizer is a handful of scalars: it is checked when it is made, never changes, and holds no memory of a layer.
-/// That belongs to the caller.
+/// is chosen at run time, and [`from_rule`](Optimizer::from_rule) one with your own rule. An optimizer is a handful of
+/// scalars, which are checked once and never change. It holds no memory of a layer: that belongs to the caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer<R> {
     pub(super) rule: R,
     pub(super) policy: Policy,
-    /// Instructions that are used even where the processor has better ones.
+    /// The instruction set to use, even if the processor has a better one.
     backend: Option<Backend>,
 }
 
 /// Stochastic gradient descent, plain or with momentum, with LARC or LARS if its configuration has
-/// [`larc`](SgdConfig::larc). LARC is the choice where no one learning rate suits all layers, as with large batches: it
+/// [`larc`](SgdConfig::larc). Choose LARC where no single learning rate suits all layers, as with large batches: it
 /// lowers the rate where it is too large. The formula and the default numbers are at [`SgdConfig`] and
 /// [`LarcConfig`](crate::LarcConfig).
 ///
@@ -43,9 +42,9 @@ pub struct Optimizer<R> {
 /// ```
 pub type Sgd = Optimizer<SgdRule>;
 
-/// NovoGrad: momentum of gradients that are normalised layer by layer. It is the choice where the size of gradients
-/// differs much from layer to layer or from step to step: a step depends on their direction, and little on their size.
-/// The formula and the default numbers are at [`NovoGradConfig`].
+/// NovoGrad: momentum of gradients that are normalised layer by layer. Choose it where the size of gradients varies
+/// greatly between layers or between steps: a step depends on their direction, and little on their size. The formula
+/// and the default numbers are at [`NovoGradConfig`].
 ///
 /// ```
 /// use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
@@ -63,9 +62,9 @@ pub type Sgd = Optimizer<SgdRule>;
 /// ```
 pub type NovoGrad = Optimizer<NovoGradRule>;
 
-/// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB. Adam is the choice where the size of gradients
-/// differs from weight to weight, as in transformers and embeddings; it keeps two moments, 8 bytes a weight. LAMB is
-/// for the same with large batches. The formula and the default numbers are at [`AdamConfig`].
+/// Adam, AdamW, and with a [trust ratio](AdamConfig::trust_ratio) LAMB. Choose Adam where the size of gradients varies
+/// between weights, as in transformers and embeddings; it keeps two moments, 8 bytes a weight. LAMB is Adam for large
+/// batches. The formula and the default numbers are at [`AdamConfig`].
 ///
 /// ```
 /// use layerwise::{Adam, AdamConfig, AdamState, LayerMemory};
@@ -82,7 +81,7 @@ pub type NovoGrad = Optimizer<NovoGradRule>;
 /// ```
 pub type Adam = Optimizer<AdamRule>;
 
-/// An optimizer whose rule is chosen at run time, say by a configuration file. Its state of a layer is three numbers
+/// An optimizer whose rule is chosen at run time, say by a configuration file. The state of a layer is three numbers,
 /// for every rule.
 ///
 /// ```
@@ -105,8 +104,8 @@ impl Sgd {
     /// # Errors
     ///
     /// The first setting that is outside its range.
-    // Inlined, as those of the other rules, for settings that have just been put together: a copy of them waits for
-    // their stores.
+    // Inlined, here and for the other rules: settings are usually built just before the call, and a copy of them would
+    // wait for their stores.
     #[inline(always)]
     pub const fn new(config: SgdConfig) -> Result<Self, ConfigError> {
         match SgdRule::new(config) {
@@ -162,7 +161,7 @@ impl Adam {
 }
 
 impl<R: Rule> Optimizer<R> {
-    /// The same optimizer as one whose rule was chosen at run time, with three numbers for its state.
+    /// Converts the optimizer to one whose rule is chosen at run time, with three numbers for its state.
     pub fn any(self) -> AnyOptimizer
     where
         R: Into<AnyRule>,
@@ -175,7 +174,7 @@ impl<R: Rule> Optimizer<R> {
         Optimizer { rule, policy: Policy::DEFAULT, backend: None }
     }
 
-    /// The same optimizer with another policy for whole steps.
+    /// Sets the policy for whole steps.
     ///
     /// # Errors
     ///
@@ -217,7 +216,7 @@ impl<R: Rule> Optimizer<R> {
         &self.rule
     }
 
-    /// The arrays that the rule keeps beside the weights.
+    /// The arrays that the rule keeps in addition to the weights.
     #[inline]
     pub fn moments(&self) -> Moments {
         self.rule.moments().min(R::MOMENTS)
@@ -229,7 +228,7 @@ impl<R: Rule> Optimizer<R> {
         if self.moments() == Moments::None { 0 } else { len }
     }
 
-    /// The same optimizer on one instruction set, for tests and benchmarks.
+    /// Uses the given instruction set, for tests and benchmarks.
     #[doc(hidden)]
     pub fn on(self, backend: Backend) -> Self {
         Optimizer { backend: Some(backend), ..self }
@@ -240,13 +239,13 @@ impl<R: Rule> Optimizer<R> {
         Machine { backend: self.backend.unwrap_or_else(Backend::best), threads }
     }
 
-    /// What gradients of this norm over the whole model are multiplied by.
+    /// What gradients are multiplied by if this is their norm over the whole model.
     #[inline]
     pub(super) fn clip(&self, gradient_norm: f64) -> f64 {
         self.policy.clip(gradient_norm)
     }
 
-    /// Whether all layers are left alone if one cannot be updated.
+    /// Whether the whole step is skipped if one layer cannot be updated.
     #[inline]
     pub(super) fn skips_steps(&self) -> bool {
         self.policy.non_finite == NonFinite::SkipStep

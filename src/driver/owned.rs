@@ -1,4 +1,4 @@
-//! Steps of what [`Memory`] owns.
+//! Steps on a [`Memory`].
 
 use super::optimizer::Optimizer;
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::rules::rule::{Rule, RuleState};
 use crate::rules::step::Step;
 
 impl<R: Rule> Optimizer<R> {
-    /// What this optimizer remembers of a model of layers with these lengths, before the first step.
+    /// The memory for a model of layers with these lengths, before the first step.
     pub fn memory(&self, lengths: impl IntoIterator<Item = usize>) -> Memory<R::State> {
         Memory::new(self.moments(), lengths)
     }
@@ -20,7 +20,7 @@ impl<S: RuleState> Memory<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layers`] if there are more or fewer layers, otherwise as [`Optimizer::step`]; then nothing is written.
+    /// [`Error::Layers`] if the number of layers is wrong, otherwise as [`Optimizer::step`]; then nothing is written.
     pub fn step<'a, R: Rule<State = S>, W: Into<FloatsMut<'a>>, G: Into<Floats<'a>>>(
         &'a mut self,
         optimizer: &Optimizer<R>,

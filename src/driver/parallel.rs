@@ -1,7 +1,7 @@
 //! Steps over many layers on the threads of rayon.
 //!
-//! A model is divided between layers where both parts cost the same, again and again, until a part is worth one task or
-//! is one layer. A large layer is then divided by the kernels, along the tree of the numeric contract.
+//! A model is split between two layers into parts of about the same cost, recursively, until a part is one layer or
+//! worth one task. The kernels then split a large layer along the tree of the numeric contract.
 
 use super::optimizer::Optimizer;
 use super::step::{OneByOne, Phase, Walk};
@@ -15,14 +15,14 @@ use crate::memory::report::{Report, Summary};
 use crate::rules::rule::Rule;
 use crate::rules::step::Step;
 
-/// What a layer costs beside its elements, in elements.
+/// The fixed cost of a layer, in elements.
 const LAYER: usize = 512;
 
 impl<R: Rule + Sync> Optimizer<R> {
     /// [`step`](Optimizer::step) on the threads of rayon's current pool, with the same bits.
     ///
     /// Layers are divided between threads by cost, large ones in pieces and small ones in batches, so that neither one
-    /// huge layer nor thousands of biases keep all but one thread waiting. A model type of your own goes on threads as
+    /// huge layer nor thousands of biases keep all but one thread waiting. To step your own model type on threads, pass
     /// the list of its layers: `tensors.iter_mut().map(Tensor::memory).collect::<Vec<_>>()`.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl<R: Rule + Sync> Optimizer<R> {
     }
 }
 
-/// The layers of a model, divided between threads.
+/// The layers of a model, split between threads.
 struct Divided<'m, M: ?Sized>(&'m mut M);
 
 impl<R: Rule + Sync, M: Parallel<R::State> + ?Sized> Walk<R> for Divided<'_, M> {
@@ -85,7 +85,8 @@ fn divide<R: Rule + Sync>(
     );
 }
 
-/// Models whose layers can be had together: [`FlatModel`], and slices, arrays and `Vec`s of [`LayerMemory`]. Sealed.
+/// Models that can lend all their layers at once: [`FlatModel`], and slices, arrays and `Vec`s of [`LayerMemory`].
+/// Sealed.
 pub trait Parallel<S>: Model<S> + sealed::Sealed {
     #[doc(hidden)]
     type Part<'p>: Part<S>
@@ -100,10 +101,11 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Layers that can be divided between threads.
+/// Layers that can be split between threads.
 #[doc(hidden)]
 pub trait Part<S>: Model<S> + Sized + Send {
-    /// The layer at which two parts of about the same cost meet; nothing if all layers together are worth one task.
+    /// The layer at which to split into two parts of about the same cost; `None` if all layers together are worth one
+    /// task.
     fn middle(&self) -> Option<usize>;
 
     /// The layers before `layer`, and the others.
@@ -216,7 +218,7 @@ mod tests {
     use crate::memory::table::{LayerSpan, Layers};
     use std::{vec, vec::Vec};
 
-    /// Two parts differ in cost by no more than the layers where they meet, and by the halves that are rounded away.
+    /// The costs of two parts differ by no more than the layers where they meet, and by rounding in halves.
     fn assert_equal_parts<S>(part: impl Part<S>, lengths: &[usize]) {
         let cost = |lengths: &[usize]| lengths.iter().map(|len| len + LAYER).sum::<usize>();
         let Some(middle) = part.middle() else {

@@ -1,8 +1,8 @@
-//! A step in pieces, for hosts with loops, threads or ranks of their own.
+//! A step in pieces, for hosts with their own loops, threads or ranks.
 //!
-//! The order is in the types. A [`Pass`] measures layers, a [`Decided`] applies their updates, and a [`Planned`]
-//! updates one layer that is divided between workers. Every worker that has the same numbers decides the same, bit for
-//! bit. The steps of [`Optimizer`] are written with the same functions.
+//! The types enforce the order. A [`Pass`] measures layers, a [`Decided`] applies their updates, and a [`Planned`]
+//! updates one layer that is divided between workers. All workers that have the same numbers make the same decision,
+//! bit for bit. The steps of [`Optimizer`] use the same functions.
 //!
 //! Two loops, say over nodes of a graph:
 //!
@@ -89,13 +89,12 @@ pub use crate::memory::layer::LayerView;
 /// Elements in a leaf, the unit in which the work on a norm may be divided: chunks of a layer begin at multiples of it.
 pub const LEAF: usize = shape::LEAF;
 
-/// How many sums [`Pass::leaf_sums`] makes of a leaf, and [`Pass::subtree_sums`] of a node: of gradient, weights and
-/// moments. It may grow, so write the name.
+/// How many sums [`Pass::leaf_sums`] computes for a leaf, and [`Pass::subtree_sums`] for a node: gradient, weights and
+/// moments. It may grow, so use the constant.
 pub const SUMS: usize = measure::SUMS;
 
-/// The elements of a layer of `len` that fall to the worker `ith` of `nth`: whole leaves, so that each begins at a
-/// multiple of [`LEAF`], and as many for each as can be. Without workers, or for one that is none of them, there are
-/// none.
+/// The elements of a layer of `len` that go to the worker `ith` of `nth`: whole leaves, so that each chunk begins at a
+/// multiple of [`LEAF`], divided as evenly as possible. The range is empty if `ith` is not below `nth`.
 ///
 /// ```
 /// use layerwise::pieces::{LEAF, chunk};
@@ -108,7 +107,7 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
     if ith >= nth {
         return len..len;
     }
-    // In 128 bits, for products of a large layer and many workers.
+    // 128 bits: the product of leaves and workers may overflow 64.
     let leaves = len.div_ceil(LEAF) as u128;
     let from = (leaves * ith as u128 / nth as u128) as usize * LEAF;
     let to = (leaves * (ith as u128 + 1) / nth as u128) as usize;
@@ -116,11 +115,11 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
     (if from < len { from } else { len })..to
 }
 
-/// The sum of squares of each leaf of (a chunk of) an array, for norms of your own.
+/// The sum of squares of each leaf of (a chunk of) an array, for your own norms.
 ///
-/// `start` is where in the array the chunk begins. `sums` has an element for each leaf. Bring the sums of all chunks
-/// together in their order, and [`fold_leaf_sums`] makes [`sum_of_squares`](crate::sum_of_squares) of them, with the
-/// same bits.
+/// `start` is where in the array the chunk begins. `sums` has an element for each leaf. Concatenate the sums of all
+/// chunks in order, and [`fold_leaf_sums`] computes [`sum_of_squares`](crate::sum_of_squares) from them, with the same
+/// bits.
 ///
 /// # Errors
 ///
@@ -145,19 +144,19 @@ pub fn leaf_sums<'a>(chunk: impl Into<Floats<'a>>, start: usize, sums: &mut [f64
     Ok(())
 }
 
-/// The sum of squares of an array of which these are the [`leaf_sums`]: the sums of all its leaves, in their order.
+/// The sum of squares of an array from its [`leaf_sums`], those of all leaves in order.
 pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
     let leaves = Cover::leaf_by_leaf(sums.len());
     let sum = Tree::new(sums.len()).fold(leaves.zip(sums.iter().copied()), |left, right| left + right);
     sum.ok().flatten().unwrap_or(0.0)
 }
 
-/// The sum of squares of each node that [covers](Tree::cover) (a chunk of) an array of `len` elements, for norms of
-/// your own: as few numbers as there can be, where [`leaf_sums`] are one for each leaf.
+/// The sum of squares of each node that [covers](Tree::cover) (a chunk of) an array of `len` elements, for your own
+/// norms: the fewest numbers possible, where [`leaf_sums`] has one for each leaf.
 ///
 /// `start` is where in the array the chunk begins; an empty one may begin at its end or after it. `sums` has an element
-/// for each node of `Tree::of_len(len).cover(..)`, of the leaves of the chunk. [`Tree::fold`] makes
-/// [`sum_of_squares`](crate::sum_of_squares) of those of all chunks, with the same bits.
+/// for each node of `Tree::of_len(len).cover(..)`, of the leaves of the chunk. [`Tree::fold`] computes
+/// [`sum_of_squares`](crate::sum_of_squares) from the sums of all chunks, with the same bits.
 ///
 /// # Errors
 ///
@@ -214,8 +213,8 @@ impl<R: Rule> Optimizer<R> {
         Ok(Pass { optimizer: self, step, squares: 0.0, bad: false })
     }
 
-    /// The second phase of a step by a decision that was made elsewhere: by another worker, or in an earlier call.
-    /// `clip` and `skips` are those of its [`Decided`]. The norm of the whole gradient is not known here, and NaN.
+    /// The second phase of a step that was decided elsewhere: by another worker, or in an earlier call. `clip` and
+    /// `skips` are those of its [`Decided`]. The norm of the whole gradient is unknown here, so it is NaN.
     ///
     /// # Errors
     ///
@@ -266,7 +265,8 @@ pub struct Pass<'o, R> {
 impl<'o, R: Rule> Pass<'o, R> {
     /// Measures a whole layer.
     ///
-    /// A policy that skips whole steps, with a rule that limits its step, reads the moments too: give them.
+    /// With a policy that skips whole steps and a rule that limits its step, this reads the moments too, so the layer
+    /// must have them.
     ///
     /// # Errors
     ///
@@ -364,12 +364,12 @@ impl<'o, R: Rule> Pass<'o, R> {
         self.fold_subtrees(config, len, leaves.zip(sums.iter().copied()))
     }
 
-    /// As [`fold`](Pass::fold), from the [sums of nodes](Pass::subtree_sums) that are together all leaves of the layer,
-    /// from left to right.
+    /// As [`fold`](Pass::fold), from the [sums of nodes](Pass::subtree_sums) that together cover all leaves of the
+    /// layer, from left to right.
     ///
     /// # Errors
     ///
-    /// [`Error::Pieces`] if they are not, [`Error::LearningRate`] and [`Error::Decay`].
+    /// [`Error::Pieces`] if they do not, [`Error::LearningRate`] and [`Error::Decay`].
     pub fn fold_subtrees(
         &mut self,
         config: &LayerConfig,
@@ -385,7 +385,7 @@ impl<'o, R: Rule> Pass<'o, R> {
         Ok(self.found(self.optimizer.seen(&self.step, config, norms), len, finite))
     }
 
-    /// What was found of a layer, whose moments are finite as far as anybody looked.
+    /// What was measured of a layer. `finite` is false if its moments were read and are not finite.
     fn found(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
         if !finite {
             report.outcome = Outcome::NonFinite;
@@ -395,8 +395,8 @@ impl<'o, R: Rule> Pass<'o, R> {
         measured
     }
 
-    /// Adds a layer that another pass has measured for the same step: of another worker, or of an earlier call. The
-    /// order of layers is that of a sum in `f64`, so add them in the same order everywhere.
+    /// Adds a layer that another pass measured for the same step: by another worker, or in an earlier call. Their norms
+    /// add up in `f64`, so add them in the same order everywhere.
     pub fn add(&mut self, measured: Measured) {
         let report = &measured.report;
         if report.counts {
@@ -405,7 +405,7 @@ impl<'o, R: Rule> Pass<'o, R> {
         self.bad |= report.outcome == Outcome::NonFinite;
     }
 
-    /// Ends the first phase, when all layers have been measured: the clip, and whether the whole step is skipped.
+    /// Ends the first phase, when all layers have been measured: decides the clip, and whether to skip the whole step.
     pub fn decide(self) -> Decided<'o, R> {
         let Pass { optimizer, step, squares, bad } = self;
         let gradient_norm = sqrt(squares);

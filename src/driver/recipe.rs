@@ -4,8 +4,8 @@ use super::optimizer::{AnyOptimizer, Optimizer};
 use crate::rules::recipe::Training;
 
 impl Training {
-    /// The optimizer, with its policy for whole steps: the global clip, and
-    /// [`SkipStep`](crate::NonFinite::SkipStep) where the loss is scaled.
+    /// The optimizer, with its policy for whole steps: the global clip, and [`SkipStep`](crate::NonFinite::SkipStep) if
+    /// there is a loss scale.
     pub fn optimizer(&self) -> AnyOptimizer {
         let mut optimizer = Optimizer::from_rule(self.rule);
         optimizer.policy = self.policy;

@@ -15,8 +15,8 @@ use crate::rules::step::Step;
 impl<R: Rule> Optimizer<R> {
     /// Updates one layer. A [`Policy`](crate::Policy) treats it as a model of one.
     ///
-    /// A NaN or an infinity in the gradients (or in weights whose norm the rule looks at) is an outcome, not an error:
-    /// the layer is left untouched and the report says so.
+    /// A NaN or an infinity in the gradients (or in weights whose norm the rule needs) is an outcome, not an error: the
+    /// layer stays as it was, and the report says so.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl<R: Rule> Optimizer<R> {
     /// }
     /// # Ok::<(), layerwise::Error>(())
     /// ```
-    // Inlined, for a report that comes back through memory costs 15 ns: it is stored field by field and copied in
+    // Inlined, because returning the report through memory costs 15 ns: it is stored field by field and copied in
     // larger pieces, and a processor cannot forward several stores to one load.
     #[inline(always)]
     pub fn step_layer(&self, step: impl Into<Step>, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
@@ -46,7 +46,7 @@ impl<R: Rule> Optimizer<R> {
         Ok(self.one(Threads::One, &step, layer))
     }
 
-    /// Updates all layers of a model. `reports` has a place for each.
+    /// Updates all layers of a model. `reports` has one element for each.
     ///
     /// Each layer gets what [`step_layer`](Optimizer::step_layer) gives it, bit for bit, unless the
     /// [`Policy`](crate::Policy) says otherwise. [`FlatModel`](crate::FlatModel) and [`Model`] have examples.
@@ -67,7 +67,7 @@ impl<R: Rule> Optimizer<R> {
         Ok(self.run(&step, &mut OneByOne(model), reports))
     }
 
-    /// A step over layers that have been checked.
+    /// Takes a step. The layers have been checked.
     #[inline]
     pub(super) fn run(&self, step: &Step, layers: &mut impl Walk<R>, reports: &mut [Report]) -> Summary {
         let mut decision = Decision { clip: 1.0, skip: false };
@@ -93,7 +93,7 @@ impl<R: Rule> Optimizer<R> {
         summary(reports, gradient_norm, decision)
     }
 
-    /// Carries a phase out on one layer.
+    /// Runs a phase on one layer.
     #[inline]
     pub(super) fn visit(
         &self,
@@ -114,7 +114,7 @@ impl<R: Rule> Optimizer<R> {
                     Ok(decided) if self.coefficients(&decided.plan).is_none() => {
                         *report = case.left(Outcome::OutOfRange)
                     }
-                    // Kept here for the next phase, which writes the true rate.
+                    // Holds the norm of the step until the next phase, which writes the rate.
                     Ok(decided) => report.effective_rate = decided.step_norm,
                     Err(left) => *report = left,
                 }
@@ -134,15 +134,15 @@ pub(super) enum Phase {
     Step,
     /// Norms, into the reports.
     Measure,
-    /// Plans, of which only the outcome and the norm of the step are kept: whether every layer can be updated.
+    /// Plans, to find out whether every layer can be updated. Keeps only the outcome and the norm of the step.
     Foresee(Decision),
-    /// Plans and updates, by the norms in the reports.
+    /// Plans and updates, with the norms in the reports.
     Update(Decision),
 }
 
 /// Layers that can be visited, by one thread or by many.
 pub(super) trait Walk<R: Rule> {
-    /// Carries a phase out on all layers.
+    /// Runs a phase on all layers.
     fn walk(&mut self, optimizer: &Optimizer<R>, step: &Step, phase: Phase, reports: &mut [Report]);
 }
 
@@ -172,7 +172,7 @@ fn gradient_norm(reports: &[Report]) -> f64 {
     sqrt(sum)
 }
 
-/// What the reports say together.
+/// The summary of all reports.
 fn summary(reports: &[Report], gradient_norm: f64, decision: Decision) -> Summary {
     let mut summary = Summary { applied: 0, skipped: 0, overflowed: 0, gradient_norm, clip: decision.clip };
     for report in reports {

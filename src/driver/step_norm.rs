@@ -1,4 +1,4 @@
-//! The norm of a step before it is taken, for rules that look at it.
+//! The norm of a step before it is taken, for rules that need it.
 
 use super::apply::Coefficients;
 use super::numbers::{numbers, weights};
@@ -41,7 +41,7 @@ pub(super) fn step_sums(
     planned_step(needed, update, moments, layer, Pieces { machine, pieces, sums: sums.as_chunks_mut::<1>().0 });
 }
 
-/// The two things that are summed of a step: all of it, or each piece.
+/// Sums over a whole step, or over each piece.
 trait Squares {
     fn sum<T: Term<N>, const N: usize>(self, term: T, arrays: [Numbers<'_>; N]);
 }
@@ -72,20 +72,20 @@ impl Squares for Pieces<'_> {
     }
 }
 
-/// The scalars of the step that is summed; nothing if one of them is not a finite `f32`.
+/// The scalars of the planned step; `None` if one of them is not a finite `f32`.
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 pub(super) fn step_scalars(needed: StepNorm, update: &Update, moments: Moments) -> Option<Coefficients> {
     if needed != StepNorm::Momentum {
         return Coefficients::of(update, moments);
     }
-    // Where there is no momentum, nothing of it is kept. The share of a second moment's update goes into `h`.
+    // Without momentum, nothing of it is kept. The share of a second moment's update goes into `h`.
     let kept = if moments == Moments::None { 0.0 } else { update.momentum };
     let share = update.second.map_or(1.0, |second| second.share);
     let (gradient, decay) = (mul(update.gradient, share), mul(update.decay, share));
     Coefficients::in_f32(&Update { momentum: kept, gradient, decay, ..*update })
 }
 
-/// Sums the squares of a planned step; nothing is summed if a scalar of the update is not a finite `f32`.
+/// Sums the squares of a planned step, or sums nothing if a scalar of the update is not a finite `f32`.
 #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
 fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &LayerView<'_>, squares: impl Squares) {
     let Some(scalars) = step_scalars(needed, update, moments) else { return };
@@ -94,7 +94,7 @@ fn planned_step(needed: StepNorm, update: &Update, moments: Moments, layer: &Lay
     let momentum = layer.momentum.map_or(Numbers::F32(&[]), numbers);
     let second_moment = layer.second_moment.map_or(Numbers::F32(&[]), numbers);
     if needed == StepNorm::Momentum {
-        // Where there is no momentum, the weights are multiplied by 0.
+        // Without momentum, the weights are passed in its place, and multiplied by 0.
         let momentum = if moments == Moments::None { weights } else { momentum };
         return squares.sum(NewMomentum { prescale, k: affine }, [weights, gradients, momentum]);
     }

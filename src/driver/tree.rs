@@ -1,12 +1,12 @@
-//! The tree along which sums are added: which part of a sum is whose, and how the parts come together.
+//! The tree along which sums are added: who computes which part of a sum, and in which order the parts combine.
 
 use crate::error::Error;
 use crate::kernel::shape::LEAF;
 use core::iter::FusedIterator;
 use core::ops::Range;
 
-/// The tree of rule 5 of the [contract](crate::docs::numeric_contract): the left part of a node of `n` leaves has the
-/// largest power of two of leaves that is smaller than `n`.
+/// The tree of rule 5 of the [contract](crate::docs::numeric_contract): the number of leaves in the left part of a node
+/// of `n` leaves is the largest power of two below `n`.
 ///
 /// ```text
 ///              0..6
@@ -18,7 +18,7 @@ use core::ops::Range;
 ///     0   1 2   3
 /// ```
 ///
-/// One wants it where a sum is divided between workers, and must not depend on how many there are. Every worker adds up
+/// Use it to divide a sum between workers so that the result does not depend on their number. Each worker computes some
 /// nodes of the tree, and the nodes are [folded](Tree::fold). For norms a leaf is the sum of squares of [`LEAF`]
 /// elements. For gradients it is the gradient of a micro-batch.
 ///
@@ -27,7 +27,7 @@ use core::ops::Range;
 /// ```
 /// use layerwise::pieces::{Tree, add};
 ///
-/// // Five micro-batches, of which each has a gradient. Two workers have a node or two each.
+/// // Five micro-batches, each with a gradient. Two workers compute one or two nodes each.
 /// let tree = Tree::new(5);
 /// let gradient = |leaf: usize| [0.1 * leaf as f32, 1e8];
 /// let sum_of = |node: std::ops::Range<usize>| {
@@ -57,12 +57,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The tree of so many leaves.
+    /// The tree with this number of leaves.
     pub const fn new(leaves: usize) -> Self {
         Tree { leaves }
     }
 
-    /// The tree of the sum of squares of an array of so many elements.
+    /// The tree of the sum of squares of an array of this length.
     pub const fn of_len(elements: usize) -> Self {
         Tree { leaves: elements.div_ceil(LEAF) }
     }
@@ -73,14 +73,14 @@ impl Tree {
         self.leaves
     }
 
-    /// The number of leaves in the left part of the root; nothing if there are not two leaves to part.
+    /// The number of leaves in the left part of the root; `None` if there are fewer than two leaves.
     #[must_use]
     pub const fn left(&self) -> Option<usize> {
         if self.leaves < 2 { None } else { Some(left_part(self.leaves)) }
     }
 
-    /// The largest nodes that lie within a range of leaves, from left to right. Together they are the range, or as much
-    /// of it as there is.
+    /// The largest nodes that lie within a range of leaves, from left to right. Together they make up the range, or the
+    /// part of it that exists.
     ///
     /// A range of `n` leaves has at most `2·⌊log2 n⌋` of them, and 1 if it is a node.
     ///
@@ -95,13 +95,12 @@ impl Tree {
         Cover { at: range.start, end, leaves: self.leaves, leaf_by_leaf: false }
     }
 
-    /// The node that falls to the worker `part` of `parts`: one for each, together all leaves, of sizes as equal as the
-    /// tree allows.
+    /// The node that goes to the worker `part` of `parts`. Each worker gets one node, all nodes together are all
+    /// leaves, and their sizes are as equal as the tree allows.
     ///
-    /// The largest node is divided until there are enough; of several the rightmost. The largest share has
-    /// `2^⌈log2(leaves / parts)⌉` leaves at most, and exactly `leaves / parts` if `parts` is the number of leaves over
-    /// a power of two that divides it. Where there are more workers than leaves, the last have none; nor has one that
-    /// is none of the workers.
+    /// The largest node is split, the rightmost if there are several, until there are enough. The largest share has at
+    /// most `2^⌈log2(leaves / parts)⌉` leaves, and exactly `leaves / parts` if that is a power of two. If there are
+    /// more workers than leaves, the last ones get none. If `part` is not below `parts`, the range is empty.
     ///
     /// ```
     /// use layerwise::pieces::Tree;
@@ -119,7 +118,7 @@ impl Tree {
         }
         let parts = parts.min(leaves);
         let largest = largest_share(leaves, parts);
-        // Of the nodes of the largest size, so many on the right are divided once more.
+        // How many of the largest nodes, counted from the right, are split once more.
         let mut divided = parts.saturating_sub(division(leaves, largest).parts);
         let (mut node, mut before) = (0..leaves, part);
         while leaves_of(&node) > 1 && division(leaves_of(&node), largest).parts + divided > 1 {
@@ -141,13 +140,13 @@ impl Tree {
         node
     }
 
-    /// How often the last two sums are added when the leaf `leaf` has come: sums of the tree's leaves, taken from the
-    /// first to the last, then need `⌊log2 leaves⌋ + 1` places at most, and in the end there is one.
+    /// How many times to add the last two sums on a stack after pushing the sum of the leaf `leaf`. If leaves are
+    /// pushed in order, the stack never holds more than `⌊log2 leaves⌋ + 1` sums, and one at the end.
     ///
     /// ```
     /// use layerwise::pieces::Tree;
     ///
-    /// // 0, 1 and their sum, 2, 3 and theirs, that of both; then 4, which goes to the right of all.
+    /// // 0, 1, add both; 2, 3, add both, add the two pairs; then 4, added to all others.
     /// assert!((0..5).map(|leaf| Tree::new(5).merges(leaf)).eq([0, 1, 0, 2, 1]));
     /// ```
     #[must_use]
@@ -161,12 +160,12 @@ impl Tree {
         }
     }
 
-    /// Adds values of nodes up along the tree. The nodes come from left to right, and are together all leaves; `add`
-    /// takes the value on the left first. A tree without leaves has no value.
+    /// Adds up the values of nodes along the tree. The nodes come from left to right and together cover all leaves;
+    /// `add` takes the left value first. A tree without leaves has no value.
     ///
     /// # Errors
     ///
-    /// [`Error::Pieces`] unless each piece is a node of the tree, and begins where the one before it ends.
+    /// [`Error::Pieces`] unless each piece is a node of the tree, and begins where the previous one ends.
     ///
     /// ```
     /// use layerwise::Error;
@@ -188,14 +187,14 @@ impl Tree {
     }
 }
 
-/// Values of nodes, of which one is looked at.
+/// Values of nodes, with the next one peeked.
 struct Pieces<T, I> {
     next: Option<(Range<usize>, T)>,
     rest: I,
 }
 
 impl<T, I: Iterator<Item = (Range<usize>, T)>> Pieces<T, I> {
-    /// The value of a node, which is the next piece or is made of the next pieces.
+    /// The value of a node: the next piece, or the sum of the next pieces.
     fn fold(&mut self, node: Range<usize>, add: &mut impl FnMut(T, T) -> T) -> Result<T, Error> {
         if let Some((_, value)) = self.next.take_if(|(piece, _)| *piece == node) {
             self.next = self.rest.next();
@@ -221,7 +220,7 @@ pub struct Cover {
 }
 
 impl Cover {
-    /// So many leaves, one by one.
+    /// This number of leaves, one by one.
     pub(super) const fn leaf_by_leaf(leaves: usize) -> Self {
         Cover { at: 0, end: leaves, leaves, leaf_by_leaf: true }
     }
@@ -233,12 +232,12 @@ impl Iterator for Cover {
     #[inline]
     fn next(&mut self) -> Option<Range<usize>> {
         let (at, rest) = (self.at, self.end.checked_sub(self.at)?);
-        // A complete subtree of a power of two of leaves begins at a multiple of its size, and lies within the range.
+        // A complete subtree has a power of two of leaves, begins at a multiple of its size, and lies within the range.
         let aligned = if at == 0 { usize::MAX } else { at & at.wrapping_neg() };
         let size = if self.leaf_by_leaf {
             1
         } else if self.end == self.leaves && rest <= aligned {
-            // What is left over at the end of the tree is a node too: as a number, it is the last digits of `leaves`.
+            // The rest at the end of the tree is a node too: its size is the low bits of `leaves`.
             rest
         } else {
             aligned.min(1 << rest.checked_ilog2()?)
@@ -257,7 +256,8 @@ impl Iterator for Cover {
 }
 
 impl ExactSizeIterator for Cover {
-    // (The provided one asserts that both ends of `size_hint` are one, and so could panic for all the compiler knows.)
+    // (The provided method asserts that both bounds of `size_hint` are equal; the compiler cannot prove that, and keeps
+    // the panic.)
     fn len(&self) -> usize {
         if self.leaf_by_leaf { self.end.saturating_sub(self.at) } else { self.clone().count() }
     }
@@ -265,12 +265,12 @@ impl ExactSizeIterator for Cover {
 
 impl FusedIterator for Cover {}
 
-/// The leaves of a node. (`len` of a range asserts what the compiler does not always see.)
+/// The leaves of a node. (`Range::len` has an assertion that the compiler does not always remove.)
 pub(super) const fn leaves_of(node: &Range<usize>) -> usize {
     node.end.saturating_sub(node.start)
 }
 
-/// The largest power of two that is smaller than `leaves`, of which there are two or more.
+/// The largest power of two below `leaves`, which is at least 2.
 const fn left_part(leaves: usize) -> usize {
     match leaves.saturating_sub(1).checked_ilog2() {
         Some(height) => 1 << height,
@@ -278,19 +278,19 @@ const fn left_part(leaves: usize) -> usize {
     }
 }
 
-/// A tree whose nodes are divided as long as they have more leaves than some number, the largest.
+/// A tree whose nodes are split while they have more than `largest` leaves.
 struct Division {
     parts: usize,
-    /// How many of the parts have just as many leaves as that number.
+    /// How many of the parts have exactly `largest` leaves.
     of_largest: usize,
 }
 
-/// Divides a tree of one leaf or more; the largest part is to have one or more.
+/// Splits a tree of at least one leaf; `largest` is at least 1.
 fn division(mut leaves: usize, largest: usize) -> Division {
     let height = largest.checked_ilog2().unwrap_or(0);
     let mut division = Division { parts: 1, of_largest: 0 };
     while leaves > largest {
-        // On the left there is a complete subtree, on the right what is left over.
+        // The left part is a complete subtree, the right part is the rest.
         let left = left_part(leaves);
         let parts = (left >> height).max(1);
         division.parts += parts;
@@ -303,7 +303,7 @@ fn division(mut leaves: usize, largest: usize) -> Division {
     division
 }
 
-/// The fewest leaves to which nodes must be divided so that there are at most `parts`.
+/// The smallest `largest` for which a division has at most `parts` parts.
 fn largest_share(leaves: usize, parts: usize) -> usize {
     let (mut low, mut high) = (1, leaves);
     while low < high {

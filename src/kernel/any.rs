@@ -1,7 +1,7 @@
-//! Sums of squares of arrays of numbers of any type.
+//! Sums of squares of arrays of any element type.
 //!
-//! Gradients of 16 bits have loops of their own. Several arrays together, of which some have 16 bits, are few: they are
-//! converted leaf by leaf.
+//! Single 16-bit arrays, as gradients are, have their own loops. Terms of several arrays, some of them of 16 bits, are
+//! rare: those arrays are converted leaf by leaf.
 
 use super::machine::{Machine, cut};
 use super::numbers::{Numbers, f32s};
@@ -31,7 +31,7 @@ pub(crate) fn sum_of_squares(machine: Machine, x: Numbers<'_>) -> f64 {
     }
 }
 
-/// The sum of squares of a term of arrays of one length.
+/// The sum of squares of a term of arrays of equal length.
 #[inline(always)]
 pub(crate) fn sum_of_term<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [Numbers<'_>; N]) -> f64 {
     match f32s(arrays) {
@@ -43,8 +43,8 @@ pub(crate) fn sum_of_term<T: Term<N>, const N: usize>(machine: Machine, term: T,
     }
 }
 
-/// What is measured of each piece of arrays of one length, in one column of a table with a row for each piece. Pieces
-/// follow one another, and `leaves` says how many leaves each has.
+/// Measures each piece of arrays of equal length, and fills one column of a table that has a row for each piece. The
+/// pieces are contiguous, and `leaves` gives the number of leaves of each.
 #[inline]
 pub(crate) fn each_piece<const N: usize, const M: usize>(
     arrays: [Numbers<'_>; N],
@@ -62,7 +62,7 @@ pub(crate) fn each_piece<const N: usize, const M: usize>(
     }
 }
 
-/// The sum of at most a tile, of which some numbers have 16 bits.
+/// The sum of at most a tile, where some arrays have 16 bits.
 #[cfg(feature = "half")]
 #[inline(never)]
 fn tile<T: Term<N>, const N: usize>(backend: Backend, term: T, arrays: [Numbers<'_>; N]) -> f64 {
@@ -73,7 +73,7 @@ fn tile<T: Term<N>, const N: usize>(backend: Backend, term: T, arrays: [Numbers<
     tree.sum()
 }
 
-/// The sum of a leaf, of which some numbers have 16 bits.
+/// The sum of a leaf, where some arrays have 16 bits.
 #[cfg(feature = "half")]
 #[inline(never)]
 fn leaf<T: Term<N>, const N: usize>(backend: Backend, term: T, leaf: [Numbers<'_>; N]) -> f64 {

@@ -1,18 +1,18 @@
-//! Arrays to be read: of numbers of one type, or of a type that is known when the program runs.
+//! Read-only arrays, whose element type is known at compile time or at run time.
 
 use super::scalar;
 use super::shape::{LANES, VECTORS, head_len};
 use crate::lanes::{Element, Lanes, WIDTH};
 
-/// An array to be read.
+/// A read-only array.
 pub(crate) trait Array: Copy + Send + Sync {
-    /// The number of numbers.
+    /// The number of elements.
     fn len(self) -> usize;
-    /// The first numbers, as many as `mid` or as there are, and the others.
+    /// The first `mid` elements, or all if there are fewer, and the rest.
     fn split_at(self, mid: usize) -> (Self, Self);
-    /// One number, or 0 where there is none.
+    /// One element, or 0 if it is out of bounds.
     fn get(self, i: usize) -> f32;
-    /// Whether all are zeros.
+    /// Whether all elements are zero.
     fn is_zero(self) -> bool;
     /// The sum of squares of a leaf on a machine without vectors.
     fn squares_one_by_one(self) -> f32;
@@ -20,25 +20,25 @@ pub(crate) trait Array: Copy + Send + Sync {
 
 /// An array that is read vector by vector.
 pub(crate) trait Vectors: Array {
-    /// Its whole groups of [`LANES`] numbers.
+    /// Its whole groups of [`LANES`] elements.
     type Groups: Copy;
 
-    /// How many leaves may be summed side by side: of numbers that are converted, that is the longer part.
+    /// How many leaves may be summed side by side. With 16-bit floats the conversion dominates.
     const LEAVES: usize;
 
     /// The whole groups.
     fn groups(self) -> Self::Groups;
     /// How many groups there are.
     fn count(groups: Self::Groups) -> usize;
-    /// The numbers after the last whole group.
+    /// The elements after the last whole group.
     fn rest(self) -> Self;
-    /// A vector of a group; zeros where there is none.
+    /// A vector of a group; zeros if there is none.
     fn vector<L: Lanes>(lanes: L, groups: Self::Groups, group: usize, vector: usize) -> L::Vector;
-    /// At most a vector of numbers, before zeros.
+    /// At most a vector of elements, followed by zeros.
     fn load_first<L: Lanes>(self, lanes: L) -> L::Vector;
-    /// At most a vector of numbers, after zeros.
+    /// At most a vector of elements, preceded by zeros.
     fn load_last<L: Lanes>(self, lanes: L) -> L::Vector;
-    /// How many numbers there are before a cache line, if it matters.
+    /// How many elements precede the first cache line boundary; 0 if alignment does not matter.
     fn head_len(self) -> usize;
 }
 
@@ -58,7 +58,7 @@ impl<E: Element> Array for &[E] {
         <[E]>::get(self, i).map_or(0.0, |x| x.get())
     }
 
-    /// All elements are looked at, so that the compiler may use vectors. The sign does not count.
+    /// There is no early exit, so that the compiler can vectorise. The sign is ignored.
     #[inline(always)]
     fn is_zero(self) -> bool {
         self.iter().fold(0, |bits, x| bits | x.bits()) & !E::SIGN == 0

@@ -1,11 +1,11 @@
-//! Numbers of 16 bits to `f32` and back, for what has no loop of its own.
+//! 16-bit floats to `f32` and back, for arrays without their own loop.
 
 use super::array::Array;
 use super::numbers::{Numbers, NumbersMut};
 use crate::lanes::{Backend, Element, Kernel, Lanes, clamp, dispatch, join, split};
 use half::bf16;
 
-/// At most as many numbers as the buffer has room for, as `f32`.
+/// Converts numbers to `f32`, as many as fit in the buffer.
 pub(crate) fn widen<'a>(backend: Backend, from: Numbers<'_>, buffer: &'a mut [f32]) -> &'a mut [f32] {
     let len = from.len().min(buffer.len());
     let to = buffer.get_mut(..len).unwrap_or_default();
@@ -18,7 +18,7 @@ pub(crate) fn widen<'a>(backend: Backend, from: Numbers<'_>, buffer: &'a mut [f3
     to
 }
 
-/// Numbers rounded to nearest, of which those beyond `-largest..=largest` are brought to its end; or cut in halves.
+/// Converts numbers: clamped to `-largest..=largest` and rounded to nearest, or split into halves.
 pub(crate) fn narrow(backend: Backend, from: &[f32], to: NumbersMut<'_>, largest: f32) {
     match to {
         NumbersMut::F32(to) => dispatch(backend, Narrow { from, to, largest }),
@@ -81,7 +81,7 @@ impl<E: Element> Kernel for Narrow<'_, E> {
     }
 }
 
-/// Numbers of the halves of their bits.
+/// Joins the halves of the bits of numbers.
 struct Join<'a> {
     upper: &'a [bf16],
     lower: &'a [u16],
@@ -109,7 +109,7 @@ impl Kernel for Join<'_> {
     }
 }
 
-/// The halves of the bits of numbers.
+/// Splits numbers into the halves of their bits.
 struct Cut<'a> {
     from: &'a [f32],
     upper: &'a mut [bf16],

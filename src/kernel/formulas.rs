@@ -10,8 +10,8 @@
 //! w = w − u
 //! ```
 //!
-//! Without momentum, `u` is `h`: `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`. With `v`, one element of a
-//! second moment, `m` and `u` are others (where `d` is 0, the quotient is 0):
+//! Without momentum, `u` is `h`: `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`. With a second moment, of
+//! which `v` is one element, `m` and `u` differ (if `d` is 0, the quotient is 0):
 //!
 //! ```text
 //! m = momentum·m + share·h
@@ -25,11 +25,11 @@ use core::marker::PhantomData;
 
 /// Scalars in memory.
 pub(crate) trait Scalars: Sync {
-    /// Each scalar as `V`.
+    /// The same scalars, each as a `V`.
     type As<V: Copy>: Copy;
 
-    /// Puts the scalars into all lanes of vectors. A loop does so before it begins: the compiler cannot know that its
-    /// stores do not change them.
+    /// Broadcasts each scalar to a vector. A loop does this before it begins, because the compiler cannot know that its
+    /// stores do not change the scalars.
     fn splat<A: Arithmetic>(&self, a: A) -> Self::As<A::Vector>;
 }
 
@@ -48,28 +48,28 @@ pub(crate) struct Numbers<V, const N: usize> {
 pub(crate) trait Formula<const N: usize>: Sized {
     type Scalars: Scalars;
 
-    /// The new states. A loop stores them before it goes on: registers are few.
+    /// The new states. A loop stores them before it continues, because registers are few.
     fn states<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N];
 
-    /// What is subtracted from the weights, of old weights and new states. (What `states` has computed too, the
-    /// compiler does not compute again.)
+    /// What is subtracted from the weights, from old weights and new states. (The compiler reuses what `states` has
+    /// computed.)
     fn step<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector;
 
-    /// The new weights, of old weights and new states.
+    /// The new weights, from old weights and new states.
     #[inline(always)]
     fn weights<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector {
         a.sub(x.w, Self::step(a, k, x))
     }
 }
 
-/// A scalar in memory, eight bytes from the next: two that are stored one by one and loaded together would wait for the
-/// cache.
+/// A scalar in memory, eight bytes from the next: two adjacent scalars, stored one by one and loaded together, would
+/// defeat store forwarding.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(8))]
 pub(crate) struct Apart(pub(crate) f32);
 
 impl Apart {
-    /// By its bits, for processors without floats.
+    /// It compares bits, for processors without float instructions.
     #[inline(always)]
     fn is_zero(self) -> bool {
         self.0.to_bits() << 1 == 0
@@ -111,7 +111,7 @@ impl<V: Copy> Affine<V> {
         if form.decay { a.add(h, a.mul(self.decay, w)) } else { h }
     }
 
-    /// `u`, of its first term.
+    /// `u`, given its first term.
     #[inline(always)]
     fn u<A: Arithmetic<Vector = V>>(&self, a: A, form: Form, first: V, h: V, w: V) -> V {
         let u = if form.direct { a.add(first, a.mul(self.direct, h)) } else { first };
@@ -148,13 +148,13 @@ impl Scalars for TwoMoments<Apart> {
     }
 }
 
-/// Which terms of an update there are. Those whose scalars are 0 are left out.
+/// Which terms an update has. Terms whose scalars are 0 are left out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
     pub(crate) decay: bool,
     pub(crate) direct: bool,
     pub(crate) shrink: bool,
-    /// Whether `eps_root` is added, and a quotient by 0 is looked for.
+    /// Whether to add `eps_root` and to check for division by 0.
     pub(crate) guarded: bool,
 }
 
@@ -162,13 +162,12 @@ impl Form {
     pub(crate) const ALL: Form = Form { decay: true, direct: true, shrink: true, guarded: true };
 }
 
-/// An update that has forms, by its scalars.
+/// An update whose form depends on its scalars.
 pub(crate) trait Forms<const N: usize>: Scalars {
     /// Its form.
     fn form(&self) -> Form;
 
-    /// A form that has a loop of its own: with or without the term of `decay`, with or without what is usually added to
-    /// `u`.
+    /// A form that has its own loop: with or without the `decay` term, with or without the usual extra terms of `u`.
     fn usual(decay: bool, extra: bool) -> Form;
 
     /// [`Formula::states`] of a form.
@@ -178,7 +177,7 @@ pub(crate) trait Forms<const N: usize>: Scalars {
     fn step<A: Arithmetic>(a: A, form: Form, k: &Self::As<A::Vector>, x: Numbers<A::Vector, N>) -> A::Vector;
 }
 
-/// The first update of the top of this page. Its one state, if there is one, is the momentum.
+/// The first update at the top of this file. Its only state, if any, is the momentum.
 impl<const N: usize> Forms<N> for Affine<Apart> {
     #[inline(always)]
     fn form(&self) -> Form {
@@ -186,7 +185,7 @@ impl<const N: usize> Forms<N> for Affine<Apart> {
         <Self as Forms<N>>::usual(!self.decay.is_zero(), extra)
     }
 
-    /// Both terms, or none.
+    /// Both extra terms, or neither.
     #[inline(always)]
     fn usual(decay: bool, extra: bool) -> Form {
         Form { decay, direct: extra, shrink: extra, guarded: false }
@@ -209,7 +208,7 @@ impl<const N: usize> Forms<N> for Affine<Apart> {
     }
 }
 
-/// The second update of the top of this page. Its states are the momentum and the second moment.
+/// The second update at the top of this file. Its states are the momentum and the second moment.
 impl Forms<2> for TwoMoments<Apart> {
     #[inline(always)]
     fn form(&self) -> Form {
@@ -252,7 +251,7 @@ impl Forms<2> for TwoMoments<Apart> {
     }
 }
 
-/// An update in a form that the compiler knows: a loop for each.
+/// An update whose form is known at compile time: one loop for each form.
 pub(crate) struct Fixed<K, const DECAY: bool, const EXTRA: bool>(PhantomData<K>);
 
 impl<K: Forms<N>, const DECAY: bool, const EXTRA: bool, const N: usize> Formula<N> for Fixed<K, DECAY, EXTRA> {
@@ -269,7 +268,7 @@ impl<K: Forms<N>, const DECAY: bool, const EXTRA: bool, const N: usize> Formula<
     }
 }
 
-/// An update whose form is looked at for every vector: one loop for all.
+/// An update that checks its form for every vector: one loop for all forms.
 pub(crate) struct AnyForm<'a, K>(PhantomData<&'a K>);
 
 impl<'a, K: Forms<N>, const N: usize> Formula<N> for AnyForm<'a, K> {
@@ -295,7 +294,8 @@ impl<K: Scalars> Scalars for (&K, Form) {
     }
 }
 
-/// `gradient·(prescale·g) + decay·w` instead of a gradient `g`: here the gradient is written, and the weights are read.
+/// Replaces a gradient `g` with `gradient·(prescale·g) + decay·w`: here the gradient is written, and the weights are
+/// read.
 pub(crate) struct Rescale;
 
 impl Scalars for (Apart, Affine<Apart>) {

@@ -1,6 +1,6 @@
-//! What a kernel may use: an instruction set, and one thread or more.
+//! What a kernel may use: an instruction set, and one or more threads.
 //!
-//! Every walk along a tree takes a [`Machine`], so that serial and parallel code is one recursion and cannot differ.
+//! Every recursion over a tree takes a [`Machine`], so serial and parallel code are the same and cannot differ.
 
 use super::array::Array;
 use super::shape::{TILE, UNIT, left_len};
@@ -13,18 +13,18 @@ pub(crate) struct Machine {
     pub(crate) threads: Threads,
 }
 
-/// Who works on two halves.
+/// Where the two halves of a tree run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// The calling thread, on one after the other.
+    /// On the calling thread, one after the other.
     One,
-    /// The threads of rayon's current pool.
+    /// On the threads of rayon's current pool.
     #[cfg(feature = "rayon")]
     Pool,
 }
 
 impl Machine {
-    /// The calling thread alone, with the best instructions that its processor has.
+    /// The calling thread alone, with the best instruction set of its processor.
     #[inline]
     pub(crate) fn serial() -> Machine {
         Machine { backend: Backend::best(), threads: Threads::One }
@@ -40,8 +40,8 @@ impl Machine {
         }
     }
 
-    /// Reduces arrays of one length to one value: `unit` reduces at most a unit, `combine` joins the results of two
-    /// halves.
+    /// Reduces arrays of equal length to one value: `unit` reduces at most a unit, `combine` combines the results of
+    /// two halves.
     #[inline]
     pub(crate) fn reduce<X: Array, const N: usize, R: Send>(
         self,
@@ -70,7 +70,7 @@ impl Machine {
     }
 }
 
-/// Cuts `len` elements, or what there is, off the beginning of each array and returns them.
+/// Removes the first `len` elements, or all if there are fewer, from each array and returns them.
 #[inline(always)]
 pub(crate) fn cut<X: Array, const N: usize>(arrays: &mut [X; N], len: usize) -> [X; N] {
     let mut heads = *arrays;

@@ -23,7 +23,7 @@ pub(crate) fn max_abs(machine: Machine, x: Numbers<'_>) -> f32 {
     }
 }
 
-/// The size of the largest element.
+/// The largest `size` of an element.
 fn max_size<E: Element>(backend: Backend, x: &[E]) -> u32 {
     dispatch(backend, Loop(|| x.iter().fold(0, |max, x| max.max(x.size()))))
 }

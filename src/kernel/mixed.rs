@@ -1,8 +1,7 @@
-//! Updates of layers that have numbers of 16 bits.
+//! Updates of layers that have 16-bit floats.
 //!
-//! Where the processor has instructions for it, they are converted as they are loaded and stored, by the loop of
-//! [`typed`](super::typed). Elsewhere, and if there is less than a vector, they are converted block by block into
-//! buffers of `f32`.
+//! If the processor has conversion instructions, the loop of [`typed`](super::typed) converts them as it loads and
+//! stores. Otherwise, and for less than a vector, they are converted block by block in buffers of `f32`.
 
 use super::any::sum_of_squares;
 use super::array::Array;
@@ -16,14 +15,14 @@ use super::typed::Update;
 use crate::lanes::{Backend, ONE_BY_ONE, WIDTH};
 use core::array;
 
-/// Numbers in a block.
+/// Elements in a block.
 const BLOCK: usize = 256;
 
-/// From so many numbers on a few at the beginning may take their own way.
+/// From this length on, it pays to handle the elements before the first cache line separately.
 const LARGE: usize = 16 * 1024;
 
-/// The memory of (a piece of) a layer: weights, gradients, the moments that the update has, all of one length, and
-/// perhaps a copy.
+/// The memory of (a piece of) a layer: weights, gradients, the moments of the update, all of equal length, and an
+/// optional copy.
 pub(crate) struct Mixed<'a> {
     pub(crate) weights: NumbersMut<'a>,
     pub(crate) gradients: Numbers<'a>,
@@ -33,7 +32,7 @@ pub(crate) struct Mixed<'a> {
 }
 
 impl Mixed<'_> {
-    /// The same for a shorter time.
+    /// Reborrows the memory.
     #[inline(always)]
     fn reborrow(&mut self) -> Mixed<'_> {
         Mixed {
@@ -45,7 +44,7 @@ impl Mixed<'_> {
         }
     }
 
-    /// Two pieces, cut at `mid` or where the arrays end.
+    /// Splits at `mid`, or at the end if that is before `mid`.
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (w1, w2) = self.weights.split_at(mid);
         let (g1, g2) = self.gradients.split_at(mid);
@@ -58,7 +57,7 @@ impl Mixed<'_> {
         )
     }
 
-    /// Updates all, with `N` moments. With `sum`, returns the sum of squares of the new weights.
+    /// Updates the whole memory, with `N` moments. With `sum`, returns the sum of squares of the new weights.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(crate) fn apply<K: Forms<N>, const N: usize>(
         &mut self,
@@ -67,7 +66,7 @@ impl Mixed<'_> {
         k: &K,
         sum: bool,
     ) -> Written {
-        // (One by one, a loop is as long as it has to be.)
+        // (Without vectors, a kernel takes any length.)
         if (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) && self.weights.len() > TILE {
             return self.apply_halves::<K, N>(machine, prescale, k, sum);
         }
@@ -93,8 +92,8 @@ impl Mixed<'_> {
         machine.both(left, || right.apply::<K, N>(machine, prescale, k, sum)).into()
     }
 
-    /// Updates all by the loop of these types. In a large layer it begins on a cache line of the weights, as the loop
-    /// for whole weights does in any.
+    /// Updates the whole memory with the loop for its types. In a large layer, that loop begins at a cache line of the
+    /// weights; the loop for whole weights always does.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn convert_from_line<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
         let head_len = if ONE_BY_ONE || self.weights.len() < LARGE { 0 } else { self.weights.head_len() };
@@ -105,11 +104,11 @@ impl Mixed<'_> {
         head.through_buffers::<K, N>(backend, prescale, k) & rest.convert::<K, N>(backend, prescale, k)
     }
 
-    /// Updates all by the loop of these types, and returns whether all new weights are finite.
+    /// Updates the whole memory with the loop for its types, and returns whether all new weights are finite.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn convert<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
         let Mixed { weights, gradients, momentum, second, copy } = self.reborrow();
-        // Without momentum its type does not matter.
+        // Without momentum, its type does not matter.
         let momentum = if N == 0 { NumbersMut::F32(&mut []) } else { momentum };
         let update = Update { k, prescale, backend, weights, second, copy };
         match (gradients, momentum) {
@@ -119,12 +118,12 @@ impl Mixed<'_> {
             (Numbers::Bf16(g), NumbersMut::Bf16(m)) => update.of::<_, _, N, true>(g, m),
             (Numbers::F16(g), NumbersMut::F32(m)) => update.of::<_, _, N, false>(g, m),
             (Numbers::F16(g), NumbersMut::Bf16(m)) => update.of::<_, _, N, false>(g, m),
-            // Callers see to it that there are no others.
+            // Callers ensure that there are no other types.
             _ => true,
         }
     }
 
-    /// Updates all by way of buffers, and returns whether all new weights are finite.
+    /// Updates the whole memory through buffers, and returns whether all new weights are finite.
     #[inline(never)]
     fn through_buffers<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
         let (mut finite, mut rest) = (true, self.reborrow());

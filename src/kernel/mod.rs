@@ -1,22 +1,22 @@
-//! Loops: the sums of squares of every norm, and the update.
+//! The loops: sums of squares for every norm, and updates.
 //!
-//! This floor moves memory. It knows nothing of hyper-parameters (it gets ready scalars) and nothing of instruction
-//! sets (it is written over [`crate::lanes::Lanes`], and over [`crate::lanes::One`] for machines without vectors). No
-//! kernel allocates or can panic.
+//! This floor works on arrays. It knows nothing about hyper-parameters (it gets final scalars) or instruction sets (it
+//! is generic over [`crate::lanes::Lanes`], and over [`crate::lanes::One`] for processors without vectors). No kernel
+//! allocates or can panic.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `shape` | leaf, tile, tree: the order of every sum |
-//! | `array` | arrays to be summed, of numbers of any type |
-//! | `machine` | an instruction set, and one thread or more for the halves of a tree |
-//! | `terms` | what a norm squares: an array, or a term made of several |
+//! | `array` | read-only arrays of any element type |
+//! | `machine` | an instruction set, and one or more threads for the halves of a tree |
+//! | `terms` | what a norm squares: an array, or a term of several arrays |
 //! | `squares` | the loop that sums squares, with vectors |
 //! | `scalar` | the same, one number at a time |
 //! | `formulas` | the arithmetic of updates |
 //! | `stream` | the loop that writes |
-//! | `numbers` | arrays of numbers of a type that is known when the program runs |
+//! | `numbers` | arrays whose element type is known at run time |
 //! | `any` | their sums of squares |
-//! | `mixed`, `typed`, `convert` | their updates: the way, the loop, and the conversions of what has no loop |
+//! | `mixed`, `typed`, `convert` | their updates: the choice, the loop, and conversions for arrays without a loop |
 //! | `max` | the loop of the maximum norm |
 
 pub(crate) mod any;

@@ -1,4 +1,4 @@
-//! Arrays of numbers of a type that is known when the program runs.
+//! Arrays whose element type is known at run time.
 
 use super::array::Array;
 #[cfg(feature = "half")]
@@ -10,7 +10,7 @@ use crate::lanes::join;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 
-/// Numbers to be read.
+/// A read-only array.
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     F32(&'a [f32]),
@@ -23,7 +23,7 @@ pub(crate) enum Numbers<'a> {
     Split(&'a [bf16], &'a [u16]),
 }
 
-/// Numbers to be written.
+/// A writable array.
 #[cfg(feature = "half")]
 pub(crate) enum NumbersMut<'a> {
     F32(&'a mut [f32]),
@@ -33,7 +33,7 @@ pub(crate) enum NumbersMut<'a> {
     Split(&'a mut [bf16], &'a mut [u16]),
 }
 
-/// All arrays, if they are of `f32`.
+/// The arrays as slices, if all are of `f32`.
 #[inline(always)]
 pub(crate) fn f32s<'a, const N: usize>(arrays: [Numbers<'a>; N]) -> Option<[&'a [f32]; N]> {
     let mut f32s = [&[] as &[f32]; N];
@@ -123,13 +123,13 @@ impl Array for Numbers<'_> {
 
 #[cfg(feature = "half")]
 impl NumbersMut<'_> {
-    /// The number of numbers.
+    /// The number of elements.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.read().len()
     }
 
-    /// How many there are before a multiple of a vector.
+    /// How many elements precede the first vector boundary.
     pub(crate) fn head_len(&self) -> usize {
         match self {
             NumbersMut::F32(x) => head_len(x),
@@ -139,7 +139,7 @@ impl NumbersMut<'_> {
         }
     }
 
-    /// The same, to be read.
+    /// A read-only view.
     #[inline(always)]
     pub(crate) fn read(&self) -> Numbers<'_> {
         match self {
@@ -150,7 +150,7 @@ impl NumbersMut<'_> {
         }
     }
 
-    /// The same for a shorter time.
+    /// Reborrows the array.
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> NumbersMut<'_> {
         match self {
@@ -161,7 +161,7 @@ impl NumbersMut<'_> {
         }
     }
 
-    /// The first numbers, as many as `mid` or as there are, and the others.
+    /// The first `mid` elements, or all if there are fewer, and the rest.
     #[inline(never)]
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
@@ -188,17 +188,17 @@ fn both<X, Y>((left, right): (X, X), numbers: impl Fn(X) -> Y) -> (Y, Y) {
     (numbers(left), numbers(right))
 }
 
-/// Where the new weights are written once more.
+/// Where a copy of the new weights is written.
 #[cfg(feature = "half")]
 pub(crate) struct Copied<'a> {
     pub(crate) to: NumbersMut<'a>,
-    /// Weights beyond `-largest..=largest` are brought to its end; infinity where none are.
+    /// Weights are clamped to `-largest..=largest`; infinity for no clamping.
     pub(crate) largest: f32,
 }
 
 #[cfg(feature = "half")]
 impl Copied<'_> {
-    /// The copies of the first weights, and of the others.
+    /// The copies of the first `mid` weights, and of the rest.
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
         let (left, right) = self.to.split_at(mid);
         (Copied { to: left, largest: self.largest }, Copied { to: right, largest: self.largest })

@@ -1,18 +1,18 @@
-//! The sum of squares of a leaf on machines without vectors: plain loops in the order of the contract, without an array
-//! of lanes.
+//! The sum of squares of a leaf on processors without vectors: plain loops in the order of the contract, without an
+//! array of lanes.
 //!
-//! A fold by halves adds lanes `i` and `i + 16`, then `i` and `i + 8`, and so on. Seen from its end it is a tree, whose
-//! leaves are lanes: each is summed when the tree comes to it.
+//! A fold by halves adds lanes `i` and `i + 16`, then `i` and `i + 8`, and so on. This is a tree with lanes as its
+//! leaves. Going through it depth first, each lane is summed only when it is needed.
 
 use super::shape::LANES;
 use crate::lanes::Element;
 
-/// A quarter of the lanes: as many sums as registers hold beside the elements.
+/// A quarter of the lanes: as many sums as fit in registers together with the elements.
 const QUARTER: usize = LANES / 4;
 
 /// The sum of squares of one leaf.
 pub(super) fn squares<E: Element>(leaf: &[E]) -> f32 {
-    // A short leaf has lanes of zeros, which no sum needs.
+    // In a short leaf some lanes are zero, and are not summed.
     let len = leaf.len();
     let mut sums = quarter(leaf, 0);
     if len > 2 * QUARTER {
@@ -25,7 +25,7 @@ pub(super) fn squares<E: Element>(leaf: &[E]) -> f32 {
         }
         add(&mut sums, &others);
     }
-    // The fold by halves, but not in a loop.
+    // The fold by halves, unrolled.
     let [a, b, c, d, e, f, g, h] = sums;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
@@ -37,11 +37,10 @@ fn add(to: &mut [f32; QUARTER], other: &[f32; QUARTER]) {
     }
 }
 
-/// The sums of a quarter of the lanes. (Loops over arrays would not be unrolled where the compiler is asked for small
-/// code.)
+/// The sums of a quarter of the lanes. (When optimising for size, the compiler would not unroll loops over arrays.)
 #[inline(never)]
 fn quarter<E: Element>(leaf: &[E], quarter: usize) -> [f32; QUARTER] {
-    // In bounds, as far as the compiler knows too.
+    // `% 4` proves to the compiler that the index is in bounds.
     let start = quarter % 4 * QUARTER;
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = [0.0; QUARTER];
     let (groups, tail) = leaf.as_chunks::<LANES>();

@@ -1,15 +1,14 @@
-//! The order of every sum, which is part of the crate's contract. The length of an array alone decides it:
+//! The order of every sum, which is part of the crate's contract. It depends only on the length of the array:
 //!
 //! 1. An array is cut into leaves of [`LEAF`] elements. In a leaf, element `i` adds its square to the `f32` lane
 //!    `i mod` [`LANES`]; a partial group counts as padded with zeros. The lanes then fold by halves to one `f32`.
 //! 2. A leaf whose sum is not finite, or so small that squares may have been lost to underflow, is summed again with
-//!    its elements scaled by a power of two (the idea of BLAS's `nrm2`), and the scale is taken out in `f64`.
-//! 3. Leaves combine in `f64` along a binary tree: the left part of a node holds the largest power of two of leaves
-//!    that is smaller than the whole.
+//!    its elements scaled by a power of two (the idea of BLAS's `nrm2`), and the scale is divided out in `f64`.
+//! 3. Leaves combine in `f64` along a binary tree: the number of leaves in the left part of a node is the largest power
+//!    of two below that of the node.
 //!
-//! Which lane is the first of a vector is free. The fold adds lanes that are half a turn apart, then a quarter, and so
-//! on, so it has the same result for lanes that are turned, and vectors may begin on a cache line where a leaf does
-//! not.
+//! The lanes may be rotated. The fold pairs lanes 16, 8, 4, 2 and 1 apart, which gives the same result after any
+//! rotation. So vectors may begin at a cache line even if the leaf does not.
 
 use crate::lanes::{ONE_BY_ONE, WIDTH};
 
@@ -23,24 +22,24 @@ pub(crate) const VECTORS: usize = 2;
 ///
 /// Thirty-two, by measurement (ns per element at 64 Ki, Zen 3, 16 / 32 / 64 lanes in one run): one norm 0.073 / 0.068 /
 /// 0.071 with SSE2 and 0.058 / 0.049 / 0.050 with AVX2; two norms together 0.135 / 0.143 / 0.186 and 0.107 / 0.102 /
-/// 0.116. Sixteen lanes wait for the latency of the additions, sixty-four spill.
+/// 0.116. Sixteen lanes are bound by the latency of additions; sixty-four spill registers.
 pub(crate) const LANES: usize = VECTORS * WIDTH;
 
-/// Elements that are not divided between threads: a subtree of 64 leaves, about what a core's own cache holds of three
-/// arrays.
+/// The largest piece that is not divided between threads: a subtree of 64 leaves, of which three arrays about fill a
+/// core's own cache.
 pub(crate) const TILE: usize = 64 * LEAF;
 
-/// Elements that one call of a kernel sums: a tile with vectors. One by one, nothing is gained by more than a leaf.
+/// The most elements that one call of a kernel sums: a tile. Without vectors it is a leaf, because more gains nothing.
 pub(crate) const UNIT: usize = if ONE_BY_ONE { LEAF } else { TILE };
 
-/// Where an array of more than one unit splits: at the largest power of two of units that is smaller than the whole.
-/// (A unit has nothing to split; a caller that asks gets a unit, and no panic.)
+/// Where an array of more than one unit splits: at the largest power of two of units below its length. (A single unit
+/// does not split; for one, this returns a unit instead of panicking.)
 pub(crate) fn left_len(len: usize) -> usize {
     UNIT << (len.saturating_sub(1) / UNIT).checked_ilog2().unwrap_or(0)
 }
 
-/// How many elements of an array there are before it comes to a multiple of a vector, for `f32` a cache line: 0 where
-/// it is too short for it to matter.
+/// How many elements precede the first vector boundary, which for `f32` is a cache line; 0 if the array is too short
+/// for alignment to matter.
 #[inline(always)]
 pub(crate) fn head_len<E>(x: &[E]) -> usize {
     let line = WIDTH * size_of::<E>();
@@ -48,21 +47,21 @@ pub(crate) fn head_len<E>(x: &[E]) -> usize {
     if x.len() < 16 * WIDTH { 0 } else { (line - offset) % line / size_of::<E>() }
 }
 
-/// The sum of a tile's leaves along the tree, which takes them in their order.
+/// The sum of a tile's leaves along the tree. Leaves are added in order.
 ///
-/// It keeps the sums of complete subtrees as a binary counter keeps its digits: a leaf is added as 1 is, and a carry
-/// adds two subtrees of one height.
+/// It holds the sums of complete subtrees like the digits of a binary counter: adding a leaf adds 1, and a carry adds
+/// two subtrees of the same height.
 pub(crate) struct TreeSum {
     leaves: usize,
-    /// By their height.
+    /// Indexed by height.
     subtrees: [f64; (TILE / LEAF).ilog2() as usize + 1],
 }
 
 impl TreeSum {
     pub(crate) const EMPTY: TreeSum = TreeSum { leaves: 0, subtrees: [0.0; (TILE / LEAF).ilog2() as usize + 1] };
 
-    /// Takes the sum of the next leaf, or of the next few: a power of two of them that divides the number of those
-    /// before.
+    /// Adds the sum of the next leaf, or of the next few: their number is a power of two that divides the number of
+    /// leaves before them.
     #[inline(always)]
     pub(crate) fn push(&mut self, leaves: usize, mut sum: f64) {
         let mut height = leaves.trailing_zeros() as usize;

@@ -1,5 +1,5 @@
-//! Sums of squares that are accurate, never overflow, and have the same bits everywhere; [`shape`](super::shape) has
-//! the order of the additions.
+//! Sums of squares that are accurate, never overflow, and have the same bits everywhere. [`shape`](super::shape)
+//! defines the order of the additions.
 
 use super::array::{Array, Vectors};
 use super::machine::{Machine, cut};
@@ -8,8 +8,8 @@ use super::terms::{Plain, Term, Times, squares_of_term};
 use crate::lanes::{Arithmetic, Kernel, Lanes, Loop, ONE_BY_ONE, One, WIDTH, dispatch};
 use core::array;
 
-/// Below this sum a square may have been rounded as a subnormal or to zero. 1024 such losses of at most 2⁻¹⁵⁰ each
-/// are far below the last bit of any larger sum.
+/// Below this sum, a square may have been rounded to a subnormal or to zero. Above it, 1024 such errors of at most
+/// 2⁻¹⁵⁰ each are far below the last bit of the sum.
 const SMALL: f32 = f32::from_bits((127 - 100) << 23);
 
 /// Scale for a leaf with a small sum: every element, down to the smallest subnormal, gets a normal square.
@@ -18,12 +18,12 @@ const UP: f32 = f32::from_bits((127 + 96) << 23);
 /// Scale for a leaf whose sum overflowed: no sum of 1024 squares of scaled `f32` overflows.
 const DOWN: f32 = f32::from_bits((127 - 70) << 23);
 
-/// What takes the scales out of a sum of squares.
+/// The factors that divide the scales out of a sum of squares.
 const UNSCALE_UP: f64 = 1.0 / (UP as f64 * UP as f64);
 const UNSCALE_DOWN: f64 = 1.0 / (DOWN as f64 * DOWN as f64);
 
-/// The sum of squares of a term of arrays of one length. (Arrays of different lengths give a wrong sum, and no panic.
-/// No caller has them.)
+/// The sum of squares of a term of arrays of equal length. (Different lengths would give a wrong sum, not a panic. No
+/// caller passes them.)
 #[inline]
 pub(crate) fn sum_of_squares<T: Term<N>, X: Vectors, const N: usize>(machine: Machine, term: T, arrays: [X; N]) -> f64 {
     let in_cache = arrays.first().is_some_and(|array| array.len() <= TILE);
@@ -31,8 +31,8 @@ pub(crate) fn sum_of_squares<T: Term<N>, X: Vectors, const N: usize>(machine: Ma
     machine.reduce(&arrays, &unit, |left, right| left + right)
 }
 
-/// The sums of squares of two arrays of one length, with the bits of [`sum_of_squares`]. Two leaves go side by side, so
-/// that neither waits for the latency of its additions.
+/// The sums of squares of two arrays of equal length, with the bits of [`sum_of_squares`]. Summing two leaves side by
+/// side hides the latency of the additions.
 #[inline]
 pub(crate) fn sums_of_squares(machine: Machine, [a, b]: [&[f32]; 2]) -> [f64; 2] {
     if a.len() <= LEAF && !ONE_BY_ONE {
@@ -111,8 +111,8 @@ impl Kernel for TwoLeaves<'_> {
 struct Sum<L, T, const N: usize> {
     lanes: L,
     term: T,
-    /// In a cache, leaves go side by side, and vectors begin on cache lines. Memory is read fastest from one end to the
-    /// other.
+    /// In cache, it is fastest to sum leaves side by side and to begin vectors at cache lines. Main memory is read
+    /// fastest in order.
     in_cache: bool,
 }
 
@@ -141,13 +141,13 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         tree.sum()
     }
 
-    /// Cuts off as many whole leaves as there are groups of `B`, and sums them group by group.
+    /// Removes the whole leaves that fill groups of `B`, and sums them group by group.
     #[inline(always)]
     fn groups<const B: usize, X: Vectors>(self, rest: &mut [X; N], tree: &mut TreeSum) {
         let mut sum = 1.0;
         while rest.iter().all(|rest| rest.len() >= B * LEAF) {
             let mut group = cut(rest, B * LEAF);
-            // After leaves of zeros there may be more, and to look is less than to sum twice.
+            // More leaves of zeros may follow, and checking costs less than summing twice.
             if sum != 0.0 || !are_zeros(self.lanes, &group) {
                 let mut leaves = [group; B];
                 for leaf in &mut leaves {
@@ -164,7 +164,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         }
     }
 
-    /// The sums of leaves of one length.
+    /// The sums of leaves of equal length.
     #[inline(always)]
     fn exact<const B: usize, X: Vectors>(self, leaves: &[[X; N]; B]) -> [f64; B] {
         let mut exact = [0.0; B];
@@ -174,13 +174,13 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
         exact
     }
 
-    /// The sums of leaves of one length in `f32`, side by side.
+    /// The sums of leaves of equal length in `f32`, side by side.
     #[inline(always)]
     fn in_f32<const B: usize, X: Vectors>(self, leaves: &[[X; N]; B]) -> [f32; B] {
         let lanes = self.lanes;
         let mut sums = [[lanes.splat(0.0); VECTORS]; B];
         let mut leaves = *leaves;
-        // One array is read from a cache line on; several may have different alignments.
+        // A single array is read from a cache line on; several arrays may be aligned differently.
         let head_len = match leaves.as_flattened() {
             [first, ..] if N == 1 && self.in_cache && L::MASKS => first.head_len(),
             _ => 0,
@@ -241,7 +241,7 @@ impl<L: Lanes, T: Term<N>, const N: usize> Sum<L, T, N> {
     }
 }
 
-/// The sum of a leaf, if squares were neither too large nor too small for it.
+/// The sum of a leaf. If squares were too large or too small, the leaf is summed again.
 #[inline(always)]
 pub(super) fn checked<A, T, X, const N: usize>(a: A, term: T, leaf: &[X; N], sum: f32) -> f64
 where
@@ -252,13 +252,13 @@ where
     if is_exact(sum) { f64::from(sum) } else { rescue(a, leaf, sum, |scale| a.run(ScaledLeaf { term, scale, leaf })) }
 }
 
-/// Whether no square of a leaf can have been too large or too small.
+/// Whether no square of a leaf can have overflowed or underflowed.
 #[inline(always)]
 fn is_exact(sum: f32) -> bool {
     (SMALL..=f32::MAX).contains(&sum)
 }
 
-/// The sum of a leaf whose squares are too small, or too large, by way of numbers of a better size.
+/// The sum of a leaf whose squares are too large or too small: scales the elements first.
 #[cold]
 #[inline(never)]
 fn rescue<A, X, const N: usize>(a: A, leaf: &[X; N], sum: f32, scaled: impl Fn(f32) -> f32) -> f64
@@ -273,14 +273,14 @@ where
     f64::from(scaled(scale)) * unscale
 }
 
-/// Whether all elements are zeros, which are common: embeddings, and layers that get no gradient.
-/// (Out of line, for less code in every kernel. Firmware has one kernel, to which a call is more.)
+/// Whether all elements are zero. This is common: embeddings, and layers that get no gradient. (Out of line, so that
+/// each kernel is smaller. Firmware has one kernel, where a call would be larger.)
 #[cfg_attr(not(any(target_arch = "arm", target_arch = "riscv32")), inline(never))]
 fn are_zeros<A: Arithmetic, X: Array, const N: usize>(a: A, arrays: &[X; N]) -> bool {
     a.run(Loop(|| arrays.iter().all(|array| array.is_zero())))
 }
 
-/// The sum of squares of a leaf in `f32`, of terms that are scaled so that it has one.
+/// The sum of squares of a leaf in `f32`, of scaled terms.
 struct ScaledLeaf<'a, T, X, const N: usize> {
     term: T,
     scale: f32,

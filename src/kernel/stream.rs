@@ -1,13 +1,14 @@
-//! The loop that writes: new weights and states of old ones and gradients.
+//! The loop that writes: it computes new weights and states from old ones and gradients.
 //!
-//! One loop, [`Memory::update`], serves every formula, vectors and single numbers. With vectors it begins where the
-//! weights come to a cache line; what is before that, and what is less than a vector at the end, are vectors that
-//! overlap the others.
+//! One loop, [`Memory::update`], serves every formula, vectors and single numbers. With vectors it begins at the first
+//! cache line of the weights. The elements before it, and those after the last whole vector, are covered by vectors
+//! that overlap the others.
 //!
-//! The sum of squares of new weights, which spares the next step the reading of them, is made of the vectors as they
-//! are stored; one vector may have the end of a leaf and the beginning of the next. (To read the weights again, a leaf
-//! and a half after they were stored, takes 1.53, 1.40, 1.25 and 1.05 times as long as C for a LARC step of 256, 1 Ki,
-//! 4 Ki and 64 Ki elements. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a line.)
+//! The sum of squares of the new weights saves the next step from reading them. It is computed from the vectors as they
+//! are stored; one vector may contain the end of a leaf and the beginning of the next. (Reading the weights again, a
+//! leaf and a half after they were stored, makes a LARC step of 256, 1 Ki, 4 Ki and 64 Ki elements take 1.53, 1.40,
+//! 1.25 and 1.05 times as long as C. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a
+//! line.)
 
 use super::formulas::{Affine, AnyForm, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
@@ -20,8 +21,8 @@ use core::{array, ops::Range};
 /// New weights and states.
 type New<V, const N: usize> = (V, [V; N]);
 
-/// The memory of (a piece of) a layer: weights, gradients, and `N` states (the momentum, then the second moment, if
-/// there are any), all of one length.
+/// The memory of (a piece of) a layer: weights, gradients, and `N` states (the momentum, then the second moment), all
+/// of equal length.
 pub(crate) struct Memory<'a, const N: usize> {
     pub(crate) weights: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
@@ -31,13 +32,13 @@ pub(crate) struct Memory<'a, const N: usize> {
 /// What an update wrote.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Written {
-    /// The sum of squares of the new weights, if it was asked for.
+    /// The sum of squares of the new weights, if requested.
     pub(crate) sum_of_squares: f64,
     /// Whether all new weights are finite.
     pub(crate) finite: bool,
 }
 
-/// What two halves wrote.
+/// Combines two halves.
 impl From<(Written, Written)> for Written {
     #[inline]
     fn from((left, right): (Written, Written)) -> Written {
@@ -46,7 +47,7 @@ impl From<(Written, Written)> for Written {
 }
 
 impl<const N: usize> Memory<'_, N> {
-    /// Two pieces, cut at `mid` or where the slices end.
+    /// Splits at `mid`, or at the end if that is before `mid`.
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (w1, w2) = self.weights.split_at_mut(mid.min(self.weights.len()));
         let (g1, g2) = self.gradients.split_at(mid.min(self.gradients.len()));
@@ -58,14 +59,14 @@ impl<const N: usize> Memory<'_, N> {
         (Memory { weights: w1, gradients: g1, states: s1 }, Memory { weights: w2, gradients: g2, states: s2 })
     }
 
-    /// The same for a shorter time.
+    /// Reborrows the memory.
     #[inline(always)]
     fn reborrow(&mut self) -> Memory<'_, N> {
         let states = self.states.each_mut().map(|state| &mut **state);
         Memory { weights: self.weights, gradients: self.gradients, states }
     }
 
-    /// The new numbers of a vector, or of what there is, from `at` on.
+    /// The new numbers of a vector from `at` on, or of the elements that are left.
     #[inline(always)]
     fn new_at<F: Formula<N>, L: Lanes>(&self, lanes: L, k: &Splat<F, L, N>, at: usize) -> New<L::Vector, N> {
         let mut states = [lanes.splat(0.0); N];
@@ -88,7 +89,7 @@ impl<const N: usize> Memory<'_, N> {
         f32::store_up_to(lanes, w, self.weights.get_mut(at..).unwrap_or_default());
     }
 
-    /// Updates the whole blocks of a range, and shows the new weights to `see`. It is the loop of all updates, over
+    /// Updates the whole blocks of a range, and passes the new weights to `see`. This is the loop of all updates, over
     /// vectors or single numbers.
     #[inline(always)]
     fn update<F: Formula<N>, A: Arithmetic>(
@@ -104,7 +105,7 @@ impl<const N: usize> Memory<'_, N> {
         let first = A::blocks_mut(first.get_mut(range.clone()).unwrap_or_default());
         let second = A::blocks_mut(second.get_mut(range).unwrap_or_default());
         let count = weights.len();
-        // One length, so that no access is checked in the loop.
+        // Equal lengths, so that the loop has no bounds checks.
         if gradients.len() != count || (N > 0 && first.len() != count) || (N > 1 && second.len() != count) {
             return;
         }
@@ -131,18 +132,17 @@ impl<const N: usize> Memory<'_, N> {
         }
     }
 
-    /// Updates all: by [`Affine`] scalars, or by [`TwoMoments`](super::formulas::TwoMoments). With `sum`, returns the
-    /// sum of squares of the new weights.
+    /// Updates the whole memory, with [`Affine`] scalars or with [`TwoMoments`](super::formulas::TwoMoments). With
+    /// `sum`, returns the sum of squares of the new weights.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(crate) fn apply<K: Forms<N>>(&mut self, machine: Machine, prescale: f32, k: &K, sum: bool) -> Written {
-        // A kernel works on any length, unless other threads are to help, or it has the sums of more leaves than
-        // `TreeSum` holds.
+        // A kernel takes any length, unless threads share the work, or it would sum more leaves than `TreeSum` holds.
         if self.weights.len() > TILE && (machine.threads != Threads::One || (sum && !ONE_BY_ONE)) {
             return self.apply_halves(machine, prescale, k, sum);
         }
         let form = k.form();
         let Form { decay, direct, shrink, guarded } = form;
-        // Of two moments some settings are rare.
+        // With two moments, some settings are rare.
         if const { N > 1 } && (direct || guarded) {
             return self.stream::<AnyForm<'_, K>, false>(machine.backend, prescale, &(k, form), sum);
         }
@@ -160,7 +160,8 @@ impl<const N: usize> Memory<'_, N> {
         machine.both(|| left.apply(machine, prescale, k, sum), || right.apply(machine, prescale, k, sum)).into()
     }
 
-    /// Updates all by one form of the formula. A common form has a loop that leaves the sum of squares (`SUMS`).
+    /// Updates the whole memory with one form of the formula. Common forms have a loop that also computes the sum of
+    /// squares (`SUMS`).
     #[inline]
     fn stream<F: Formula<N>, const SUMS: bool>(
         &mut self,
@@ -183,8 +184,8 @@ impl<const N: usize> Memory<'_, N> {
         written
     }
 
-    /// Multiplies the gradient by a power of two, vector by vector, and updates with that. (It is rare, and compiled
-    /// once for all forms.)
+    /// Multiplies the gradient by a power of two, vector by vector, and updates with the result. (This is rare, so it
+    /// is compiled once for all forms.)
     #[cold]
     #[inline(never)]
     fn prescaled(&mut self, prescale: f32, update: &dyn Fn(&mut Memory<'_, N>) -> Written) -> Written {
@@ -214,15 +215,15 @@ impl<const N: usize> Memory<'_, N> {
             self.store_at(lanes, 0, new);
             return new.0;
         };
-        // Vectors at both ends overlap those between. They are made of the old numbers, so an element gets the same new
-        // one twice.
+        // The vectors at both ends overlap those in between. They are computed from the old numbers, so an element in
+        // both gets the same new number twice.
         let head_len = head_len(self.weights);
         let head = if head_len > 0 { Some(self.new_at::<F, L>(lanes, k, 0)) } else { None };
         let whole = (len - head_len) / WIDTH;
         let tail = if head_len + whole * WIDTH < len { Some(self.new_at::<F, L>(lanes, k, last)) } else { None };
         let mut sums = [lanes.splat(0.0); 2];
         self.update::<F, L>(lanes, k, head_len..head_len + whole * WIDTH, |w| {
-            // A second moment leaves few registers, and more time than an addition takes.
+            // With a second moment, registers are few, and one addition a vector is no bottleneck.
             if N < 2 { sums = [sums[1], lanes.add(sums[0], w)] } else { sums[0] = lanes.add(sums[0], w) }
         });
         if let Some(head) = head {
@@ -245,7 +246,7 @@ impl<const N: usize> Memory<'_, N> {
         let zero = lanes.splat(0.0);
         let head_len = head_len(self.weights);
         let mut head = None;
-        // Vectors are turned by `head_len`: what is before the first is the end of a vector.
+        // Lanes are rotated by `head_len`: the elements before the first whole vector are the last lanes of a vector.
         let mut sums = [zero; 2];
         if head_len > 0 {
             let new = self.new_at::<F, L>(lanes, k, 0);
@@ -261,7 +262,7 @@ impl<const N: usize> Memory<'_, N> {
             if let Some(head) = head.take() {
                 self.store_at(lanes, 0, head);
             }
-            // A vector that may belong to two leaves, or may be less than one.
+            // A vector that may belong to two leaves, or be partial.
             let mut next = zero;
             if at < len {
                 let new = self.new_at::<F, L>(lanes, k, at);
@@ -287,8 +288,8 @@ impl<const N: usize> Memory<'_, N> {
     }
 }
 
-/// The first state and the second, empty where there is none. (By name, not in a loop: the compiler proves that
-/// accesses are in bounds before it unrolls loops.)
+/// The first and the second state, empty if there is none. (Not a loop: the compiler proves accesses in bounds before
+/// it unrolls loops.)
 #[inline(always)]
 fn two<'b, const N: usize>(states: &'b mut [&mut [f32]; N]) -> [&'b mut [f32]; 2] {
     match states.as_mut_slice() {
@@ -298,13 +299,14 @@ fn two<'b, const N: usize>(states: &'b mut [&mut [f32]; N]) -> [&'b mut [f32]; 2
     }
 }
 
-/// Replaces a gradient by `gradient·(prescale·g) + decay·w`. Callers see to it that the slices have one length.
+/// Replaces a gradient by `gradient·(prescale·g) + decay·w`. Callers ensure that the slices have equal lengths.
 pub(crate) fn rescale(backend: Backend, prescale: f32, k: Affine<Apart>, gradients: &mut [f32], weights: &[f32]) {
     let memory = &mut Memory { weights: gradients, gradients: weights, states: [] };
     dispatch(backend, Stream::<Rescale, 0, false> { k: &(Apart(prescale), k), memory });
 }
 
-/// A formula over arrays. With `SUM` they are at most a tile, and the output has the sum of squares of the new weights.
+/// A formula over arrays. With `SUM` they are at most a tile, and the output includes the sum of squares of the new
+/// weights.
 struct Stream<'a, 'b, F: Formula<N>, const N: usize, const SUM: bool> {
     k: &'a F::Scalars,
     memory: &'a mut Memory<'b, N>,
@@ -319,15 +321,16 @@ impl<F: Formula<N>, const N: usize, const SUM: bool> Kernel for Stream<'_, '_, F
         let memory = &mut self.memory.reborrow();
         let len = memory.weights.len();
         if memory.gradients.len() != len || memory.states.iter().any(|state| state.len() != len) {
-            // Callers see to it that this does not happen. The compiler now knows it too, so that loops need no checks.
+            // Callers ensure that this does not happen. The check tells the compiler, so that loops need no bounds
+            // checks.
             return Written { sum_of_squares: 0.0, finite: true };
         }
         if SUM {
             let sum_of_squares = memory.update_and_sum::<F, L>(lanes, k);
             return Written { sum_of_squares, finite: sum_of_squares.is_finite() };
         }
-        // An infinity or a NaN stays in a sum. (It costs 0 to 1 % of a NovoGrad step with AVX-512, and 0 to 2.5 % with
-        // AVX2.)
+        // A sum with an infinity or a NaN in it is not finite. (This check costs 0 to 1 % of a NovoGrad step with
+        // AVX-512, and 0 to 2.5 % with AVX2.)
         let sum = memory.update_all::<F, L>(lanes, k);
         Written { sum_of_squares: 0.0, finite: lanes.are_finite(sum) || all_finite(memory.weights) }
     }
@@ -337,14 +340,14 @@ impl<F: Formula<N>, const N: usize, const SUM: bool> Kernel for Stream<'_, '_, F
     fn run_one(self) -> Written {
         let Stream { k, memory } = self;
         let (len, mut sum) = (memory.weights.len(), 0.0);
-        // A product of two is not finite if one of them is not, and takes one instruction for both.
+        // The product of two numbers is not finite if one of them is not: one instruction checks both.
         memory.update::<F, Two>(Two, &k.splat(Two), 0..len & !1, |[a, b]| sum += a * b);
         memory.update::<F, One>(One, &k.splat(One), len & !1..len, |w| sum += w);
         Written { sum_of_squares: 0.0, finite: sum.is_finite() || all_finite(memory.weights) }
     }
 }
 
-/// Whether all are finite: for sums that are not, which may have overflowed.
+/// Whether all are finite. For a sum that is not finite, but may have overflowed.
 #[cold]
 #[inline(never)]
 pub(super) fn all_finite(x: &[f32]) -> bool {

@@ -33,7 +33,7 @@ impl Term<1> for Plain {
     }
 }
 
-/// The gradient with weight decay, `scale·g + decay·w`, of weights and gradients.
+/// The gradient with weight decay, `scale·g + decay·w`, from weights and gradients.
 #[derive(Clone, Copy)]
 pub(crate) struct Decayed {
     pub(crate) scale: f32,
@@ -47,7 +47,7 @@ impl Term<2> for Decayed {
     }
 }
 
-/// The new momentum that an update would write, of weights, gradients and momentum, for rules that look at its norm
+/// The new momentum that an update would write, from weights, gradients and momentum, for rules that need its norm
 /// first.
 #[derive(Clone, Copy)]
 pub(crate) struct NewMomentum<'a> {
@@ -64,8 +64,8 @@ impl Term<3> for NewMomentum<'_> {
     }
 }
 
-/// The step that an update would subtract from the weights, of weights, gradients and states, for rules that look at
-/// its norm first.
+/// The step that an update would subtract from the weights, from weights, gradients and states, for rules that need its
+/// norm first.
 #[derive(Clone, Copy)]
 pub(crate) struct StepOf<'a, K> {
     pub(crate) prescale: f32,
@@ -121,7 +121,7 @@ impl<T: Term<N>, const N: usize> Term<N> for Times<T> {
     }
 }
 
-/// The same of any term, where speed matters less than size: most often this is a leaf that is summed again.
+/// The same for any term, where size matters more than speed: it is mostly for leaves that are summed again.
 pub(super) fn squares_of_term<T: Term<N>, X: Array, const N: usize>(term: T, leaf: &[X; N]) -> f32 {
     fold(0, 1, &|lane| {
         let mut sum = 0.0;

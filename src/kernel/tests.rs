@@ -1,4 +1,4 @@
-//! What kernels write and sum has the bits of plain loops, on every backend of this processor.
+//! Kernels write and sum the same bits as plain loops, on every backend of this processor.
 
 extern crate std;
 
@@ -14,14 +14,14 @@ use super::terms::{Decayed, NewMomentum, Plain, StepOf, Term};
 use crate::lanes::Backend;
 use std::{vec, vec::Vec};
 
-/// (Miri is slow, and is to see each kind of access once. So it has few lengths and scalars, and the best backend only.)
+/// (Miri is slow, and needs each kind of access once. So it gets few lengths and scalars, and only the best backend.)
 const LENGTHS: &[usize] = if cfg!(miri) {
     &[0, 1, 2, 3, 7, 12, 15, 16, 17, 40]
 } else {
     &[0, 1, 2, 3, 7, 15, 16, 17, 31, 100, 255, 256, 300, 1007, 1009, 1024, 1025, 2049, 3000, 5000, 65_537, 131_077]
 };
 
-/// The scalars of the updates, with terms left out and not.
+/// The scalars of the updates, with and without each term.
 const SCALARS: &[[f32; 3]] =
     if cfg!(miri) { &[ALL_TERMS] } else { &[[0.0; 3], [0.1, 0.0, 0.0], [0.0, 0.0, 0.01], ALL_TERMS] };
 
@@ -73,14 +73,14 @@ impl Placed {
         &mut self.memory[self.start..self.start + self.len]
     }
 
-    /// Whether what is around the array is as it was.
+    /// Whether the elements around the array are unchanged.
     fn is_alone(&self) -> bool {
         let (before, rest) = self.memory.split_at(self.start);
         before.iter().chain(&rest[self.len..]).all(|x| x.is_nan())
     }
 }
 
-/// The step and the new states of one element, in the order of the contract. Without momentum there is none.
+/// The step and the new states of one element, in the order of the contract. Without momentum there is no state.
 fn step(k: &TwoMoments<Apart>, states: usize, prescale: f32, [w, g, m, v]: [f32; 4]) -> [f32; 3] {
     let Affine { gradient, decay, momentum, rate, direct, shrink } = k.affine;
     let mut h = gradient.0 * (prescale * g);
@@ -115,7 +115,7 @@ fn steps(k: &TwoMoments<Apart>, states: usize, prescale: f32, [w, g, m, v]: &[Ve
     (0..w.len()).map(|i| step(k, states, prescale, [w[i], g[i], m[i], v[i]])).collect()
 }
 
-/// The sum of squares of the contract, without its scales: of numbers whose squares are neither large nor small.
+/// The sum of squares of the contract, without its scales: for numbers whose squares neither overflow nor underflow.
 fn plain_sum(x: &[f32]) -> f64 {
     let leaf = |leaf: &[f32]| {
         let mut lanes = [0.0_f32; 32];
@@ -128,7 +128,7 @@ fn plain_sum(x: &[f32]) -> f64 {
     tree_sum(&x.chunks(LEAF).map(leaf).collect::<Vec<_>>())
 }
 
-/// The sum of those of all leaves, along the tree.
+/// The sum of the sums of all leaves, along the tree.
 fn tree_sum(sums: &[f64]) -> f64 {
     match sums {
         [] => 0.0,
@@ -140,7 +140,7 @@ fn tree_sum(sums: &[f64]) -> f64 {
     }
 }
 
-/// Updates the first of four arrays, with as many states as said.
+/// Updates the first of four arrays, with the given number of states.
 fn apply(
     machine: Machine,
     k: &TwoMoments<Apart>,
@@ -188,13 +188,13 @@ fn updates_have_the_bits_of_plain_loops() {
     }
 }
 
-/// Backends, alignments, with a sum and without.
+/// Backends, alignments, with and without a sum.
 fn cases() -> impl Iterator<Item = (Machine, [usize; 4], bool)> {
     let with_offsets = |machine| [(machine, [0; 4]), (machine, [5; 4]), (machine, [1, 4, 6, 15])];
     machines().flat_map(with_offsets).flat_map(|(machine, offsets)| [false, true].map(|sum| (machine, offsets, sum)))
 }
 
-/// The sum of squares of a term, and those of its pieces, which are one.
+/// The sum of squares of a term; also checks that its pieces add up to it.
 fn sum_of_term<T: Term<N>, const N: usize>(machine: Machine, term: T, arrays: [&[f32]; N]) -> f64 {
     let sum = sum_of_squares(machine, term, arrays);
     let (count, all) = (arrays[0].len().div_ceil(LEAF), arrays.map(Numbers::F32));
@@ -255,7 +255,7 @@ fn maxima_are_those_of_plain_loops() {
     }
 }
 
-/// Numbers that are not finite are found wherever they are; sums that overflow are not taken for them.
+/// Numbers that are not finite are found wherever they are; a sum that overflows is not mistaken for one.
 #[test]
 fn what_is_not_finite_is_found() {
     for len in [1, 2, 3, 12, 16, 17, 40, 256, 300, 1025, 5000] {
@@ -270,7 +270,7 @@ fn what_is_not_finite_is_found() {
                 };
                 assert!(update(0, 3e38, 0), "{machine:?}, {len}, {states}");
                 for at in (0..len).step_by(1 + len / 40).chain([len - 1]) {
-                    // A second moment that is not a number makes one of the weight, as all others do.
+                    // A NaN in the second moment makes the weight NaN, as in all other arrays.
                     for (array, bad) in (0..2 + states).flat_map(|i| [(i, f32::NAN), (i % 3, f32::INFINITY)]) {
                         assert!(!update(array, bad, at), "{machine:?}, {len}, {states}: {bad} at {at} of {array}");
                     }
@@ -280,7 +280,7 @@ fn what_is_not_finite_is_found() {
     }
 }
 
-/// Zeros are summed and updated without scales, and a quotient of zeros is zero, in parts of vectors too.
+/// Zeros are summed and updated without scales, and 0 / 0 is 0, in partial vectors too.
 #[test]
 fn zeros_stay_zeros() {
     let mut k = two_moments(ALL_TERMS);

@@ -1,7 +1,8 @@
-//! The loop that writes where numbers have 16 bits, which it converts as it loads and stores them.
+//! The loop that writes layers with 16-bit floats. It converts them as it loads and stores.
 //!
-//! There are many combinations of types. Those of gradients and momentum have a loop each. What weights are (whole,
-//! split, with a copy), and the form of the update, is looked at for every vector: a processor foresees it.
+//! There are many combinations of types. Each combination for gradients and momentum has its own loop. The kind of
+//! weights (whole, split, with a copy) and the form of the update are checked for every vector, which a processor
+//! predicts well.
 
 use super::formulas::{Form, Forms, Numbers as Of, Scalars};
 use super::numbers::{Copied, NumbersMut};
@@ -10,7 +11,7 @@ use super::stream::all_finite;
 use crate::lanes::{Arithmetic, Backend, Element, Kernel, Lanes, ONE_BY_ONE, One, WIDTH, clamp, dispatch, join, split};
 use half::{bf16, f16};
 
-/// An update, of which the types of gradients and momentum are not yet known.
+/// An update, before the types of gradients and momentum are known.
 pub(super) struct Update<'a, K> {
     pub(super) k: &'a K,
     pub(super) prescale: f32,
@@ -21,8 +22,8 @@ pub(super) struct Update<'a, K> {
 }
 
 impl<K> Update<'_, K> {
-    /// Updates all, and returns whether all new weights are finite. `COMMON` types also have a loop for whole weights
-    /// without a copy.
+    /// Updates the whole memory, and returns whether all new weights are finite. `COMMON` types also have a loop for
+    /// whole weights without a copy.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     pub(super) fn of<G: Element, M: Element, const N: usize, const COMMON: bool>(
         self,
@@ -54,12 +55,12 @@ impl<K> Update<'_, K> {
             return dispatch(backend, Loop::<K, G, M, N, true> { k, memory });
         }
         let kernel = Loop::<K, G, M, N, false> { k, memory };
-        // (By its name, so that it is inlined.)
+        // (Called by name, so that it is inlined.)
         if ONE_BY_ONE { kernel.run_one() } else { dispatch(backend, kernel) }
     }
 }
 
-/// The memory of a layer as the loop takes it. What is not there is empty.
+/// The memory of a layer as the loop takes it. Missing arrays are empty.
 struct Typed<'a, G, M> {
     whole: &'a mut [f32],
     upper: &'a mut [bf16],
@@ -69,11 +70,12 @@ struct Typed<'a, G, M> {
     second: &'a mut [f32],
     bf16_copy: &'a mut [bf16],
     f16_copy: &'a mut [f16],
-    /// Weights beyond `-largest..=largest` are brought to its end in the copy.
+    /// The copy is clamped to `-largest..=largest`.
     largest: f32,
 }
 
-/// The loop. Its output is whether all new weights are finite. It may be for whole weights only, without a copy.
+/// The loop. Its output is whether all new weights are finite. With `WHOLE` it is for whole weights without a copy
+/// only.
 struct Loop<'a, 'b, K, G, M, const N: usize, const WHOLE: bool> {
     /// The scalars, and what gradients are multiplied by first.
     k: &'a (&'a K, f32),
@@ -96,7 +98,7 @@ impl<K: Scalars, A: Arithmetic> Splat<K, A> {
         Splat { k: k.splat(a), prescale: a.splat(prescale), form: k.form() }
     }
 
-    /// New weights and states of old ones.
+    /// New weights and states, from old ones.
     #[inline(always)]
     fn updated<const N: usize>(&self, a: A, form: Form, old: Of<A::Vector, N>) -> (A::Vector, [A::Vector; N])
     where
@@ -118,8 +120,8 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
         let Loop { k: &(k, prescale), memory } = self;
         let Some(last) = memory.gradients.len().checked_sub(WIDTH).filter(|_| L::CONVERTS) else { return true };
         let k = &Splat::of(lanes, k, prescale);
-        // The loop for whole weights begins on a cache line. Vectors at both ends overlap those between. They are made
-        // of the old numbers, so an element gets the same new one twice.
+        // The loop for whole weights begins at a cache line. The vectors at both ends overlap those in between. They
+        // are computed from the old numbers, so an element in both gets the same new number twice.
         let head_len = if WHOLE { head_len(memory.whole) } else { 0 };
         let mut sums = [lanes.splat(0.0); 2];
         let first = if head_len > 0 { memory.blocks(0).updated::<L, K, N, WHOLE>(lanes, k, 0) } else { None };
@@ -145,13 +147,13 @@ impl<K: Forms<N>, G: Element, M: Element, const N: usize, const WHOLE: bool> Ker
         lanes.are_finite(lanes.add(sums[0], sums[1])) || memory.is_finite()
     }
 
-    /// (Inlined where firmware is compiled: of what is constant, and of arrays that are not there, nothing is left.)
+    /// (Inlined in firmware, so that constants and missing arrays fold away.)
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn run_one(self) -> bool {
         let Loop { k: &(k, prescale), memory } = self;
         let k = Splat::of(One, k, prescale);
         let Form { decay, direct, shrink, guarded } = k.form;
-        // A loop for each usual form: no processor without vectors foresees much.
+        // A loop for each usual form: processors without vectors predict branches poorly.
         let sum = match (decay, direct || shrink) {
             _ if const { N > 1 } && (direct || guarded) => memory.update_all(&k, k.form),
             (false, false) => memory.update_all(&k, K::usual(false, false)),
@@ -193,8 +195,8 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         }
     }
 
-    /// Whether all arrays that an update with `N` moments has are of one length. Callers see to it that they are; the
-    /// compiler now knows it too, so that it checks no access in a loop.
+    /// Whether all arrays of an update with `N` moments have equal lengths. Callers ensure this; the check tells the
+    /// compiler, so that loops need no bounds checks.
     #[inline(always)]
     fn has_one_length<const N: usize>(&self) -> bool {
         let len = self.gradients.len();
@@ -202,7 +204,7 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         weights && (N == 0 || self.momentum.len() == len) && (N < 2 || self.second.len() == len)
     }
 
-    /// Updates all elements one by one by a form, and returns a sum that is not finite if a new weight is not.
+    /// Updates all elements one by one with a form, and returns a sum that is not finite if a new weight is not.
     #[inline(always)]
     fn update_all<K: Forms<N>, const N: usize>(&mut self, k: &Splat<K, One>, form: Form) -> f32 {
         let mut sum = 0.0;
@@ -250,7 +252,7 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         Some(w)
     }
 
-    /// Whether all weights are finite: for a sum that is not, which may have overflowed.
+    /// Whether all weights are finite. For a sum that is not finite, but may have overflowed.
     #[inline(always)]
     fn is_finite(&self) -> bool {
         if self.upper.is_empty() { all_finite(self.whole) } else { halves_are_finite(self.upper) }
@@ -307,7 +309,7 @@ impl<G: Element, M: Element> Blocks<'_, G, M> {
     }
 }
 
-/// Whether all numbers are finite of which these are the upper halves, which have the exponents.
+/// Whether all numbers with these upper halves, which contain the exponents, are finite.
 #[cold]
 #[inline(never)]
 fn halves_are_finite(upper: &[bf16]) -> bool {

@@ -7,12 +7,12 @@ use half::{bf16, f16};
 
 cpufeatures::new!(cpu, "avx2");
 
-/// The token of AVX2, and with numbers of 16 bits of F16C; to have one is to have the instructions.
+/// The token of AVX2, and with 16-bit floats of F16C. Holding one proves that the processor has the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
 impl Avx2 {
-    /// A token, if this processor and its system have the instructions.
+    /// A token, if this processor and its operating system support the instructions.
     #[inline]
     pub(super) fn detect() -> Option<Self> {
         #[cfg(feature = "half")]
@@ -22,15 +22,15 @@ impl Avx2 {
         cpu::get().then_some(Avx2(()))
     }
 
-    /// Those of sixteen floats whose masks are not 0, and zeros.
+    /// Loads those of sixteen floats whose masks are not 0, and zeros for the others.
     ///
     /// # Safety
     ///
-    /// The floats must be readable; what the masks leave out is not read, and needs no memory.
+    /// The floats whose masks are not 0 must be readable. The others are not read, and may be outside the allocation.
     #[inline(always)]
     unsafe fn load_masked(self, from: *const f32, masks: &[i32; WIDTH]) -> [__m256; 2] {
         let masks = masks.as_ptr().cast();
-        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside of
+        // SAFETY: the token proves that the processor has AVX2; both loads of masks are of eight integers inside
         // sixteen; the caller vouches for the floats.
         unsafe {
             let masks = [_mm256_loadu_si256(masks), _mm256_loadu_si256(masks.add(1))];
@@ -129,8 +129,8 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector {
-        // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside of sixteen, and
-        // need no alignment.
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight floats inside sixteen, and need
+        // no alignment.
         unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
     }
 
@@ -151,7 +151,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]) {
         let to = to.as_mut_ptr();
-        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside of sixteen, and
+        // SAFETY: the token proves that the processor has AVX2; both stores are of eight floats inside sixteen, and
         // need no alignment.
         unsafe {
             _mm256_storeu_ps(to, vector[0]);
@@ -164,8 +164,8 @@ impl Lanes for Avx2 {
         let start = to.as_mut_ptr();
         let at = |i: usize| start.wrapping_add(i);
         let len = to.len().min(WIDTH);
-        // SAFETY: the token proves that the processor has AVX2. Each store is of as many floats as its bit in `len`
-        // says, after those of the higher bits, and needs no alignment.
+        // SAFETY: the token proves that the processor has AVX2. Each bit of `len` that is set stores that number of
+        // floats, after those of the higher bits; no store needs alignment.
         unsafe {
             if len == WIDTH {
                 _mm256_storeu_ps(at(0), low);
@@ -196,8 +196,8 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> Self::Vector {
         let ([a, b], lower) = (self.widen_bf16(upper), lower.as_ptr().cast::<__m128i>());
-        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside of sixteen, and
-        // need no alignment.
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside sixteen, and need
+        // no alignment.
         unsafe {
             let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower));
             let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower.add(1)));
@@ -223,7 +223,8 @@ impl Lanes for Avx2 {
     #[cfg(feature = "half")]
     #[inline(always)]
     fn clamp(self, vector: Self::Vector, max: f32) -> Self::Vector {
-        // SAFETY: the token proves that the processor has AVX2. Of a NaN and a number the second is taken.
+        // SAFETY: the token proves that the processor has AVX2. `min` and `max` return their second operand if one is a
+        // NaN.
         unsafe {
             let (max, min) = (_mm256_set1_ps(max), _mm256_set1_ps(-max));
             let [a, b] = [_mm256_min_ps(max, vector[0]), _mm256_min_ps(max, vector[1])];
@@ -235,8 +236,8 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn widen_bf16(self, from: &[bf16; WIDTH]) -> Self::Vector {
         let from = from.as_ptr().cast::<__m128i>();
-        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside of sixteen, and
-        // need no alignment.
+        // SAFETY: the token proves that the processor has AVX2; both loads are of eight halves inside sixteen, and need
+        // no alignment.
         unsafe {
             let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from));
             let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(1)));
@@ -248,8 +249,8 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn widen_f16(self, from: &[f16; WIDTH]) -> Self::Vector {
         let from = from.as_ptr().cast::<__m128i>();
-        // SAFETY: the token proves that the processor has AVX2 and F16C; both loads are of eight halves inside of
-        // sixteen, and need no alignment.
+        // SAFETY: the token proves that the processor has AVX2 and F16C; both loads are of eight halves inside sixteen,
+        // and need no alignment.
         unsafe { [_mm256_cvtph_ps(_mm_loadu_si128(from)), _mm256_cvtph_ps(_mm_loadu_si128(from.add(1)))] }
     }
 
@@ -264,7 +265,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn narrow_f16(self, vector: Self::Vector, to: &mut [f16; WIDTH]) {
         let to = to.as_mut_ptr().cast::<__m128i>();
-        // SAFETY: the token proves that the processor has AVX2 and F16C; both stores are of eight halves inside of
+        // SAFETY: the token proves that the processor has AVX2 and F16C; both stores are of eight halves inside
         // sixteen, and need no alignment.
         unsafe {
             _mm_storeu_si128(to, _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(vector[0]));
@@ -276,7 +277,7 @@ impl Lanes for Avx2 {
     fn are_finite(self, vector: Self::Vector) -> bool {
         // SAFETY: the token proves that the processor has AVX2.
         unsafe {
-            // Of what is not finite the difference is NaN.
+            // `x - x` is NaN if `x` is not finite, and 0 otherwise.
             let sum = _mm256_add_ps(vector[0], vector[1]);
             let zero = _mm256_sub_ps(sum, sum);
             _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(zero, zero)) == 0
@@ -295,7 +296,8 @@ impl Lanes for Avx2 {
     }
 }
 
-/// Whether the processor has F16C, which `cpufeatures` does not know. (All that have AVX2 do, but nothing says so.)
+/// Whether the processor has F16C, which `cpufeatures` cannot detect. (All processors with AVX2 have it, but nothing
+/// guarantees that.)
 #[cfg(feature = "half")]
 #[inline]
 fn has_f16c() -> bool {
@@ -303,14 +305,14 @@ fn has_f16c() -> bool {
 
     const NO: u8 = 1;
     const YES: u8 = 2;
-    /// `cpuid` takes long, on virtual machines above all.
+    /// The result is cached: `cpuid` is slow, above all on virtual machines.
     static KNOWN: AtomicU8 = AtomicU8::new(0);
 
     if cfg!(target_feature = "f16c") {
         return true;
     }
     if KNOWN.load(Relaxed) == 0 {
-        // SAFETY: every processor with 64 bits has `cpuid`, and its leaf 1. (Later compilers know that.)
+        // SAFETY: every 64-bit processor has `cpuid` and its leaf 1. (In later compilers the call is safe.)
         #[allow(unused_unsafe)]
         let features = unsafe { __cpuid(1) }.ecx;
         KNOWN.store(if features & 1 << 29 != 0 { YES } else { NO }, Relaxed);
@@ -318,14 +320,14 @@ fn has_f16c() -> bool {
     KNOWN.load(Relaxed) == YES
 }
 
-/// Masks of sixteen elements, from one that allows none: of `n` the last `n`, of `32 - n` the first `n`.
+/// `masks(n)` selects the last `n` of sixteen elements, and `masks(32 - n)` the first `n`.
 #[inline(always)]
 fn masks(n: usize) -> &'static [i32; WIDTH] {
     static MASKS: [[i32; WIDTH]; 3] = [[0; WIDTH], [-1; WIDTH], [0; WIDTH]];
     MASKS.as_flattened().get(n..).and_then(|masks| masks.first_chunk()).unwrap_or(&[0; WIDTH])
 }
 
-/// The lower halves of sixteen numbers, whose upper halves are 0.
+/// Packs the lower halves of sixteen integers, whose upper halves are 0.
 ///
 /// # Safety
 ///
@@ -333,11 +335,11 @@ fn masks(n: usize) -> &'static [i32; WIDTH] {
 #[cfg(feature = "half")]
 #[inline(always)]
 unsafe fn packed(low: __m256i, high: __m256i) -> __m256i {
-    // SAFETY: the caller vouches for AVX2. (Packing goes by halves of registers; the permutation puts them in order.)
+    // SAFETY: the caller vouches for AVX2. (Packing works within 128-bit halves; the permutation restores the order.)
     unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)) }
 }
 
-/// Eight numbers rounded to `bf16`, in the lower halves of what is otherwise 0.
+/// Eight numbers rounded to `bf16`, in the lower halves of 32-bit integers.
 ///
 /// # Safety
 ///

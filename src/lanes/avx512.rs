@@ -7,12 +7,12 @@ use half::{bf16, f16};
 
 cpufeatures::new!(cpu, "avx512f");
 
-/// The token of AVX-512; to have one is to have the instructions.
+/// The token of AVX-512. Holding one proves that the processor has the instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Avx512(());
 
 impl Avx512 {
-    /// A token, if this processor and its system have AVX-512.
+    /// A token, if this processor and its operating system support AVX-512.
     #[inline]
     pub(super) fn detect() -> Option<Self> {
         cpu::get().then_some(Avx512(()))
@@ -112,15 +112,15 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load_last(self, from: &[f32]) -> __m512 {
         let skipped = WIDTH.saturating_sub(from.len());
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows the last of sixteen floats that end
-        // where these do; what it leaves out is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask selects the last of sixteen floats that end
+        // where these do; the others are not read, and may be outside the allocation.
         unsafe { _mm512_maskz_loadu_ps(!mask(skipped), from.as_ptr().wrapping_sub(skipped)) }
     }
 
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there are; what
-        // it leaves out is not read, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask selects no more floats than there are; the
+        // others are not read, and may be outside the allocation.
         unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
     }
 
@@ -133,8 +133,8 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn store_partial(self, vector: __m512, to: &mut [f32]) {
-        // SAFETY: the token proves that the processor has AVX-512; the mask allows no more floats than there is room
-        // for; what it leaves out is not written, and needs no memory.
+        // SAFETY: the token proves that the processor has AVX-512; the mask selects no more floats than there is room
+        // for; the others are not written, and may be outside the allocation.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), vector) }
     }
 
@@ -178,7 +178,8 @@ impl Lanes for Avx512 {
     #[cfg(feature = "half")]
     #[inline(always)]
     fn clamp(self, vector: __m512, max: f32) -> __m512 {
-        // SAFETY: the token proves that the processor has AVX-512. Of a NaN and a number the second is taken.
+        // SAFETY: the token proves that the processor has AVX-512. `min` and `max` return their second operand if one
+        // is a NaN.
         unsafe { _mm512_max_ps(_mm512_set1_ps(-max), _mm512_min_ps(_mm512_set1_ps(max), vector)) }
     }
 
@@ -207,7 +208,7 @@ impl Lanes for Avx512 {
         // SAFETY: the token proves that the processor has AVX-512; the store is of sixteen halves, and needs no
         // alignment.
         unsafe {
-            // A NaN becomes one of which a sum does not overflow.
+            // NaNs become the default NaN, so that the addition does not overflow.
             let number = _mm512_fixupimm_ps::<0>(vector, vector, _mm512_set1_epi32(NAN_TO_NAN));
             let bits = _mm512_castps_si512(number);
             let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x1_0000));
@@ -230,7 +231,7 @@ impl Lanes for Avx512 {
     fn are_finite(self, vector: __m512) -> bool {
         // SAFETY: the token proves that the processor has AVX-512.
         unsafe {
-            // Of what is not finite the difference is NaN.
+            // `x - x` is NaN if `x` is not finite, and 0 otherwise.
             let zero = _mm512_sub_ps(vector, vector);
             _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(zero, zero) == 0
         }
@@ -249,13 +250,14 @@ impl Lanes for Avx512 {
     }
 }
 
-/// What `vfixupimmps` makes of each class of numbers, four bits for each: of NaNs, the first two, the default NaN.
+/// What `vfixupimmps` does with each class of numbers, four bits each: the first two classes, NaNs, become the default
+/// NaN.
 #[cfg(feature = "half")]
 const NAN_TO_NAN: i32 = 0x33;
 
 /// A bit for each of the first elements, sixteen at most.
 #[inline(always)]
 fn mask(len: usize) -> __mmask16 {
-    // A shift by more than fifteen leaves nothing of it.
+    // A shift by more than fifteen bits gives 0.
     !u16::MAX.checked_shl(len.try_into().unwrap_or(u32::MAX)).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use super::{avx2::Avx2, avx512::Avx512};
 
 /// The instructions that kernels use. A value proves that the processor has them.
 ///
-/// Where there is one choice only, it takes no memory.
+/// If there is only one choice, it is zero-sized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend(Kind);
 
@@ -47,8 +47,8 @@ impl Backend {
         }
     }
 
-    /// Whether numbers of 16 bits are best converted as they are loaded and stored: vectors by instructions, or numbers
-    /// one by one.
+    /// Whether 16-bit floats are best converted as they are loaded and stored: by vector instructions, or one by one
+    /// without vectors.
     #[cfg(feature = "half")]
     #[inline]
     pub(crate) fn converts(self) -> bool {
@@ -83,7 +83,7 @@ pub(super) const FORCED: bool = cfg!(any(
     layerwise_backend = "avx512"
 ));
 
-/// Runs a kernel on the lanes of a backend, or one number at a time where there are no vectors.
+/// Runs a kernel on the lanes of a backend, or one number at a time on targets without vectors.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(backend: Backend, kernel: K) -> K::Output {
     if ONE_BY_ONE {

@@ -1,6 +1,6 @@
 //! Numbers in memory.
 //!
-//! Kernels compute in `f32`. What memory holds is converted as it is loaded and stored, in registers.
+//! Kernels compute in `f32`. Other types are converted in registers, as they are loaded and stored.
 
 use super::ops::{Element, Lanes, WIDTH};
 

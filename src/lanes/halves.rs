@@ -1,4 +1,4 @@
-//! Numbers of 16 bits.
+//! 16-bit floats.
 
 use super::ops::{Element, Lanes, WIDTH};
 use half::{bf16, f16};
@@ -71,34 +71,35 @@ elements! {
     f16 widen_f16 narrow_f16 f16_to_f32, f16_from_f32;
 }
 
-/// Exactly. (The method of `bf16` looks for a NaN first; the arithmetic that follows does what is to be done with one.)
+/// Exact. (The method of `bf16` checks for NaN first; here the arithmetic that follows handles it.)
 #[inline(always)]
 fn widen(x: bf16) -> f32 {
     f32::from_bits(u32::from(x.to_bits()) << 16)
 }
 
-/// Rounded to nearest, ties to even. A NaN stays one. (The method of `bf16` gives the same, and has more branches.)
+/// Rounded to nearest, ties to even. A NaN stays one. (The method of `bf16` gives the same result with more branches.)
 #[inline(always)]
 pub(super) fn narrow(x: f32) -> bf16 {
     let bits = x.to_bits();
-    // Half of the last place, or a little less before an even number. What overflows becomes an infinity.
+    // Adds half a unit in the last place of the result, or slightly less if that place is even. Overflow gives an
+    // infinity.
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
     bf16::from_bits(if x.is_nan() { bits >> 16 | 0x40 } else { rounded >> 16 } as u16)
 }
 
-/// (Without an instruction for it this is much code.)
+/// (Out of line: in software this is a lot of code.)
 #[inline(never)]
 fn f16_to_f32(x: f16) -> f32 {
     x.to_f32()
 }
 
-/// (Without an instruction for it this is much code.)
+/// (Out of line: in software this is a lot of code.)
 #[inline(never)]
 fn f16_from_f32(x: f32) -> f16 {
     f16::from_f32(x)
 }
 
-/// Sixteen numbers with these at an index, and zeros.
+/// Sixteen numbers: these from an index on, and zeros.
 #[inline(always)]
 fn padded<E: Copy + Default>(from: &[E], at: usize) -> [E; WIDTH] {
     let mut x = [E::default(); WIDTH];
@@ -108,7 +109,7 @@ fn padded<E: Copy + Default>(from: &[E], at: usize) -> [E; WIDTH] {
     x
 }
 
-/// A number of the upper and the lower half of its bits.
+/// A number from the upper and the lower half of its bits.
 #[inline(always)]
 pub(crate) fn join(upper: bf16, lower: u16) -> f32 {
     f32::from_bits(u32::from(upper.to_bits()) << 16 | u32::from(lower))
@@ -120,7 +121,7 @@ pub(crate) fn split(x: f32) -> (bf16, u16) {
     (bf16::from_bits((x.to_bits() >> 16) as u16), x.to_bits() as u16)
 }
 
-/// What is beyond `-max..=max` brought to its end; a NaN stays. (The method of `f32` panics if `max` is a NaN.)
+/// Clamps to `-max..=max`; a NaN stays a NaN. (The method of `f32` panics if `max` is a NaN.)
 #[inline(always)]
 pub(crate) fn clamp(x: f32, max: f32) -> f32 {
     if x > max {

@@ -1,25 +1,25 @@
 //! Lanes: sixteen `f32` at a time.
 //!
-//! This floor knows loads, stores, sums, differences, products, quotients, square roots and one fold, and nothing of
-//! what they are used for. Each is exact, or rounded in one written order by IEEE 754, so it gives the same bits on
-//! every instruction set. What cannot be expressed here (a fused multiply-add, a reduction in the machine's own order,
-//! an approximate reciprocal) cannot make two machines differ.
+//! This floor has loads, stores, sums, differences, products, quotients, square roots and one fold, and does not know
+//! what they are for. Each is exact, or rounded by IEEE 754 in a fixed order, so it gives the same bits on every
+//! instruction set. Operations that would make machines differ (a fused multiply-add, a reduction in native order, an
+//! approximate reciprocal) do not exist here.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `ops` | the operations |
 //! | `one` | arithmetic without vectors |
 //! | `element` | numbers in memory, and their conversion to lanes |
-//! | `halves` | the same for numbers of 16 bits |
+//! | `halves` | the same for 16-bit floats |
 //! | `backend` | the choice of an instruction set |
-//! | `portable` | lanes of the crate `wide`, for every machine |
+//! | `portable` | lanes of the crate `wide`, for every target |
 //! | `avx2`, `avx512` | lanes of `core::arch`: all of the crate's unsafe code |
 //!
 //! A new instruction set is a new file with the same functions as `avx2.rs`: a token type whose existence proves that
 //! the processor has the instructions, with `Arithmetic` and `Lanes` for it, and an arm in `Backend`.
 //!
-//! `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"scalar"`, `"avx2"`, `"avx512"`) forces a backend. Where the
-//! processor does not have it, the portable one is used.
+//! `RUSTFLAGS='--cfg layerwise_backend="portable"'` (or `"scalar"`, `"avx2"`, `"avx512"`) forces a backend. If the
+//! processor does not support it, the portable one is used.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]

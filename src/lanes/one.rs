@@ -71,7 +71,7 @@ impl Arithmetic for One {
     }
 }
 
-/// Two numbers, one after the other: what a loop without vectors does in a turn.
+/// Two numbers, one after the other: one iteration of a loop without vectors.
 #[derive(Clone, Copy)]
 pub(crate) struct Two;
 
@@ -106,7 +106,7 @@ impl Arithmetic for Two {
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 2] {
-        // (`[value; 2]` would be a loop where the compiler is asked for small code.)
+        // (When optimising for size, `[value; 2]` would be a loop.)
         [value, value]
     }
 

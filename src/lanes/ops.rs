@@ -13,7 +13,7 @@ pub(crate) trait Arithmetic: Copy {
     /// Numbers in the machine's registers.
     type Vector: Copy;
 
-    /// As many numbers in memory.
+    /// The same number of elements in memory.
     type Block<E: Element>;
 
     /// Runs a kernel with this arithmetic, in a function that is compiled for its instructions.
@@ -28,7 +28,7 @@ pub(crate) trait Arithmetic: Copy {
     /// Stores a block.
     fn set<E: Element>(self, vector: Self::Vector, to: &mut Self::Block<E>);
 
-    /// All of them set to `value`.
+    /// Sets all lanes to `value`.
     fn splat(self, value: f32) -> Self::Vector;
     /// `a + b` in each lane, rounded once.
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -44,28 +44,28 @@ pub(crate) trait Arithmetic: Copy {
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
 }
 
-/// Vectors of sixteen numbers, which loops are written over.
+/// Vectors of sixteen numbers, over which loops are generic.
 pub(crate) trait Lanes: Arithmetic {
-    /// How many leaves of a norm have sums that the registers hold at once: 1, 2 or 4.
+    /// How many leaves can be summed at once without running out of registers: 1, 2 or 4.
     const LEAVES: usize;
 
-    /// Whether a part of a vector is loaded as fast as a whole one, so that a norm may begin with a part.
+    /// Whether partial vectors load as fast as whole ones, so that a norm may begin with a partial vector.
     const MASKS: bool;
 
-    /// Whether numbers of 16 bits are converted by instructions.
+    /// Whether there are instructions that convert 16-bit floats.
     #[cfg(feature = "half")]
     const CONVERTS: bool;
 
-    /// Sixteen values from memory of any alignment.
+    /// Loads sixteen values from memory of any alignment.
     fn load(self, from: &[f32; WIDTH]) -> Self::Vector;
-    /// At most sixteen values as the last of a vector, after zeros.
+    /// Loads at most sixteen values into the last lanes, and zeros into the others.
     fn load_last(self, from: &[f32]) -> Self::Vector;
-    /// At most sixteen values, padded with zeros.
+    /// Loads at most sixteen values, and zeros into the lanes after them.
     fn load_partial(self, from: &[f32]) -> Self::Vector;
-    /// Sixteen values to memory of any alignment.
+    /// Stores sixteen values to memory of any alignment.
     fn store(self, vector: Self::Vector, to: &mut [f32; WIDTH]);
 
-    /// As many of sixteen values as there is room for.
+    /// Stores as many of sixteen values as there is room for.
     fn store_partial(self, vector: Self::Vector, to: &mut [f32]);
 
     /// The first `len` lanes, and zeros in the others.
@@ -84,7 +84,7 @@ pub(crate) trait Lanes: Arithmetic {
         self.load_last(x.get(WIDTH.saturating_sub(len)..).unwrap_or_default())
     }
 
-    /// The first `len` lanes as the last of a vector, after zeros.
+    /// The first `len` lanes moved to the end of the vector, after zeros.
     #[inline(always)]
     fn first_as_last(self, vector: Self::Vector, len: usize) -> Self::Vector {
         let mut x = [0.0; WIDTH];
@@ -92,13 +92,13 @@ pub(crate) trait Lanes: Arithmetic {
         self.load_last(x.get(..len).unwrap_or_default())
     }
 
-    /// Sixteen numbers, of the upper and the lower halves of their bits.
+    /// Sixteen numbers from the upper and the lower halves of their bits.
     #[cfg(feature = "half")]
     fn join(self, upper: &[bf16; WIDTH], lower: &[u16; WIDTH]) -> Self::Vector;
     /// The upper and the lower halves of the bits.
     #[cfg(feature = "half")]
     fn split(self, vector: Self::Vector, upper: &mut [bf16; WIDTH], lower: &mut [u16; WIDTH]);
-    /// What is beyond `-max..=max` brought to its end; a NaN stays.
+    /// Clamps to `-max..=max`; a NaN stays a NaN.
     #[cfg(feature = "half")]
     fn clamp(self, vector: Self::Vector, max: f32) -> Self::Vector;
     /// Sixteen numbers, exactly.
@@ -122,7 +122,7 @@ pub(crate) trait Lanes: Arithmetic {
     fn fold(self, vector: Self::Vector) -> f32;
 }
 
-/// Copies as many elements as both slices have.
+/// Copies elements up to the end of the shorter slice.
 #[inline(always)]
 pub(super) fn copy(from: &[f32], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -130,9 +130,9 @@ pub(super) fn copy(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// A number in memory, which is an `f32` in registers.
+/// A number in memory that is an `f32` in registers.
 pub(crate) trait Element: Copy + Default + Send + Sync {
-    /// The bit of the sign. Without it, the bits of floats order as integers do.
+    /// The sign bit. Without it, the bits of floats order as integers do.
     const SIGN: u32;
 
     /// Sixteen numbers.
@@ -147,12 +147,12 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
     /// Its bits.
     fn bits(self) -> u32;
-    /// An integer that orders as absolute values do, every NaN above infinity; 0 of zeros only.
+    /// An integer with the order of absolute values. Every NaN is above infinity, and only zeros give 0.
     #[inline(always)]
     fn size(self) -> u32 {
         self.bits() & !Self::SIGN
     }
-    /// The absolute value of which this is the integer.
+    /// The absolute value with this [`size`](Element::size).
     fn of_size(size: u32) -> f32;
     /// One number.
     fn get(self) -> f32;
@@ -168,16 +168,16 @@ pub(crate) trait Kernel {
     /// Runs the loop. Implementations are `#[inline(always)]`, so that they are compiled for the instruction set of
     /// `lanes`.
     ///
-    /// A fast kernel is at most two words, which are passed in registers, and has references to slices, not slices: a
-    /// processor cannot forward two stores to one load, so a slice that is stored as a pointer and a length, and then
-    /// copied whole, waits until all stores before it are in the cache.
+    /// A fast kernel is at most two words, which are passed in registers, and holds references to slices, not slices. A
+    /// slice is stored as a pointer and a length, then copied with one load; a processor cannot forward two stores to
+    /// one load, so the copy waits until all stores before it are in the cache.
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 
     /// Runs the loop one number at a time, with the same result, on a machine without vectors.
     fn run_one(self) -> Self::Output;
 }
 
-/// A loop that the compiler vectorises by itself: one of integers, which has one result whatever the order.
+/// A loop that the compiler vectorises: an integer loop, whose result does not depend on the order.
 pub(crate) struct Loop<F>(pub(crate) F);
 
 impl<R, F: FnOnce() -> R> Kernel for Loop<F> {

@@ -1,5 +1,5 @@
-//! Lanes of the crate `wide`, which uses what the target is compiled for (SSE2, AVX, NEON, simd128). Where the target
-//! has no vectors, kernels go one by one and hardly use them.
+//! Lanes of the crate `wide`, which uses the instructions that the target is compiled for (SSE2, AVX, NEON, simd128).
+//! On targets without vectors, kernels work one number at a time and hardly use these lanes.
 
 #[cfg(feature = "half")]
 use super::halves::{clamp, join, split};
@@ -8,7 +8,7 @@ use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
 use half::{bf16, f16};
 use wide::f32x16;
 
-/// Whether numbers are best handled one by one, because this machine has no vectors that the portable lanes could use.
+/// Whether to process numbers one by one, because the target has no vectors that the portable lanes could use.
 pub(crate) const ONE_BY_ONE: bool = cfg!(any(
     layerwise_backend = "scalar",
     not(any(
@@ -18,7 +18,7 @@ pub(crate) const ONE_BY_ONE: bool = cfg!(any(
     ))
 ));
 
-/// The token of the portable lanes; every machine has them.
+/// The token of the portable lanes, which every target has.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -26,7 +26,7 @@ impl Arithmetic for Portable {
     type Vector = f32x16;
     type Block<E: Element> = [E; WIDTH];
 
-    /// Not inline: its frame should not burden a caller that has better lanes.
+    /// Not inlined: callers with better lanes should not pay for its stack frame.
     #[inline(never)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
@@ -196,7 +196,7 @@ impl Lanes for Portable {
     }
 }
 
-/// Sixteen numbers, one by one. (In a loop: a closure over an array is a call.)
+/// Sixteen numbers, one by one. (A loop, because a closure over an array would be a call.)
 #[cfg(feature = "half")]
 #[inline(always)]
 fn widened<E: Element>(from: &[E; WIDTH]) -> f32x16 {
@@ -207,7 +207,7 @@ fn widened<E: Element>(from: &[E; WIDTH]) -> f32x16 {
     f32x16::new(x)
 }
 
-/// The same back.
+/// The inverse.
 #[cfg(feature = "half")]
 #[inline(always)]
 fn narrowed<E: Element>(vector: f32x16, to: &mut [E; WIDTH]) {
@@ -216,14 +216,14 @@ fn narrowed<E: Element>(vector: f32x16, to: &mut [E; WIDTH]) {
     }
 }
 
-/// The same of `f16`, which is much code.
+/// The same for `f16`. (Separate, because it is a lot of code.)
 #[cfg(feature = "half")]
 #[inline(never)]
 fn widened_f16(from: &[f16; WIDTH]) -> f32x16 {
     widened(from)
 }
 
-/// The same back.
+/// The inverse.
 #[cfg(feature = "half")]
 #[inline(never)]
 fn narrowed_f16(vector: f32x16, to: &mut [f16; WIDTH]) {

@@ -1,8 +1,8 @@
-//! Quotients and roots have the bits of single numbers on every backend.
+//! Quotients and roots have the same bits as scalar code on every backend.
 
 use super::{Arithmetic, Backend, Kernel, Lanes, One, Two, WIDTH, dispatch};
 
-/// Numbers at the edges, and as many of any bits.
+/// Edge cases, and the same number of random bit patterns.
 fn numbers() -> impl Iterator<Item = f32> {
     let edges = [0, 1, 2, 0x7f_ffff, 0x80_0000, 0x80_0001, 0x3f7f_ffff, 0x3f80_0000, 0x3f80_0001, 0x4040_0000];
     let large = [0x7e80_0000, 0x7f7f_fffe, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fc0_0000];
@@ -73,7 +73,7 @@ fn two_numbers_have_the_bits_of_one() {
     }
 }
 
-/// Of all upper halves, with lower ones at the edges of rounding.
+/// All upper halves, with lower halves at the edges of rounding.
 #[cfg(feature = "half")]
 #[test]
 fn numbers_of_16_bits_are_those_of_the_crate_half() {

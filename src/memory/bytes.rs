@@ -1,17 +1,17 @@
-//! Numbers in buffers of bytes: of other languages, mapped files of weights.
+//! Numbers in byte buffers, as they come from other languages and memory-mapped files.
 
 use super::floats::Element;
 use crate::error::BytesError;
 use bytemuck::PodCastError;
 
-/// The `f32` numbers of a buffer, in place.
+/// Views a byte buffer as `f32` numbers, in place.
 ///
-/// They are in the machine's own order of bytes: a file in little-endian order, such as safetensors, can be used as it
-/// is mapped on little-endian machines. Every pattern of bytes is a number, an infinity or a NaN.
+/// They are in the machine's native byte order: a mapped little-endian file, such as safetensors, can be used as it is
+/// on little-endian machines. Every bit pattern is valid: a number, an infinity or a NaN.
 ///
 /// # Errors
 ///
-/// A [`BytesError`] if the buffer does not begin at a multiple of 4, or is not a whole number of `f32` long. An empty
+/// A [`BytesError`] if the buffer is not aligned to 4 bytes, or its length is not a whole number of `f32`. An empty
 /// buffer may begin anywhere.
 ///
 /// ```
@@ -26,7 +26,7 @@ use bytemuck::PodCastError;
 /// # Ok::<(), BytesError>(())
 /// ```
 ///
-/// A layer in such buffers is stepped like any other; [`Error::Bytes`](crate::Error::Bytes) names the argument:
+/// A layer in such buffers is updated like any other; [`Error::Bytes`](crate::Error::Bytes) names the argument:
 ///
 /// ```
 /// use layerwise::buffers::{floats, floats_mut};
@@ -49,7 +49,7 @@ pub fn floats(bytes: &[u8]) -> Result<&[f32], BytesError> {
     floats_of(bytes)
 }
 
-/// The `f32` numbers of a buffer, in place, for writing; otherwise like [`floats`].
+/// Views a byte buffer as writable `f32` numbers; otherwise like [`floats`].
 ///
 /// # Errors
 ///
@@ -58,12 +58,12 @@ pub fn floats_mut(bytes: &mut [u8]) -> Result<&mut [f32], BytesError> {
     floats_of_mut(bytes)
 }
 
-/// The numbers of a buffer, in place, of any element type; otherwise like [`floats`].
+/// Views a byte buffer as numbers of any element type; otherwise like [`floats`].
 ///
 /// # Errors
 ///
-/// A [`BytesError`] if the buffer does not begin at a multiple of the size of an element, or is not a whole number of
-/// elements long. An empty buffer may begin anywhere.
+/// A [`BytesError`] if the buffer is not aligned to the size of an element, or its length is not a whole number of
+/// elements. An empty buffer may begin anywhere.
 ///
 #[cfg_attr(feature = "half", doc = "```")]
 #[cfg_attr(not(feature = "half"), doc = "```ignore")]
@@ -86,7 +86,7 @@ pub fn floats_of<E: Element>(bytes: &[u8]) -> Result<&[E], BytesError> {
     E::of_bytes(bytes).map_err(|error| bytes_error::<E>(error, bytes.len()))
 }
 
-/// The numbers of a buffer, in place, for writing, of any element type; otherwise like [`floats_of`].
+/// Views a byte buffer as writable numbers of any element type; otherwise like [`floats_of`].
 ///
 /// # Errors
 ///

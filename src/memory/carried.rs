@@ -2,18 +2,19 @@
 
 use crate::rules::double;
 
-/// Norms of a layer that earlier work has left, so that a step need not read the layer for them. The default knows
-/// none, and the step measures what it needs.
+/// Norms of a layer that are already known, so that a step need not read the layer to compute them. By default none is
+/// known, and the step measures what it needs.
 ///
-/// - A step leaves the norm of the new weights, for rules that look at it (LARC, LARS, LUC): they then read the weights
-///   once a step, not twice. If you change the weights by other means, say by clamping or loading them, call
-///   [`forget_weights`](CarriedNorms::forget_weights). Builds with debug assertions measure anyway and refuse the step
-///   by [`Error::StaleNorm`](crate::Error::StaleNorm) if you did not.
+/// - A step stores the norm of the new weights, for rules that need it (LARC, LARS, LUC): they then read the weights
+///   once per step, not twice. If you change the weights in any other way, say by clamping or loading them, call
+///   [`forget_weights`](CarriedNorms::forget_weights). If you forget, builds with debug assertions refuse the step with
+///   [`Error::StaleNorm`](crate::Error::StaleNorm).
 /// - [`accumulate`](crate::accumulate) returns the sum of squares of the gradient it has just written;
 ///   [`set_gradient`](CarriedNorms::set_gradient) passes it to the next step, which uses it once, even if the layer is
 ///   frozen.
 ///
-/// Results have the same bits as without. It is worth the trouble for layers of some thousand elements and more.
+/// Results have the same bits with and without carried norms. They pay off for layers of a few thousand elements or
+/// more.
 ///
 /// ```
 /// use layerwise::norms::{CarriedNorms, l2_norm};
@@ -28,8 +29,8 @@ use crate::rules::double;
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 ///
-/// All zeros is the default: a norm of 0 counts as unknown, for it is quickly measured. In memory it is the two norms,
-/// that of the weights first, as C would have them.
+/// The default is all zeros: a norm of 0 counts as unknown, because it is quickly measured. The layout is that of C:
+/// two norms, that of the weights first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct CarriedNorms {
@@ -63,15 +64,14 @@ impl CarriedNorms {
         self.weights = UNKNOWN;
     }
 
-    /// Makes the norm of the gradient unknown: for a host that changes a gradient whose norm it has set, say because
+    /// Makes the norm of the gradient unknown. Call this if you change a gradient whose norm you have set, say because
     /// the step was refused.
     #[inline]
     pub fn forget_gradient(&mut self) {
         self.gradient = UNKNOWN;
     }
 
-    /// Sets the sum of squares of the gradient of the next step. Rules that look at another norm than the L2 norm
-    /// ignore it.
+    /// Sets the sum of squares of the gradient of the next step. Rules that use another norm ignore it.
     pub fn set_gradient(&mut self, sum_of_squares: f64) {
         self.gradient = double::sqrt(sum_of_squares);
     }
@@ -83,9 +83,9 @@ impl CarriedNorms {
     }
 }
 
-/// A norm that is greater than 0. (Of NaN the step will measure NaN again.)
+/// A norm greater than 0. (Not a NaN: the step measures it again, and gets NaN.)
 #[inline]
 fn known(norm: f64) -> Option<f64> {
-    // As bits, for a processor without f64.
+    // It compares bits, for processors without `f64`.
     (1..=f64::INFINITY.to_bits()).contains(&norm.to_bits()).then_some(norm)
 }

@@ -8,8 +8,8 @@ use super::table::Layers;
 use super::weights::WeightsMut;
 use crate::error::{Argument, Error, check_length};
 
-/// A model whose layers lie in one buffer of weights, one of gradients and one of each moment. One wants it in
-/// firmware, and where a framework keeps all parameters in one buffer.
+/// A model whose layers lie in one buffer of weights, one of gradients and one of each moment. Use it in firmware, and
+/// where a framework keeps all parameters in one buffer.
 ///
 /// ```
 /// use layerwise::{FlatModel, LayerConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, NovoGradState, Report};
@@ -30,7 +30,7 @@ use crate::error::{Argument, Error, check_length};
 #[derive(Debug)]
 pub struct FlatModel<'a, S> {
     layers: Layers<'a>,
-    /// Where the buffers begin in those of the whole model, of which this may be a part.
+    /// Where the buffers begin in those of the whole model: this may be a part of one.
     start: usize,
     weights: WeightsMut<'a>,
     gradients: Floats<'a>,
@@ -41,7 +41,7 @@ pub struct FlatModel<'a, S> {
 }
 
 impl<'a, S> FlatModel<'a, S> {
-    /// A model without moments, with a state for each layer. Weights and gradients are as long as `layers` says.
+    /// A model without moments, with a state for each layer. `layers` gives the length of weights and gradients.
     #[inline]
     pub fn new(
         layers: &Layers<'a>,
@@ -61,19 +61,19 @@ impl<'a, S> FlatModel<'a, S> {
         }
     }
 
-    /// The same model with momentum, laid out as the weights are, for rules that keep one.
+    /// Adds momentum, laid out like the weights, for rules that keep it.
     #[inline]
     pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { momentum: Some(momentum.into()), ..self }
     }
 
-    /// The same model with a moment of the squares, laid out as the weights are, for rules that keep one.
+    /// Adds a second moment, laid out like the weights, for rules that keep it.
     #[inline]
     pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { second_moment: Some(second_moment.into()), ..self }
     }
 
-    /// The same model with split weights: `weights` are the upper halves of the bits, these are the lower ones. See
+    /// Makes the weights split: `weights` are the upper halves of the bits, and `lower` the lower halves. See
     /// [`LayerMemory::lower`].
     #[cfg(feature = "half")]
     #[inline]
@@ -81,27 +81,27 @@ impl<'a, S> FlatModel<'a, S> {
         FlatModel { weights: self.weights.with_lower(lower), ..self }
     }
 
-    /// The same model with a copy of the weights, rounded to nearest. See [`LayerMemory::copy`].
+    /// Adds a copy of the weights, rounded to nearest. See [`LayerMemory::copy`].
     #[cfg(feature = "half")]
     #[inline]
     pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { weights: self.weights.with_copy(copy.into(), false), ..self }
     }
 
-    /// The same with a copy that saturates. See [`LayerMemory::saturating_copy`].
+    /// Adds a copy of the weights that saturates. See [`LayerMemory::saturating_copy`].
     #[cfg(feature = "half")]
     #[inline]
     pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
         FlatModel { weights: self.weights.with_copy(copy.into(), true), ..self }
     }
 
-    /// The same model with carried norms, as many as there are layers.
+    /// Adds carried norms, one for each layer.
     #[inline]
     pub fn norms(self, norms: &'a mut [CarriedNorms]) -> Self {
         FlatModel { norms: Some(norms), ..self }
     }
 
-    /// One layer, if there are as many and the buffers are long enough.
+    /// One layer; `None` if it does not exist or the buffers are too short.
     #[inline]
     pub fn get(&mut self, layer: usize) -> Option<LayerMemory<'_, S>> {
         let span = self.layers.spans().get(layer)?;
@@ -124,13 +124,13 @@ impl<'a, S> FlatModel<'a, S> {
         &self.layers
     }
 
-    /// Where the buffers begin and end in those of the whole model.
+    /// The range of the buffers in those of the whole model.
     #[cfg(feature = "rayon")]
     pub(crate) fn range(&self) -> core::ops::Range<usize> {
         self.start..self.start + self.weights.len()
     }
 
-    /// The same model for a shorter time.
+    /// Reborrows the model.
     #[cfg(feature = "rayon")]
     pub(crate) fn reborrow(&mut self) -> FlatModel<'_, S> {
         FlatModel {
@@ -145,7 +145,7 @@ impl<'a, S> FlatModel<'a, S> {
         }
     }
 
-    /// The layers before `layer`, and the others; nothing if the buffers are not as long as the table says.
+    /// Splits into the layers before `layer` and the rest; `None` if the buffers are not as long as the table says.
     #[cfg(feature = "rayon")]
     pub(crate) fn split_at(self, layer: usize) -> Option<(Self, Self)> {
         let (left, right) = self.layers.split_at(layer);

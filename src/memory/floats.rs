@@ -8,7 +8,7 @@ use half::{bf16, f16, slice::HalfBitsSliceExt};
 
 /// An element type that the kernels know. Sealed: a new one comes with a new version of this crate.
 ///
-/// There will never be `f64`: a float literal is an `f32` here because no other element is a float to the compiler.
+/// `f64` will never be one: a float literal becomes an `f32` here because no other element type is a primitive float.
 #[diagnostic::on_unimplemented(
     message = "layerwise has no kernels for elements of type `{Self}`",
     label = "elements are `f32`, or with the feature `half` also `bf16` and `f16`"
@@ -28,7 +28,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// An element type and its variant, and how plain numbers of its size are seen as such elements.
+/// Implements an element type: its variant, and the conversion from slices of plain numbers of its size.
 macro_rules! element {
     ($type:ident, $variant:ident, $x:ident => $cast:expr, $cast_mut:expr) => {
         impl sealed::Sealed for $type {}
@@ -62,7 +62,7 @@ element!(bf16, Bf16, x => <[u16]>::reinterpret_cast(x), <[u16]>::reinterpret_cas
 #[cfg(feature = "half")]
 element!(f16, F16, x => <[u16]>::reinterpret_cast(x), <[u16]>::reinterpret_cast_mut(x));
 
-/// The same expression of the slice of every variant.
+/// Evaluates the same expression for the slice of every variant.
 macro_rules! each {
     ($floats:expr, $type:ident, $x:ident => $result:expr) => {
         match $floats {
@@ -75,10 +75,10 @@ macro_rules! each {
     };
 }
 
-/// A slice of numbers to be read, of any element type. One names it where the type is known at run time only: slices,
-/// arrays and `Vec`s become one by themselves.
+/// A read-only slice of any element type. You need to name it only where the type is known at run time: slices, arrays
+/// and `Vec`s convert into it.
 ///
-/// `From` takes references to slices, arrays, `Vec`s and whatever else gives a slice by `[..]`.
+/// `From` takes references to slices, arrays, `Vec`s and everything else that can be indexed with `[..]`.
 ///
 /// ```
 /// use layerwise::buffers::Floats;
@@ -92,7 +92,7 @@ macro_rules! each {
 pub enum Floats<'a> {
     /// Single precision.
     F32(&'a [f32]),
-    /// The upper half of single precision: its range, with 8 bits of precision.
+    /// The upper half of single precision: the same range, with 8 bits of precision.
     #[cfg(feature = "half")]
     Bf16(&'a [bf16]),
     /// Half precision (IEEE 754): up to 65504, with 11 bits of precision.
@@ -100,7 +100,7 @@ pub enum Floats<'a> {
     F16(&'a [f16]),
 }
 
-/// A slice of numbers to be written, of any element type; otherwise like [`Floats`].
+/// A writable slice of any element type; otherwise like [`Floats`].
 #[non_exhaustive]
 pub enum FloatsMut<'a> {
     /// Single precision.
@@ -126,7 +126,7 @@ impl<'a> Floats<'a> {
         self.len() == 0
     }
 
-    /// The elements of a range, if there are as many.
+    /// The elements of a range; `None` if it is out of bounds.
     #[inline]
     pub fn get(&self, range: Range<usize>) -> Option<Floats<'a>> {
         each!(self, Floats, x => x.get(range).map(Element::floats))
@@ -146,25 +146,25 @@ impl<'a> FloatsMut<'a> {
         self.len() == 0
     }
 
-    /// The same slice, to be read.
+    /// A read-only view of the slice.
     #[inline]
     pub fn as_floats(&self) -> Floats<'_> {
         each!(self, FloatsMut, x => Element::floats(x))
     }
 
-    /// The same slice for a shorter time, as `&mut *x` is for a reference.
+    /// Reborrows the slice, as `&mut *x` does a reference.
     #[inline]
     pub fn reborrow(&mut self) -> FloatsMut<'_> {
         each!(self, FloatsMut, x => Element::floats_mut(x))
     }
 
-    /// The elements of a range, if there are as many.
+    /// The elements of a range; `None` if it is out of bounds.
     #[inline]
     pub fn get(&mut self, range: Range<usize>) -> Option<FloatsMut<'_>> {
         each!(self, FloatsMut, x => x.get_mut(range).map(Element::floats_mut))
     }
 
-    /// The elements before an index and the others, if there are as many.
+    /// Splits at an index; `None` if it is out of bounds.
     #[inline]
     pub fn split_at(self, at: usize) -> Option<(FloatsMut<'a>, FloatsMut<'a>)> {
         each!(self, FloatsMut, x => {
@@ -174,7 +174,7 @@ impl<'a> FloatsMut<'a> {
     }
 }
 
-// One conversion for [E], [E; N], Vec<E> and the like, which needs no name of `alloc`.
+// One conversion for [E], [E; N], Vec<E> and the like. It does not name `Vec`, so it needs no `alloc`.
 impl<'a, E: Element, T: ?Sized + Index<RangeFull, Output = [E]>> From<&'a T> for Floats<'a> {
     #[inline]
     fn from(x: &'a T) -> Self {
@@ -196,7 +196,7 @@ impl<'a, E: Element, T: ?Sized + IndexMut<RangeFull, Output = [E]>> From<&'a mut
     }
 }
 
-// Lengths only: a message with a million numbers is of no use.
+// Prints only the length: nobody wants a million numbers in a message.
 impl fmt::Debug for Floats<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {

@@ -8,9 +8,9 @@ use alloc::vec;
 use half::bf16;
 
 impl<S: RuleState> Memory<S> {
-    /// The same memory with momentum in `bf16`: 2 bytes a weight instead of 4.
+    /// Keeps momentum in `bf16`: 2 bytes per weight instead of 4.
     ///
-    /// Steps compute in `f32` and round to nearest what they keep. A momentum that is there already is rounded so too.
+    /// Steps compute in `f32`, and round to nearest when they store. Existing momentum is rounded the same way.
     ///
     /// ```
     /// use layerwise::{NovoGrad, NovoGradConfig};
@@ -28,12 +28,12 @@ impl<S: RuleState> Memory<S> {
         self
     }
 
-    /// The same memory for a model of `bf16`, which then trains with the bits of `f32` weights: the tensors that you
-    /// give to a step are the upper halves of these, and the memory keeps the lower halves.
+    /// Keeps the lower halves of the weights of a `bf16` model, which then trains with the bits of `f32` weights: the
+    /// tensors that you give to a step are the upper halves.
     ///
-    /// `is_split` is asked for every layer, by its number, and says whether its tensor is `bf16`; a step refuses a
-    /// tensor of the other type. Lower halves are zeros at first, which is right for weights that were `bf16` from the
-    /// beginning. Those that were `f32` are given to [`split`](Memory::split). Lower halves that are there already stay.
+    /// `is_split` is called with the number of each layer and returns whether its tensor is `bf16`; a step refuses a
+    /// tensor of the other type. Lower halves start as zeros, which is right for weights that have always been `bf16`.
+    /// For weights in `f32`, call [`split`](Memory::split). Existing lower halves stay.
     ///
     /// ```
     /// use half::bf16;
@@ -47,9 +47,9 @@ impl<S: RuleState> Memory<S> {
     /// for _ in 0..3 {
     ///     memory.step(&sgd, 1e-3, weights.iter_mut().zip(&gradients))?;
     /// }
-    /// let mut masters = [0.0; 3]; // the weights in f32
+    /// let mut masters = [0.0; 3]; // the f32 weights
     /// memory.join(0, &weights[0], &mut masters)?;
-    /// assert!((0.9943..0.9945).contains(&masters[0])); // 1 - 0.001 - 0.0019 - 0.00271; bf16 would have 0.9921875 next
+    /// assert!((0.9943..0.9945).contains(&masters[0])); // 1 - 0.001 - 0.0019 - 0.00271; the next bf16 is 0.9921875
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     #[must_use]
@@ -63,7 +63,7 @@ impl<S: RuleState> Memory<S> {
     }
 
     /// Splits the `f32` weights of a layer: `upper` gets the upper halves of their bits, and the memory keeps the lower
-    /// ones. From now on `upper` is the tensor of this layer, as if [`split_weights`](Memory::split_weights) had been
+    /// ones. From then on `upper` is the tensor of this layer, as if [`split_weights`](Memory::split_weights) had been
     /// called for it.
     ///
     /// # Errors
@@ -92,8 +92,8 @@ impl<S: RuleState> Memory<S> {
         Ok(())
     }
 
-    /// The `f32` weights of a layer whose upper halves are `upper`. (Where the memory keeps no lower halves they are
-    /// zeros.)
+    /// Joins the halves of a layer's weights into `f32`; `upper` are the upper halves. (If the memory keeps no lower
+    /// halves, they count as zeros.)
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl<S: RuleState> Memory<S> {
 }
 
 impl<S> Owned<S> {
-    /// Checks that weights are as many as the layer has, in both forms.
+    /// Checks the number of weights, in both forms.
     fn check_lengths(&self, layer: usize, found: [usize; 2]) -> Result<(), Error> {
         found.into_iter().try_for_each(|found| {
             check_length(Argument::Weights, self.len, found).map_err(|error| error.in_layer(layer))

@@ -1,13 +1,14 @@
-//! One layer with the memory that a step needs of it.
+//! One layer with the memory that a step needs.
 
 use super::carried::CarriedNorms;
 use super::floats::{Floats, FloatsMut};
 use super::weights::{Weights, WeightsMut};
 use crate::rules::layer::LayerConfig;
 
-/// One layer in the caller's memory, for one step: weights, gradients, state, and what else the rule or the host wants.
+/// One layer in the caller's memory, for one step: weights, gradients, state, and whatever else the rule or the host
+/// needs.
 ///
-/// All slices are as long as the weights. Moments of zeros and a default state are right for the first step.
+/// All slices are as long as the weights. Before the first step, moments are zeros and the state is the default.
 ///
 /// ```
 /// use layerwise::{LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
@@ -46,23 +47,23 @@ impl<'a, S> LayerMemory<'a, S> {
         }
     }
 
-    /// The same layer with momentum, for rules that keep one.
+    /// Adds momentum, for rules that keep it.
     #[inline]
     pub fn momentum(self, momentum: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { momentum: Some(momentum.into()), ..self }
     }
 
-    /// The same layer with a moment of the squares, for rules that keep one.
+    /// Adds a second moment, for rules that keep it.
     #[inline]
     pub fn second_moment(self, second_moment: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { second_moment: Some(second_moment.into()), ..self }
     }
 
-    /// The same layer with split weights: `weights` are `bf16`, the upper halves of the bits of `f32` weights, and
-    /// these are the lower halves.
+    /// Makes the weights split: `weights` are `bf16`, the upper halves of the bits of `f32` weights, and `lower` are
+    /// the lower halves.
     ///
-    /// Training has the bits of training in `f32`, in 4 bytes a weight, and the model can compute with the upper halves
-    /// as they are. They are the weights cut towards zero, not rounded.
+    /// Training has the same bits as in `f32`, with 4 bytes per weight, and the model can compute with the upper halves
+    /// as they are. They are the weights truncated towards zero, not rounded.
     ///
     /// ```
     /// use half::bf16;
@@ -83,34 +84,35 @@ impl<'a, S> LayerMemory<'a, S> {
         LayerMemory { weights: self.weights.with_lower(lower), ..self }
     }
 
-    /// The same layer with a copy of the weights, rounded to nearest, which is written in the same pass: of `f32`
-    /// weights, for a model that computes with 16 bits. A layer that is frozen or skipped leaves its copy alone.
+    /// Adds a copy of the weights, rounded to nearest and written in the same pass: for `f32` weights of a model that
+    /// computes in 16 bits. If the layer is frozen or skipped, its copy is not written.
     #[cfg(feature = "half")]
     #[inline]
     pub fn copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { weights: self.weights.with_copy(copy.into(), false), ..self }
     }
 
-    /// The same, where weights beyond the largest finite number of the copy become that number, not an infinity.
+    /// Like [`copy`](LayerMemory::copy), but weights that overflow the type of the copy become its largest finite
+    /// number, not an infinity.
     #[cfg(feature = "half")]
     #[inline]
     pub fn saturating_copy(self, copy: impl Into<FloatsMut<'a>>) -> Self {
         LayerMemory { weights: self.weights.with_copy(copy.into(), true), ..self }
     }
 
-    /// The same layer with another configuration.
+    /// Sets the configuration.
     #[inline]
     pub fn config(self, config: LayerConfig) -> Self {
         LayerMemory { config, ..self }
     }
 
-    /// The same layer with norms that are known before the step, and a place for the norm of the new weights.
+    /// Adds norms that are known before the step. The step stores the norm of the new weights there.
     #[inline]
     pub fn norms(self, norms: &'a mut CarriedNorms) -> Self {
         LayerMemory { norms: Some(norms), ..self }
     }
 
-    /// The same layer for a shorter time, as `&mut *x` is for a reference.
+    /// Reborrows the layer, as `&mut *x` does a reference.
     #[inline]
     pub fn reborrow(&mut self) -> LayerMemory<'_, S> {
         LayerMemory {
@@ -124,7 +126,7 @@ impl<'a, S> LayerMemory<'a, S> {
         }
     }
 
-    /// The same layer, to be read.
+    /// A read-only view of the layer.
     #[inline]
     pub fn view(&self) -> LayerView<'_> {
         LayerView {
@@ -138,7 +140,7 @@ impl<'a, S> LayerMemory<'a, S> {
     }
 }
 
-/// A layer, or a chunk of one, to be read: what a measurement needs.
+/// A read-only view of a layer, or of a chunk of one: what a measurement needs.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerView<'a> {
     pub(crate) config: LayerConfig,
@@ -168,22 +170,21 @@ impl<'a> LayerView<'a> {
         }
     }
 
-    /// The same layer with momentum.
+    /// Adds momentum.
     #[inline]
     #[must_use]
     pub fn momentum(self, momentum: impl Into<Floats<'a>>) -> Self {
         LayerView { momentum: Some(momentum.into()), ..self }
     }
 
-    /// The same layer with a moment of the squares.
+    /// Adds a second moment.
     #[inline]
     #[must_use]
     pub fn second_moment(self, second_moment: impl Into<Floats<'a>>) -> Self {
         LayerView { second_moment: Some(second_moment.into()), ..self }
     }
 
-    /// The same layer with split weights, whose upper halves are its weights; see
-    /// [`LayerMemory::lower`](crate::LayerMemory::lower).
+    /// Adds the lower halves of split weights; see [`LayerMemory::lower`](crate::LayerMemory::lower).
     #[cfg(feature = "half")]
     #[inline]
     #[must_use]
@@ -191,14 +192,14 @@ impl<'a> LayerView<'a> {
         LayerView { weights: Weights { lower: Some(lower), ..self.weights }, ..self }
     }
 
-    /// The same layer with another configuration.
+    /// Sets the configuration.
     #[inline]
     #[must_use]
     pub fn config(self, config: LayerConfig) -> Self {
         LayerView { config, ..self }
     }
 
-    /// The same layer with norms that are known.
+    /// Adds norms that are known.
     #[inline]
     #[must_use]
     pub fn norms(self, norms: &CarriedNorms) -> Self {

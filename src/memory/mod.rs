@@ -1,10 +1,10 @@
-//! What a host hands over to a step, and what it gets back.
+//! What a host passes to a step, and what it gets back.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `floats`, `bytes` | slices of numbers of any element type; numbers in buffers of bytes |
-//! | `weights` | weights with their lower halves and their copy, where there are any |
-//! | `layer` | one layer with the memory that a step needs of it |
+//! | `floats`, `bytes` | slices of any element type; numbers in byte buffers |
+//! | `weights` | weights with their lower halves and their copy, if any |
+//! | `layer` | one layer with the memory that a step needs |
 //! | `model`, `table`, `flat` | many layers: the trait; the table of layers in one buffer; a model in one buffer |
 //! | `owner`, `moment`, `saved` | with the feature `alloc`, the owner of all that an optimizer remembers; its momentum; its saved form |
 //! | `halves` | what an owner can keep in 16 bits |

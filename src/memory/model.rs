@@ -4,10 +4,10 @@ use super::layer::LayerMemory;
 use crate::error::Error;
 
 /// The layers of a model, for one step: a [`FlatModel`](crate::FlatModel), a slice, array or `Vec` of [`LayerMemory`],
-/// or a type of your own.
+/// or your own type.
 ///
-/// A type of your own lends one layer at a time, so memory that can be had under a lock only, or inside a callback,
-/// will do:
+/// Your own type lends one layer at a time, so it works with memory that can be borrowed only under a lock, or inside a
+/// callback:
 ///
 /// ```
 /// use layerwise::{LayerMemory, Model, Report, Sgd, SgdConfig, SgdState};
@@ -40,27 +40,27 @@ use crate::error::Error;
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no model of layers whose state is `{S}`",
-    note = "`FlatModel`, and slices, arrays and `Vec`s of `LayerMemory` are models; so is a type of yours with `count` and `layer`",
+    message = "`{Self}` is not a model of layers whose state is `{S}`",
+    note = "`FlatModel`, and slices, arrays and `Vec`s of `LayerMemory` are models; your own type needs `count` and `layer`",
     note = "the state must be that of the optimizer's rule"
 )]
 pub trait Model<S> {
     /// The number of layers.
     fn count(&self) -> usize;
 
-    /// Called before anything else: what it refuses is refused by the step.
+    /// Called before anything else. If it returns an error, so does the step.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the model as a whole.
+    /// Anything that is wrong with the model as a whole.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
     /// Lends one layer to `visit`. A layer that is not lent, say because it has no gradient, takes no part in the step.
     ///
-    /// A step asks for each layer two or three times: to check it, to measure it if the [policy](crate::Policy) looks
-    /// at whole steps, to update it. It must get the same layer each time.
+    /// A step calls this two or three times for each layer: to check it, to measure it if the [policy](crate::Policy)
+    /// decides for whole steps, and to update it. It must get the same layer each time.
     fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>));
 }
 

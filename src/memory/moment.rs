@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 #[cfg(feature = "half")]
 use half::bf16;
 
-/// A momentum of either type.
+/// Momentum of either type.
 #[derive(Clone, Debug)]
 pub(super) enum Moment {
     F32(Vec<f32>),
@@ -14,7 +14,7 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    /// The numbers, to be read.
+    /// The numbers.
     pub(super) fn get(&self) -> Floats<'_> {
         match self {
             Moment::F32(x) => x.into(),
@@ -23,7 +23,7 @@ impl Moment {
         }
     }
 
-    /// The numbers, to be written.
+    /// The numbers, writable.
     pub(super) fn get_mut(&mut self) -> FloatsMut<'_> {
         match self {
             Moment::F32(x) => x.into(),
@@ -32,7 +32,7 @@ impl Moment {
         }
     }
 
-    /// How many bytes a number has.
+    /// The size of a number in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Moment::F32(_) => 4,

@@ -1,4 +1,4 @@
-//! The owner of all that an optimizer remembers of a model.
+//! The owner of everything that an optimizer remembers about a model.
 
 use super::carried::CarriedNorms;
 use super::floats::{Floats, FloatsMut};
@@ -11,16 +11,16 @@ use crate::rules::rule::{Moments, RuleState};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// All that an optimizer remembers of a model: moments, states and norms of each layer, with its configuration and the
-/// report of the last step. The weights and gradients stay yours.
+/// Everything that an optimizer remembers about a model: moments, state and norms of each layer, its configuration, and
+/// its report of the last step. You keep the weights and gradients.
 ///
-/// [`Optimizer::memory`](crate::Optimizer::memory) makes one, of zeros; [`step`](Memory::step) uses it.
-/// [`to_bytes`](Memory::to_bytes) saves it, and with the feature `serde` any format does: training that is
-/// [loaded](Memory::load) goes on with the same bits. (What is saved are moments and states. Configurations are yours
-/// to set again, and norms are measured again.)
+/// [`Optimizer::memory`](crate::Optimizer::memory) creates one, of zeros; [`step`](Memory::step) uses it.
+/// [`to_bytes`](Memory::to_bytes) saves it, and so does any format of `serde` with the feature `serde`. After
+/// [`load`](Memory::load), training continues with the same bits. (Only moments and states are saved. Set
+/// configurations again after loading; norms are measured again.)
 ///
-/// With the feature `half` it can keep momentum in `bf16` (`bf16_momentum`), and for a model of `bf16` what makes its
-/// weights `f32` (`split_weights`).
+/// With the feature `half` it can keep momentum in `bf16` (`bf16_momentum`), and the lower halves that make the weights
+/// of a `bf16` model `f32` (`split_weights`).
 ///
 /// ```
 /// use layerwise::{Sgd, SgdConfig};
@@ -46,14 +46,14 @@ pub struct Memory<S> {
     pub(super) carries_norms: bool,
 }
 
-/// What is remembered of one layer.
+/// What is remembered about one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Owned<S> {
     pub(super) len: usize,
     pub(super) config: LayerConfig,
     pub(super) momentum: Moment,
     pub(super) second_moment: Vec<f32>,
-    /// The lower halves of split weights, which the feature `half` has.
+    /// The lower halves of split weights (feature `half`).
     pub(super) lower: Option<Vec<u16>>,
     pub(super) state: S,
     pub(super) norms: CarriedNorms,
@@ -75,8 +75,9 @@ impl<S: RuleState> Memory<S> {
         Memory { reports: vec![Report::ABSENT; layers.len()], layers, carries_norms: false }
     }
 
-    /// Whether the norms of weights are [carried](CarriedNorms) from step to step; they are not at first. Do so only if
-    /// nothing but steps changes the weights, or call [`forget_norms`](Memory::forget_norms) when something does.
+    /// Sets whether the norms of weights are [carried](CarriedNorms) from step to step; off by default. Turn it on only
+    /// if nothing but steps changes the weights, or call [`forget_norms`](Memory::forget_norms) when something else
+    /// does.
     pub fn carry_norms(&mut self, carry: bool) {
         self.carries_norms = carry;
         self.forget_norms();
@@ -109,7 +110,7 @@ impl<S: RuleState> Memory<S> {
         &self.reports
     }
 
-    /// What is particular about a layer, to be changed.
+    /// The configuration of a layer, to be changed.
     pub fn config_mut(&mut self, layer: usize) -> Option<&mut LayerConfig> {
         Some(&mut self.layers.get_mut(layer)?.config)
     }
@@ -119,17 +120,17 @@ impl<S: RuleState> Memory<S> {
         Some(self.layers.get(layer)?.state)
     }
 
-    /// The momentum of a layer; empty if there is none.
+    /// The momentum of a layer, empty if the rule keeps none; `None` if there is no such layer.
     pub fn momentum(&self, layer: usize) -> Option<Floats<'_>> {
         Some(self.layers.get(layer)?.momentum.get())
     }
 
-    /// The moment of the squares of a layer; empty if there is none.
+    /// The second moment of a layer, empty if the rule keeps none; `None` if there is no such layer.
     pub fn second_moment(&self, layer: usize) -> Option<Floats<'_>> {
         Some(Floats::from(&self.layers.get(layer)?.second_moment))
     }
 
-    /// One layer with its weights and gradients, for hosts that lend one tensor at a time.
+    /// One layer with its weights and gradients, for hosts that can borrow one tensor at a time.
     ///
     /// # Errors
     ///
@@ -144,7 +145,7 @@ impl<S: RuleState> Memory<S> {
         self.get_mut(layer)?.lend(layer, carries_norms, weights.into(), gradients.into())
     }
 
-    /// The same layer, to be read.
+    /// A read-only view of the same layer.
     ///
     /// # Errors
     ///
@@ -171,7 +172,7 @@ impl<S: RuleState> Memory<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Layers`] if there are more or fewer, and [`Error::Length`].
+    /// [`Error::Layers`] if their number is wrong, and [`Error::Length`].
     pub fn layers<'a, W: Into<FloatsMut<'a>>, G: Into<Floats<'a>>>(
         &'a mut self,
         tensors: impl IntoIterator<Item = (W, G)>,
@@ -179,13 +180,13 @@ impl<S: RuleState> Memory<S> {
         lend_all(&mut self.layers, self.carries_norms, tensors)
     }
 
-    /// What is remembered of a layer.
+    /// What is remembered about a layer.
     pub(super) fn get(&self, layer: usize) -> Result<&Owned<S>, Error> {
         let none = Error::Layers { expected: self.layers.len(), found: layer.saturating_add(1) };
         self.layers.get(layer).ok_or(none)
     }
 
-    /// The same, to be changed.
+    /// The same, writable.
     pub(super) fn get_mut(&mut self, layer: usize) -> Result<&mut Owned<S>, Error> {
         let none = Error::Layers { expected: self.layers.len(), found: layer.saturating_add(1) };
         self.layers.get_mut(layer).ok_or(none)
@@ -201,7 +202,7 @@ impl<S: RuleState> Memory<S> {
 }
 
 impl<S> Owned<S> {
-    /// How many bytes the arrays have.
+    /// The size of the arrays in bytes.
     fn bytes(&self) -> usize {
         let lower = self.lower.as_deref().map_or(0, size_of_val);
         self.momentum.get().len() * self.momentum.size() + size_of_val(&self.second_moment[..]) + lower

@@ -2,40 +2,40 @@
 
 use core::fmt;
 
-/// What happened to one layer in one step. Look at the [outcome](Report::outcome) of each step: a layer that could not
-/// be updated is no error. When to stop is at [`Outcome`].
+/// What happened to one layer in one step. Check the [outcome](Report::outcome) after each step: a layer that could not
+/// be updated is not an error. [`Outcome`] says when to stop.
 ///
 /// OpenSeq2Seq calls these numbers `larc_summaries`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The norm of the gradient (of gradient plus decay, or the maximum norm, where the rule is so configured), scaled
-    /// by the step's [`gradient_scale`](crate::Step::gradient_scale), before clipping.
+    /// The norm of the gradient (of gradient plus decay, or the maximum norm, if the rule is configured that way),
+    /// scaled by the step's [`gradient_scale`](crate::Step::gradient_scale), before clipping.
     pub gradient_norm: f64,
-    /// The L2 norm of the weights before the step; NaN where the rule does not look at it.
+    /// The L2 norm of the weights before the step; NaN if the rule does not need it.
     pub weight_norm: f64,
-    /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`, or their product; 1 where
-    /// nothing adapts. (LAMB's ratio is in the effective rate.)
+    /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`, or their product; 1 without
+    /// adaptation. (LAMB's ratio is part of the effective rate.)
     pub factor: f64,
-    /// The learning rate that the layer's multiplier, LARC, LUC and LAMB's ratio have left.
+    /// The learning rate after the layer's multiplier, LARC, LUC and LAMB's ratio.
     pub effective_rate: f64,
-    /// Whether LARC or LUC held the rate below the one that was asked for.
+    /// Whether LARC or LUC reduced the requested rate.
     pub clipped: bool,
     /// Whether the layer was updated, and if not, why.
     pub outcome: Outcome,
-    /// Whether the norm of this gradient is part of the norm of the model's gradient.
+    /// Whether the norm of this gradient is part of the global gradient norm.
     pub(crate) counts: bool,
 }
 
-/// Whether a layer was updated. No outcome is an error, and nothing is printed: look at the outcomes of each step, or
-/// at its [`Summary`].
+/// Whether a layer was updated. No outcome is an error, and nothing is printed: check the outcomes of each step, or its
+/// [`Summary`].
 ///
 /// - [`Overflowed`](Outcome::Overflowed): stop. Load a checkpoint, and lower the rate or clip the gradient.
 /// - [`NonFinite`](Outcome::NonFinite), [`OutOfRange`](Outcome::OutOfRange), [`StepSkipped`](Outcome::StepSkipped): the
-///   layer was skipped. Go on; now and then that is usual with a loss scale.
-/// - Something was skipped in 20 steps in a row: stop, as above. (The 20 is a recommendation.)
+///   layer was skipped. Continue; with a loss scale this happens now and then.
+/// - If something was skipped in 20 steps in a row, stop, as above. (20 is a recommendation.)
 ///
-/// What leads to which outcome is one [table](crate::docs::what_it_is_not).
+/// A [table](crate::docs::what_it_is_not) lists what leads to each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -44,17 +44,17 @@ pub enum Outcome {
     /// Weights, moments and state have been updated, but a new weight is infinite or NaN: the step left the range of
     /// `f32`, or numbers that the rule does not read were not finite. Stop.
     Overflowed,
-    /// A NaN or an infinity was found in the numbers that the rule reads. Nothing was written.
+    /// There is a NaN or an infinity in the numbers that the rule reads. Nothing was written.
     NonFinite,
-    /// The step would need scalars beyond the range of `f32`. Nothing was written.
+    /// The step needs scalars beyond the range of `f32`. Nothing was written.
     OutOfRange,
     /// The layer is [frozen](crate::LayerConfig::frozen). Nothing was read or written, and the norms of the report are
     /// NaN.
     Frozen,
     /// The model did not lend the layer, say because it has no gradient. The norms of the report are NaN.
     Absent,
-    /// Another layer could not be updated, and the [policy](crate::Policy) skips the whole step then. Nothing was
-    /// written.
+    /// Another layer could not be updated, and the [policy](crate::Policy) skips the whole step in that case. Nothing
+    /// was written.
     StepSkipped,
 }
 
@@ -66,7 +66,7 @@ impl Outcome {
 }
 
 impl Report {
-    /// The report of a layer that took no part: norms NaN, factor 1, rate 0. The default, to fill an array with.
+    /// The report of a layer that took no part: norms NaN, factor 1, rate 0. This is the default, for filling an array.
     pub const ABSENT: Report = Report {
         gradient_norm: f64::NAN,
         weight_norm: f64::NAN,
@@ -107,19 +107,19 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a step over many layers did. Stop if a layer has overflowed, and if layers were skipped in 20 steps in a row;
-/// otherwise go on. Their reports say why, and [`Outcome`] has the whole rule.
+/// What a step over many layers did. Stop if a layer has overflowed, or if layers were skipped in 20 steps in a row;
+/// otherwise continue. Their reports say why, and [`Outcome`] has the full rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
     /// How many layers have been updated, with finite weights.
     pub applied: usize,
-    /// How many layers were left as they were although they are neither frozen nor absent; their reports say why.
+    /// How many layers were not updated although they are neither frozen nor absent; their reports say why.
     pub skipped: usize,
     /// How many layers have been updated and now have a weight that is not finite.
     pub overflowed: usize,
-    /// The norm of the gradient norms of all layers whose norms are finite: the global gradient norm, before clipping.
+    /// The global gradient norm, before clipping: the L2 norm of all finite gradient norms of layers.
     pub gradient_norm: f64,
-    /// What all gradients were multiplied by to clip them; 1 if they were not.
+    /// What all gradients were multiplied by to clip them; 1 without clipping.
     pub clip: f64,
 }

@@ -1,4 +1,4 @@
-//! The saved form of what an optimizer remembers: bytes that are the same on every machine, loaded all or nothing.
+//! The saved form of what an optimizer remembers: the same bytes on every machine. Loading is all or nothing.
 
 use super::carried::CarriedNorms;
 use super::moment::Moment;
@@ -10,22 +10,22 @@ use crate::rules::rule::RuleState;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What a saved memory begins with. The version of the form follows.
+/// The first bytes of a saved memory. The format version follows.
 const NAME: &[u8; 9] = b"layerwise";
 
-/// The version where all numbers are `f32`.
+/// The version in which all numbers are `f32`.
 const PLAIN: u8 = 1;
 
-/// The version where some have 16 bits.
+/// The version in which some have 16 bits.
 const MIXED: u8 = 2;
 
 impl<S: RuleState> Memory<S> {
-    /// Moments and states as bytes, in the same form on every machine: `layerwise`, the version of the form, the number
-    /// of layers, and for each its length, the lengths of its momentum and second moment, the three numbers of its
-    /// state, and the moments; all numbers little-endian, counts in 64 bits.
+    /// Moments and states as bytes, the same on every machine: `layerwise`, the format version, the number of layers,
+    /// and for each layer its length, the lengths of its momentum and second moment, the three numbers of its state,
+    /// and the moments; all numbers little-endian, counts in 64 bits.
     ///
-    /// The version is 1. It is 2 where a layer has a momentum of `bf16` or split weights. Then each layer has two
-    /// counts more after its lengths: the bytes of a number of its momentum, 4 or 2, and 1 if its weights are split,
+    /// The version is 1, or 2 if a layer has `bf16` momentum or split weights. In version 2, each layer has two more
+    /// counts after its lengths: the size of a number of its momentum in bytes, 4 or 2, and 1 if its weights are split,
     /// otherwise 0. Lower halves follow the moments.
     pub fn to_bytes(&self) -> Vec<u8> {
         let version = if self.layers.iter().any(|layer| layer.form().is_mixed()) { MIXED } else { PLAIN };
@@ -43,11 +43,11 @@ impl<S: RuleState> Memory<S> {
         to
     }
 
-    /// Takes over what [`to_bytes`](Memory::to_bytes) has saved, if it is of layers like these. Configurations stay as
-    /// they are.
+    /// Loads what [`to_bytes`](Memory::to_bytes) saved, if the layers match. Configurations stay as they are.
     ///
-    /// Moments must have the type that they have here. A memory in `f32` becomes one with `bf16` or split weights by
-    /// [`from_bytes`](Memory::from_bytes), the methods that made this one so, and [`take_over`](Memory::take_over).
+    /// Moments must have the same type as here. To load a memory saved in `f32` into one with `bf16` momentum or split
+    /// weights, use [`from_bytes`](Memory::from_bytes), convert the result with the same methods as this one, and pass
+    /// it to [`take_over`](Memory::take_over).
     ///
     /// # Errors
     ///
@@ -56,8 +56,8 @@ impl<S: RuleState> Memory<S> {
         self.take_over(Memory::from_bytes(bytes)?)
     }
 
-    /// Takes over moments and states of another memory, say one that was read by `serde`, if it is of layers like
-    /// these. Configurations stay as they are.
+    /// Takes over moments and states of another memory, say one that was read by `serde`, if the layers match.
+    /// Configurations stay as they are.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl<S: RuleState> Memory<S> {
         Ok(())
     }
 
-    /// A memory that was saved by [`to_bytes`](Memory::to_bytes), with default configurations.
+    /// Reads a memory that [`to_bytes`](Memory::to_bytes) saved, with default configurations.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl<S: RuleState> Memory<S> {
     }
 }
 
-/// What arrays a layer has.
+/// Which arrays a layer has.
 #[derive(PartialEq)]
 struct Form {
     len: usize,
@@ -172,7 +172,7 @@ fn number(from: &mut &[u8]) -> Result<usize, LoadError> {
     usize::try_from(u64::from_le_bytes(take(from)?)).map_err(|_| LoadError::Length)
 }
 
-/// An array of as many numbers as there should be, of `N` bytes each.
+/// Reads an array of `len` numbers, of `N` bytes each.
 fn array<const N: usize, E>(from: &mut &[u8], len: usize, of: fn([u8; N]) -> E) -> Result<Vec<E>, LoadError> {
     let size = len.checked_mul(N).ok_or(LoadError::Length)?;
     let (numbers, rest) = from.split_at_checked(size).ok_or(LoadError::Length)?;
@@ -180,7 +180,7 @@ fn array<const N: usize, E>(from: &mut &[u8], len: usize, of: fn([u8; N]) -> E) 
     Ok(numbers.as_chunks().0.iter().map(|number| of(*number)).collect())
 }
 
-/// Two memories are the same if they are of the same layers and remember the same, bit for bit.
+/// Two memories are equal if their layers match and what they remember is the same, bit for bit.
 impl<S: RuleState> PartialEq for Memory<S> {
     fn eq(&self, other: &Self) -> bool {
         let configs = |memory: &Self| memory.layers.iter().map(|layer| layer.config).collect::<Vec<_>>();
@@ -188,7 +188,8 @@ impl<S: RuleState> PartialEq for Memory<S> {
     }
 }
 
-/// In formats for people the bytes are a text of hexadecimal digits, for decimal numbers do not survive every reader.
+/// In human-readable formats the bytes are a string of hexadecimal digits, because not every reader preserves decimal
+/// numbers.
 #[cfg(feature = "serde")]
 mod serde_form {
     use super::*;

@@ -3,7 +3,7 @@
 use crate::error::{LayersError, is_non_negative};
 use crate::rules::layer::LayerConfig;
 
-/// The place of one layer in a flat buffer, and what is particular about it.
+/// The place of one layer in a flat buffer, and its configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -13,7 +13,7 @@ pub struct LayerSpan {
     pub start: usize,
     /// The number of elements; it may be 0.
     pub len: usize,
-    /// What is particular about the layer.
+    /// The configuration of the layer.
     #[cfg_attr(feature = "serde", serde(default))]
     pub config: LayerConfig,
 }
@@ -24,13 +24,13 @@ impl LayerSpan {
         LayerSpan { start, len, config: LayerConfig::DEFAULT }
     }
 
-    /// The same with another configuration.
+    /// Sets the configuration.
     #[must_use]
     pub const fn config(self, config: LayerConfig) -> Self {
         LayerSpan { config, ..self }
     }
 
-    /// The spans of layers that follow each other without gaps, in a constant.
+    /// The spans of layers that follow each other without gaps, for a constant.
     ///
     /// ```
     /// use layerwise::LayerSpan;
@@ -50,7 +50,8 @@ impl LayerSpan {
         spans
     }
 
-    /// The same at run time: collect them into a `Vec`, or into what holds tables in firmware.
+    /// Like [`contiguous`](LayerSpan::contiguous), at run time: collect the spans into a `Vec`, or another container in
+    /// firmware.
     ///
     /// ```
     /// use layerwise::{LayerSpan, Layers};
@@ -72,8 +73,8 @@ impl LayerSpan {
 /// A checked table of the layers of a model in flat buffers of weights, gradients and momentum, for a
 /// [`FlatModel`](crate::FlatModel).
 ///
-/// The layers are in the order of the buffer. The table is borrowed and can be made at compile time, so that on a
-/// microcontroller it costs flash and no RAM, and a bad one does not compile:
+/// The layers are in the order of the buffer. The table is borrowed and can be built at compile time. Then on a
+/// microcontroller it takes flash but no RAM, and a wrong table does not compile:
 ///
 /// ```
 /// use layerwise::{LayerConfig, LayerSpan, Layers};
@@ -105,8 +106,8 @@ impl<'a> Layers<'a> {
         Layers::check(spans, len, false)
     }
 
-    /// Checks a table of layers between which there may be gaps, as padding for alignment makes them. A step neither
-    /// reads nor writes the elements in gaps.
+    /// Checks a table of layers that may have gaps between them, such as padding for alignment. A step neither reads
+    /// nor writes the elements in gaps.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl<'a> Layers<'a> {
         self.len
     }
 
-    /// The layers before `layer`, and the others.
+    /// Splits into the layers before `layer` and the rest.
     #[cfg(feature = "rayon")]
     pub(crate) fn split_at(&self, layer: usize) -> (Self, Self) {
         let (left, right) = self.spans.split_at(layer.min(self.spans.len()));

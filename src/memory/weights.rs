@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::error::{Argument, check_length};
 use core::ops::Range;
 
-/// Weights to be written.
+/// Writable weights.
 #[derive(Debug)]
 pub(crate) struct WeightsMut<'a> {
     pub(crate) floats: FloatsMut<'a>,
@@ -16,7 +16,7 @@ pub(crate) struct WeightsMut<'a> {
     pub(crate) copy: Option<WeightCopy<'a>>,
 }
 
-/// Weights to be read.
+/// Read-only weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weights<'a> {
     pub(crate) floats: Floats<'a>,
@@ -24,7 +24,7 @@ pub(crate) struct Weights<'a> {
     pub(crate) lower: Option<&'a [u16]>,
 }
 
-/// Where new weights are written once more.
+/// Where a copy of the new weights is written.
 #[cfg(feature = "half")]
 #[derive(Debug)]
 pub(crate) struct WeightCopy<'a> {
@@ -88,14 +88,14 @@ impl<'a> WeightsMut<'a> {
         self.floats.len()
     }
 
-    /// The same weights with their lower halves.
+    /// Adds their lower halves.
     #[cfg(feature = "half")]
     #[inline]
     pub(crate) fn with_lower(self, lower: &'a mut [u16]) -> Self {
         WeightsMut { lower: Some(lower), ..self }
     }
 
-    /// The same weights with a copy.
+    /// Adds a copy.
     #[cfg(feature = "half")]
     #[inline]
     pub(crate) fn with_copy(self, floats: FloatsMut<'a>, saturating: bool) -> Self {
@@ -115,7 +115,7 @@ impl<'a> WeightsMut<'a> {
         self.read().check()
     }
 
-    /// The same weights, to be read.
+    /// A read-only view of the weights.
     #[inline]
     pub(crate) fn read(&self) -> Weights<'_> {
         Weights {
@@ -125,7 +125,7 @@ impl<'a> WeightsMut<'a> {
         }
     }
 
-    /// The same weights for a shorter time.
+    /// Reborrows the weights.
     #[inline]
     pub(crate) fn reborrow(&mut self) -> WeightsMut<'_> {
         WeightsMut {
@@ -140,7 +140,7 @@ impl<'a> WeightsMut<'a> {
         }
     }
 
-    /// The weights of a range, if there are as many.
+    /// The weights of a range; `None` if it is out of bounds.
     #[inline]
     pub(crate) fn get(&mut self, range: Range<usize>) -> Option<WeightsMut<'_>> {
         Some(WeightsMut {
@@ -158,7 +158,7 @@ impl<'a> WeightsMut<'a> {
         })
     }
 
-    /// The weights before an index and the others, if there are as many.
+    /// Splits at an index; `None` if it is out of bounds.
     #[cfg(feature = "rayon")]
     pub(crate) fn split_at(self, at: usize) -> Option<(Self, Self)> {
         let (left, right) = self.floats.split_at(at)?;

@@ -1,4 +1,4 @@
-//! Adam, AdamW and LAMB: a moment of the squares beside the momentum, element by element.
+//! Adam, AdamW and LAMB: momentum and a second moment, element by element.
 
 use super::double::{add, div, is_zero, mul, power, sqrt};
 use super::larc::{LarcConfig, LarcFactor};
@@ -25,7 +25,7 @@ use crate::error::{ConfigError, check};
 /// [`TIMM_LAMB`](AdamConfig::TIMM_LAMB) or [`OPTAX_LAMB`](AdamConfig::OPTAX_LAMB);
 /// [`DEFAULT`](AdamConfig::DEFAULT) has the other settings. Fields may be added: write `..AdamConfig::DEFAULT`.
 ///
-/// A *finite* gradient whose square is beyond `f32` would freeze its weight. So a layer whose gradient has a norm above
+/// A *finite* gradient whose square overflows `f32` would freeze its weight. So a layer whose gradient has a norm above
 /// 1.8·10¹⁹ is skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
 ///
 /// Sources: Kingma and Ba, *Adam* (arXiv 1412.6980); Loshchilov and Hutter, *Decoupled Weight Decay Regularization*
@@ -47,18 +47,18 @@ pub struct AdamConfig {
     /// A term added to the second moment under the root. At least 0; 0 by default.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps_root: f64,
-    /// How strongly weights are pulled to zero. At least 0; 0 by default.
+    /// Weight decay: how strongly weights are pulled to zero. At least 0; 0 by default.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// How the decay acts; decoupled by default.
     pub decay_mode: AdamDecay,
-    /// Which correction of the moments' start from zero is made; of both moments by default.
+    /// How the moments' start from zero is corrected; both moments by default.
     pub bias_correction: AdamCorrection,
-    /// Whether new gradients enter the momentum with the weight `1 − beta1`, as they do by default, or whole.
+    /// Whether new gradients enter the momentum with the weight `1 − beta1`, which is the default, or with weight 1.
     pub grad_averaging: bool,
-    /// LAMB's ratio of the norms of weights and step.
+    /// LAMB's trust ratio.
     pub trust_ratio: Option<TrustRatio>,
-    /// LARC in front of the rule: `h = factor·(g + decay·w)`, with the decay if it is L2.
+    /// LARC in front of the rule: `h = factor·(g + decay·w)`; `decay` is 0 here unless it is L2.
     pub larc: Option<LarcConfig>,
     /// A limit of the step.
     pub luc: Option<Luc>,
@@ -72,18 +72,18 @@ pub struct AdamConfig {
 pub enum AdamDecay {
     /// It is added to the gradient and so enters both moments: Adam with L2 regularisation.
     L2,
-    /// It is added to the step `u`, before LAMB's ratio. A LAMB layer without gradient then shrinks by `lr` a step,
-    /// whatever the decay, for its step is nothing but decay, and the ratio makes it as long as the weights.
+    /// It is added to the step `u`, before LAMB's ratio. A LAMB layer without gradient then shrinks by `lr` per step,
+    /// whatever the decay: its step is decay alone, and the ratio scales it to the norm of the weights.
     InUpdate,
-    /// Weights shrink by `lr·decay` beside the step: AdamW.
+    /// Weights shrink by `lr·decay` in addition to the step: AdamW.
     Decoupled,
-    /// Weights shrink by `lr²/max_rate·decay` beside the step, timm's "corrected" decay.
+    /// Weights shrink by `lr²/max_rate·decay` in addition to the step: timm's "corrected" decay.
     Corrected {
         /// The largest learning rate of the schedule. Greater than 0.
         #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
         max_rate: f64,
     },
-    /// Weights shrink by `decay` beside the step, whatever the learning rate.
+    /// Weights shrink by `decay` in addition to the step, whatever the learning rate.
     Fixed,
 }
 
@@ -95,30 +95,31 @@ pub enum AdamDecay {
 pub enum AdamCorrection {
     /// Not at all.
     Off,
-    /// Both moments are divided by what is missing: `m / c1` and `v / c2`.
+    /// Both moments are divided by their correction: `m / c1` and `v / c2`.
     Moments,
     /// The learning rate is divided by `c1`, outside LAMB's ratio; the second moment is not corrected
     /// (pytorch_optimizer's LAMB).
     Rate,
-    /// The step is multiplied by `√c2 / c1`, so that eps counts before the correction (TensorFlow).
+    /// The step is multiplied by `√c2 / c1`, so eps is added before the correction (TensorFlow).
     TensorFlow,
 }
 
-/// LAMB's ratio of the norms of weights and step: with it a step is as long as the weights, times the learning rate.
+/// LAMB's trust ratio, of the norms of weights and step: with it, the norm of a step is that of the weights times the
+/// learning rate.
 ///
 /// ```text
 /// r = min(|w|, max_weights) / (|u| + eps), at most max_ratio        1 where either norm is 0
 /// ```
 ///
-/// With a decay beside the step, `|w|` is the norm after the decay. By default `eps` is 0 and there are no limits. It
-/// belongs in [`AdamConfig::trust_ratio`].
+/// With a decay in addition to the step, `|w|` is the norm after the decay. By default `eps` is 0 and there are no
+/// limits. It belongs in [`AdamConfig::trust_ratio`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct TrustRatio {
     /// A term added to the norm of the step. At least 0; 0 by default.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
-    /// The largest norm of the weights that counts. Greater than 0; none by default.
+    /// A cap on the norm of the weights. Greater than 0; none by default.
     #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_weights: Option<f64>,
     /// The largest ratio. Greater than 0; none by default.
@@ -248,7 +249,7 @@ pub struct AdamRule {
     one_minus_beta1: f64,
 }
 
-/// What [`Adam`](crate::Adam) remembers of a layer beside its moments.
+/// What [`Adam`](crate::Adam) remembers about a layer besides its moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AdamState {
@@ -292,12 +293,12 @@ impl AdamRule {
         mul(self.config.weight_decay, layer.decay)
     }
 
-    /// The decay that is part of the gradient.
+    /// The decay that is added to the gradient.
     fn l2(&self, layer: &LayerConfig) -> f64 {
         if self.config.decay_mode == AdamDecay::L2 { self.decay(layer) } else { 0.0 }
     }
 
-    /// How much of the weights is subtracted from themselves beside the step.
+    /// The share of the weights that is subtracted in addition to the step.
     fn shrink(&self, lr: f64, layer: &LayerConfig) -> f64 {
         let decay = self.decay(layer);
         match self.config.decay_mode {
@@ -312,7 +313,7 @@ impl AdamRule {
         if self.config.maximize { -x } else { x }
     }
 
-    /// Whether the step waits for its own norm. It is then planned at rate 1.
+    /// Whether the rule needs the norm of the step. The step is then planned at rate 1.
     fn waits(&self, layer: &LayerConfig) -> bool {
         self.trust_ratio(layer).is_some() || layer.adapted(&self.config.luc).is_some()
     }
@@ -351,7 +352,7 @@ impl Rule for AdamRule {
         };
         let in_update = if config.decay_mode == AdamDecay::InUpdate { self.decay(layer) } else { 0.0 };
         let waits = self.waits(layer);
-        // No plan for squares beyond f32: they would make a second moment that never shrinks again.
+        // No plan if squares overflow f32: the second moment would stay infinite.
         let of_step = if mul(norms.gradient, factor) > LARGEST_ROOT { f64::NAN } else { of_step };
         let update = Update {
             gradient: self.signed(factor),
@@ -374,7 +375,7 @@ impl Rule for AdamRule {
     #[inline]
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let shrink = self.shrink(lr, layer);
-        // The ratio is of the weights after a decay beside the step.
+        // The ratio uses the norm of the weights after decoupled decay.
         let weights = mul(norms.weights, (1.0 - shrink).abs());
         let ratio = self.trust_ratio(layer).map_or(1.0, |ratio| ratio.ratio(weights, step));
         let mut rate = mul(plan.effective_rate, ratio);

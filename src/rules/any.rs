@@ -1,4 +1,4 @@
-//! A rule that is chosen at run time.
+//! A rule chosen at run time.
 
 use super::adam::AdamRule;
 use super::layer::LayerConfig;
@@ -9,7 +9,7 @@ use super::sgd::SgdRule;
 /// Any rule of this crate, chosen at run time: for configuration files, and for other languages. Its state is three
 /// numbers, all 0 before the first step, whatever the rule.
 ///
-/// Programs that name their rule do not link it.
+/// Programs that use a specific rule do not link it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AnyRule {
@@ -65,7 +65,7 @@ fn accepts<R: Rule>(_: &R, numbers: [f64; 3]) -> bool {
     R::State::from_numbers(numbers).is_some()
 }
 
-/// Steps with numbers that are no state are refused before.
+/// Invalid states have been refused before this.
 fn plan<R: Rule>(rule: &R, lr: f64, layer: &LayerConfig, norms: &Norms, numbers: [f64; 3]) -> (Plan, [f64; 3]) {
     let (plan, next) = rule.plan(lr, layer, norms, R::State::from_numbers(numbers).unwrap_or_default());
     (plan, next.to_numbers())

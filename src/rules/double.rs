@@ -1,24 +1,24 @@
-//! `f64` arithmetic of scalars, cheap on machines that have no instructions for it.
+//! Scalar `f64` arithmetic that is cheap on processors without instructions for it.
 //!
-//! A Cortex-M4F has none: there a product is a call of some 80 instructions and a quotient one of 120. But most factors
-//! of a rule are exactly 1 and most terms exactly 0, so a look at the right operand saves most calls. Everything here
-//! has the bits of the operator it replaces. On machines with `f64` instructions it is that operator.
+//! A Cortex-M4F has none: a product is a call of about 80 instructions, a quotient one of 120. But most factors in a
+//! rule are exactly 1 and most terms exactly 0, so checking the right operand avoids most calls. Everything here gives
+//! the bits of the operator it replaces. On processors with `f64` instructions it is that operator.
 
-/// Whether `f64` arithmetic is done by a library.
+/// Whether `f64` arithmetic is done in software.
 const SOFT: bool = cfg!(any(target_arch = "arm", target_arch = "riscv32"));
 
 const ONE: u64 = 1.0_f64.to_bits();
 const INFINITY: u64 = f64::INFINITY.to_bits();
 const SIGN: u64 = 1 << 63;
 
-/// `a * b`, where `b` often is 1 or 0.
+/// `a * b`, where `b` is often 1 or 0.
 #[inline(always)]
 pub(crate) fn mul(a: f64, b: f64) -> f64 {
     if SOFT { f64::from_bits(soft_mul(a.to_bits(), b.to_bits())) } else { a * b }
 }
 
-// Operands are bits, which calls pass in core registers. LLVM may inline these looks, and folds them where a setting is
-// a constant. The operations themselves must not be inlined: LLVM takes them for cheap, and would rather do one than
+// Operands are bits, which are passed in core registers. LLVM may inline these checks, and folds them if a setting is
+// constant. The operations themselves must not be inlined: LLVM considers them cheap, and would rather do one than
 // branch.
 fn soft_mul(a: u64, b: u64) -> u64 {
     if b == ONE {
@@ -35,7 +35,7 @@ fn product(a: u64, b: u64) -> u64 {
     (f64::from_bits(a) * f64::from_bits(b)).to_bits()
 }
 
-/// `a * b`, where `b` nearly always is 1, so that nothing need wait for the product.
+/// `a * b`, where `b` is nearly always 1, so that nothing has to wait for the product.
 #[inline(always)]
 pub(crate) fn scaled(a: f64, b: f64) -> f64 {
     if SOFT {
@@ -47,7 +47,7 @@ pub(crate) fn scaled(a: f64, b: f64) -> f64 {
     }
 }
 
-/// `a / b`, where `b` often is 1.
+/// `a / b`, where `b` is often 1.
 #[inline(always)]
 pub(crate) fn div(a: f64, b: f64) -> f64 {
     if SOFT { f64::from_bits(soft_div(a.to_bits(), b.to_bits())) } else { a / b }
@@ -62,14 +62,14 @@ fn quotient(a: u64, b: u64) -> u64 {
     (f64::from_bits(a) / f64::from_bits(b)).to_bits()
 }
 
-/// `a + b`, where `b` often is 0.
+/// `a + b`, where `b` is often 0.
 #[inline(always)]
 pub(crate) fn add(a: f64, b: f64) -> f64 {
     if SOFT { f64::from_bits(soft_add(a.to_bits(), b.to_bits())) } else { a + b }
 }
 
 fn soft_add(a: u64, b: u64) -> u64 {
-    // Of numbers without a sign, and only of those: −0 + 0 is 0.
+    // Only for numbers without a sign: −0 + 0 is 0.
     if b == 0 && a < INFINITY { a } else { sum(a, b) }
 }
 
@@ -81,7 +81,7 @@ fn sum(a: u64, b: u64) -> u64 {
 /// `x == 0.0`.
 #[inline(always)]
 pub(crate) const fn is_zero(x: f64) -> bool {
-    // In halves: LLVM recognises the whole, and calls the library.
+    // In halves: LLVM would recognise a comparison of the whole, and call the library.
     let bits = x.to_bits();
     ((bits >> 32) as u32) << 1 | bits as u32 == 0
 }
@@ -93,7 +93,8 @@ pub(crate) fn less(a: f64, b: f64) -> bool {
 }
 
 fn soft_less(a: u64, b: u64) -> bool {
-    // The bits of numbers without a sign order as the numbers do. With a sign, all but −0 and NaN are less.
+    // The bits of numbers without a sign have the order of the numbers. Of those with a sign, all but −0 and NaN are
+    // less.
     let a = if a == SIGN { 0 } else { a };
     if a <= INFINITY { a < b && b <= INFINITY } else { a > SIGN && a <= SIGN | INFINITY }
 }
@@ -121,7 +122,7 @@ pub(crate) fn sqrt(x: f64) -> f64 {
     if SOFT { soft_sqrt(x) } else { libm::sqrt(x) }
 }
 
-/// The square root by integers: 79 instructions, where `libm` takes 169 and a table.
+/// The square root in integer arithmetic: 79 instructions; `libm` takes 169 and a table.
 #[inline(never)]
 fn soft_sqrt(x: f64) -> f64 {
     let mut bits = x.to_bits();
@@ -148,25 +149,25 @@ fn soft_sqrt(x: f64) -> f64 {
     let high = (a >> 32) as u32;
     let times = |a: u32, b: u32| u64::from(a) * u64::from(b);
     let upper = |a, b| (times(a, b) >> 32) as u32;
-    // `r` is 1/√m with 32 bits after the point, never more than that: a line that is off by at most 3.4 %, then three
-    // steps of Newton's method, each rounded down.
+    // `r` is 1/√m with 32 bits after the point, never above it: a linear estimate that is off by at most 3.4 %, then
+    // three steps of Newton's method, each rounded down.
     let mut r =
         if odd { 3_766_000_000 - (high >> 2) - (high >> 3) } else { (5_229_000_000_u64 - u64::from(high)) as u32 };
     for _ in 0..3 {
         r = (times(r, (3 << 30) - 2 - upper(upper(r, r), high)) >> 31) as u32;
     }
-    // √m with 31 bits after the point, and by the remainder with 54; then it is low by less than 1.25 units of the last
-    // bit.
+    // √m with 31 bits after the point, then, corrected by the remainder, with 54: too low by less than 1.25 units of
+    // the last bit.
     let s = (times(high, r) >> 31) as u32;
     let remainder = a - times(s, s);
     let s = (u64::from(s) << 23) + (times((remainder >> 6) as u32, r) >> 35);
-    // One exact remainder decides between two neighbours.
+    // An exact remainder decides between two neighbours.
     let y = s >> 2;
     let y = y + u64::from((a << 42).wrapping_sub(y.wrapping_mul(y)) > y);
     f64::from_bits(((((exponent + 1021) >> 1) as u64) << 52) + y)
 }
 
-/// `base` to the power of `exponent`, by squaring: the same bits everywhere, and no logarithm on a microcontroller.
+/// `base` to the power of `exponent`, by squaring: it gives the same bits everywhere and needs no logarithm.
 pub(crate) fn power(mut base: f64, mut exponent: u32) -> f64 {
     let mut product = 1.0;
     while exponent > 0 {
@@ -227,7 +228,7 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             f64::from_bits(seed ^ seed >> 29)
         });
-        // Beside squares, and beside the squares of what is half way between two numbers, the last bit is hardest.
+        // The last bit is hardest next to squares, and next to squares of midpoints between two numbers.
         let squares = (1..1 << 18).map(|i| f64::from_bits(ONE + (i << 34))).flat_map(|x| {
             let bits = (x * x).to_bits();
             [bits - 1, bits, bits + 1].map(f64::from_bits)

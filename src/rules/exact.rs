@@ -1,5 +1,5 @@
-//! `f64` numbers in formats for people. Some readers of JSON are off by one unit in the last place, unless a number is
-//! short; so a long one is written as text. Rust's shortest decimal form, read by Rust, is the number it was.
+//! `f64` numbers in human-readable formats. Some JSON readers are off by one unit in the last place unless a number is
+//! short, so long ones are written as strings. Rust's shortest decimal form round-trips in Rust.
 
 use core::fmt::{self, Write};
 use serde::de::{Error, Visitor};
@@ -13,7 +13,7 @@ pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, 
     }
 }
 
-/// Whether every reader gets a number right: its digits, with the `.0` that some writers add, are an integer below 2⁵³
+/// Whether every reader gets a number right: its digits, with the `.0` that some writers add, form an integer below 2⁵³
 /// or an even one below 2⁵⁴, and its power of ten is exact too.
 fn is_short(x: f64) -> bool {
     struct Places(usize);
@@ -61,7 +61,7 @@ impl Visitor<'_> for NumberOrText {
     }
 }
 
-/// A number that is written so, for lists and options.
+/// A number in this form, for lists and options.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Exact(#[serde(with = "super::exact")] pub(super) f64);

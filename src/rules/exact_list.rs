@@ -1,4 +1,4 @@
-//! Lists of `f64` numbers, each written as `exact` says.
+//! Lists of `f64` numbers, each in the form of `exact`.
 
 use super::exact::Exact;
 use core::fmt;
@@ -14,7 +14,7 @@ pub(crate) fn deserialize<'de, L: FromIterator<f64>, D: Deserializer<'de>>(deser
     deserializer.deserialize_seq(Numbers(PhantomData))
 }
 
-/// A list of numbers, to be collected.
+/// Visits a list of numbers and collects it.
 struct Numbers<L>(PhantomData<L>);
 
 impl<'de, L: FromIterator<f64>> Visitor<'de> for Numbers<L> {

@@ -5,7 +5,7 @@ use super::rule::{GradientNorm, Needs, Norms};
 use crate::error::{ConfigError, check, is_non_negative};
 
 /// Settings of LARC and LARS, which adapt the learning rate of each layer to its weights and gradient. They belong in
-/// [`SgdConfig::larc`](crate::SgdConfig::larc), or in a [`Larc`] before an optimizer of yours.
+/// [`SgdConfig::larc`](crate::SgdConfig::larc), or in a [`Larc`] in front of your own optimizer.
 ///
 /// ```text
 /// local  = eta·|w| / (|g| + decay·|w| + eps)              the local rate
@@ -26,7 +26,7 @@ pub struct LarcConfig {
     /// Whether the factor clips the learning rate or replaces it.
     #[cfg_attr(feature = "serde", serde(rename = "larc_mode", alias = "mode"))]
     pub mode: LarcMode,
-    /// The trust coefficient: how much of a layer's weight norm one step may move. Greater than 0.
+    /// The trust coefficient: the size of a step relative to the norm of the layer's weights. Greater than 0.
     #[cfg_attr(feature = "serde", serde(rename = "larc_eta", alias = "eta"))]
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eta: f64,
@@ -41,15 +41,16 @@ pub struct LarcConfig {
     /// composer's 1.
     #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_update: Option<f64>,
-    /// Norms smaller than this count as this. At least 0; 0 in every peer but optax's `scale_by_trust_ratio`.
+    /// A lower bound for norms. At least 0; 0 in every other system but optax's `scale_by_trust_ratio`.
     ///
-    /// At 0, a layer of *tiny* weights hardly ever learns, though a layer of zeros does: from 10⁻³⁰ the first thousands
-    /// of steps are as small, and a single weight that has to cross zero stays there. 10⁻³ cures it.
+    /// At 0, a layer of *tiny* weights hardly learns, although a layer of zeros does: from weights of 10⁻³⁰, the first
+    /// thousands of steps are just as small, and a single weight that has to cross zero gets stuck there. 10⁻³ fixes
+    /// this.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_norm: f64,
-    /// What a layer gets whose weights or gradient are zero.
+    /// What happens to a layer whose weights or gradient are zero.
     pub zero_norm: ZeroNorm,
-    /// How weight decay enters the ratio.
+    /// How the ratio accounts for weight decay.
     pub decay_in_ratio: DecayInRatio,
     /// Whether layers without weight decay are exempt from adaptation, as in timm and bolts.
     pub only_with_decay: bool,
@@ -57,18 +58,18 @@ pub struct LarcConfig {
 
 /// What LARC's factor does to the learning rate: `Clip`, the default, is LARC, and `Scale` is LARS.
 ///
-/// In [`Clip`](LarcMode::Clip) mode the learning rate is a ceiling: choose it too large rather than too small.
+/// In [`Clip`](LarcMode::Clip) mode the learning rate is an upper limit: if in doubt, choose it too large.
 ///
-/// With momentum, let that rate only fall, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum), or
-/// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rate that rises, as in a warm-up or after a
-/// restart, multiplies momentum of gradients that a smaller rate did not have to reduce:
+/// With momentum, never raise that rate, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum), or
+/// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rising rate, as in a warm-up or after a restart,
+/// multiplies momentum from gradients that LARC did not need to reduce at the lower rate:
 ///
 /// ```
 /// use layerwise::norms::l2_norm;
 /// use layerwise::settings::Luc;
 /// use layerwise::{LarcConfig, LayerMemory, Sgd, SgdConfig, SgdState};
 ///
-/// // How far the second step moves the weights, relative to their norm, where the rate rises from 0 to 0.1.
+/// // How far the second step moves the weights, relative to their norm, if the rate rises from 0 to 0.1.
 /// let moved = |rate_in_momentum, luc| {
 ///     let larc = Some(LarcConfig::DEFAULT);
 ///     let sgd = Sgd::new(SgdConfig { momentum: 0.9, rate_in_momentum, luc, larc, ..SgdConfig::DEFAULT }).unwrap();
@@ -94,7 +95,8 @@ pub enum LarcMode {
     Scale,
 }
 
-/// What a layer gets whose weights or gradient are zero, so that the ratio says nothing; the plain step by default.
+/// What happens to a layer whose weights or gradient are zero, so that the ratio is meaningless; the plain step by
+/// default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ZeroNorm {
@@ -105,11 +107,11 @@ pub enum ZeroNorm {
     /// Factor 1 where the weights or the denominator are zero, but not for a zero gradient with decay, as in
     /// pytorch_optimizer.
     PlainStepUnlessDecaying,
-    /// No special case, as in OpenSeq2Seq: a zero-initialised layer always moves at `min_update` of its rate.
+    /// No special case, as in OpenSeq2Seq: a zero-initialised layer always moves at `min_update` times its rate.
     Formula,
 }
 
-/// How weight decay enters LARC's ratio; `SumOfNorms` by default.
+/// How LARC's ratio accounts for weight decay; `SumOfNorms` by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DecayInRatio {
@@ -176,7 +178,7 @@ impl Default for LarcConfig {
 
 /// Layer-wise adaptive rate control: a factor for the gradient of a layer, in front of any optimizer.
 ///
-/// [`Sgd`](crate::Sgd) takes its settings in [`SgdConfig::larc`](crate::SgdConfig::larc). For an optimizer of your own,
+/// [`Sgd`](crate::Sgd) takes its settings in [`SgdConfig::larc`](crate::SgdConfig::larc). For your own optimizer,
 /// [`factor`](Larc::factor) gives the number and [`scale_gradients`](Larc::scale_gradients) applies it. The formula and
 /// the default numbers are at [`LarcConfig`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,9 +190,9 @@ pub struct Larc {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LarcFactor {
-    /// What gradient and decay are multiplied by.
+    /// The factor of gradient and decay.
     pub factor: f64,
-    /// The weight decay that is left. It is the decay that was given, or 0 where LARC turns it off.
+    /// The weight decay to apply: the given decay, or 0 if LARC turns it off.
     pub decay: f64,
     /// Whether the learning rate was clipped.
     pub clipped: bool,
@@ -212,7 +214,7 @@ impl Larc {
         &self.config
     }
 
-    /// The norms that [`factor`](Larc::factor) wants for a layer with this weight decay.
+    /// The norms that [`factor`](Larc::factor) needs for a layer with this weight decay.
     pub fn needs(&self, decay: f64) -> Needs {
         self.config.needs(decay)
     }
@@ -242,14 +244,14 @@ impl Larc {
 }
 
 impl LarcFactor {
-    /// That of a layer without LARC.
+    /// The factor of a layer without LARC.
     pub(super) const fn plain(decay: f64) -> LarcFactor {
         LarcFactor { factor: 1.0, decay, clipped: false }
     }
 }
 
 impl LarcConfig {
-    /// The norms that [`factor`](LarcConfig::factor) looks at.
+    /// The norms that [`factor`](LarcConfig::factor) needs.
     #[inline]
     pub(super) fn needs(&self, decay: f64) -> Needs {
         match self.decay_in_ratio {
@@ -260,7 +262,7 @@ impl LarcConfig {
         }
     }
 
-    /// The factor, of numbers that are finite and at least 0.
+    /// The factor, for numbers that are finite and at least 0.
     #[inline]
     pub(super) fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
         let plain = LarcFactor::plain(decay);

@@ -4,10 +4,10 @@ use super::double;
 #[cfg(feature = "serde")]
 use crate::error::{ConfigError, serde_checked};
 
-/// What may differ from layer to layer: rate and decay, adaptation, whether it is trained at all.
+/// The configuration of a layer: rate and decay, adaptation, whether it is trained at all.
 ///
-/// Biases and normalisation layers are customarily exempt from adaptation and decay: give them [`LayerConfig::PLAIN`],
-/// or let [`of_rank`](LayerConfig::of_rank) decide. Fields may be added: write `..LayerConfig::DEFAULT`.
+/// Biases and normalisation layers are usually exempt from adaptation and decay: give them [`LayerConfig::PLAIN`], or
+/// let [`of_rank`](LayerConfig::of_rank) decide. Fields may be added: write `..LayerConfig::DEFAULT`.
 ///
 /// ```
 /// use layerwise::settings::lecun_rate;
@@ -21,16 +21,16 @@ use crate::error::{ConfigError, serde_checked};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct LayerConfig {
-    /// Whether LARC, LARS, LUC and LAMB's ratio adapt this layer's rate. (NovoGrad's normalisation is the rule itself
-    /// and stays.)
+    /// Whether LARC, LARS, LUC and LAMB's ratio adapt this layer's rate. (NovoGrad's normalisation is the rule itself,
+    /// and always on.)
     pub adapt: bool,
     /// A multiplier of the learning rate for this layer, finite and at least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub rate: f64,
-    /// A multiplier of the weight decay for this layer, finite and at least 0. At 0 the layer has none.
+    /// A multiplier of the weight decay for this layer, finite and at least 0. 0 turns decay off.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub decay: f64,
-    /// Whether the layer is left as it is: its numbers are neither read nor written.
+    /// Whether the layer is frozen: its numbers are neither read nor written.
     pub frozen: bool,
 }
 
@@ -56,13 +56,13 @@ impl LayerConfig {
     /// Not trained.
     pub const FROZEN: LayerConfig = LayerConfig { frozen: true, ..LayerConfig::DEFAULT };
 
-    /// The customary choice for a tensor of so many dimensions: [`PLAIN`](LayerConfig::PLAIN) for scalars and vectors,
-    /// which are biases and scales of normalisation, and [`DEFAULT`](LayerConfig::DEFAULT) for the others.
+    /// The usual choice for a tensor with this number of dimensions: [`PLAIN`](LayerConfig::PLAIN) for scalars and
+    /// vectors, which are biases and normalisation scales, and [`DEFAULT`](LayerConfig::DEFAULT) for the others.
     pub const fn of_rank(rank: usize) -> LayerConfig {
         if rank < 2 { LayerConfig::PLAIN } else { LayerConfig::DEFAULT }
     }
 
-    /// LARC, or another setting that adapts rates, unless the layer is exempt.
+    /// A setting that adapts rates, such as LARC, unless the layer is exempt.
     #[inline]
     pub(super) fn adapted<'a, T>(&self, setting: &'a Option<T>) -> Option<&'a T> {
         setting.as_ref().filter(|_| self.adapt)

@@ -3,27 +3,27 @@
 use super::double::{is_zero, less};
 use crate::error::{ConfigError, check};
 
-/// Layer-wise update clipping: no step moves a layer by more than `trust` of its norm. One wants it where the learning
-/// rate rises, or where a single bad batch must not do harm. It belongs in the `luc` of a rule's settings.
+/// Layer-wise update clipping: no step moves a layer by more than `trust` of its norm. Use it where the learning rate
+/// rises, or to limit the damage of a single bad batch. It belongs in the `luc` of a rule's settings.
 ///
 /// ```text
 /// w = w − min(lr, trust·|w| / (|u| + eps))·u             with the step u that the rule would take at rate 1
 /// ```
 ///
-/// It acts after the momentum and before the weights, so that it also bounds what earlier, larger gradients left in the
-/// momentum: it is the cure for a rate that rises under [`LarcMode::Clip`](crate::LarcMode::Clip). It needs the norm of
-/// the step before it is taken, which is one more pass over the layer. NeMo calls it LUC and has it in NovoGrad,
-/// bitsandbytes in LARS. By default `trust` is 0.001 and `eps` 1e-8.
+/// It acts after the momentum and before the weights, so it also limits what earlier, larger gradients left in the
+/// momentum. So it makes a rising rate safe under [`LarcMode::Clip`](crate::LarcMode::Clip). It needs the norm of the
+/// step before the step is taken, which costs one more pass over the layer. NeMo has it in NovoGrad and calls it LUC;
+/// bitsandbytes has it in LARS. By default `trust` is 0.001 and `eps` 1e-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Luc {
-    /// How much of a layer's weight norm one step may move. Greater than 0.
+    /// The largest norm of a step, relative to the norm of the layer's weights. Greater than 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub trust: f64,
     /// A term of the denominator that keeps it from zero. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
-    /// Whether a layer of zeros always stays zero, as it does in NeMo. If not, it takes the plain step.
+    /// Whether a layer of zeros always stays zero, as in NeMo. If not, it takes the plain step.
     pub freezes_zeros: bool,
 }
 
@@ -42,7 +42,7 @@ impl Luc {
         ConfigError::unless_non_negative("luc.eps", self.eps)
     }
 
-    /// The rate that is left of `rate` for a layer with these norms, if it is less.
+    /// The reduced rate for a layer with these norms; `None` if `rate` is within the limit.
     #[inline]
     pub(super) fn limit(&self, rate: f64, weights: f64, step: f64) -> Option<f64> {
         let step = step + self.eps;

@@ -1,4 +1,4 @@
-//! Loss scalers: what a loss is multiplied by so that its gradients fit into 16 bits.
+//! Loss scalers: they scale the loss so that its gradients fit into 16 bits.
 //!
 //! ```text
 //! Static   the scale never changes
@@ -15,7 +15,7 @@ use libm::{log2, pow};
 
 /// The settings of a loss scaler; [`LossScaler`] checks them and does the work.
 ///
-/// With the feature `serde` they are read in the words of OpenSeq2Seq.
+/// With the feature `serde` they are read under OpenSeq2Seq's names.
 ///
 /// ```
 /// use layerwise::schedule::{Backoff, LossScaleState, LossScaler, LossScaling};
@@ -36,10 +36,10 @@ use libm::{log2, pow};
 #[non_exhaustive]
 pub enum LossScaling {
     /// The same scale at every step, finite and greater than 0. Steps whose gradients are not finite are skipped.
-    /// (OpenSeq2Seq takes them, and ruins the weights.)
+    /// (OpenSeq2Seq takes such steps, and ruins the weights.)
     #[cfg_attr(feature = "serde", serde(alias = "static"))]
     Static(#[cfg_attr(feature = "serde", serde(with = "super::exact"))] f64),
-    /// Lower the scale when a gradient overflows, and raise it after a while without.
+    /// Lower the scale when a gradient overflows, and raise it after a while without overflow.
     #[cfg_attr(feature = "serde", serde(alias = "backoff"))]
     Backoff(Backoff),
     /// Follow the size of the gradients.
@@ -47,8 +47,8 @@ pub enum LossScaling {
     LogMax(LogMax),
 }
 
-/// OpenSeq2Seq's `Backoff`: it lowers the scale when a gradient overflows, and raises it after a while without. One
-/// wants it for gradients of `f16`, to begin with.
+/// OpenSeq2Seq's `Backoff`: it lowers the scale when a gradient overflows, and raises it after a while without
+/// overflow. Try it first for gradients in `f16`.
 ///
 /// ```text
 /// a gradient is not finite:            scale = scale / step_factor;  the step is skipped, and counting begins anew
@@ -56,7 +56,7 @@ pub enum LossScaling {
 /// always:                              scale_min ≤ scale ≤ scale_max;  scale_max at first
 /// ```
 ///
-/// Its state is two numbers: the scale, and how many finite steps in a row have been counted.
+/// Its state is two numbers: the scale, and the number of finite steps in a row.
 ///
 /// ```
 /// use layerwise::schedule::{Backoff, LossScaleState, LossScaler, LossScaling};
@@ -79,7 +79,7 @@ pub struct Backoff {
     /// The largest scale, and the first. At least `scale_min`.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_max: f64,
-    /// What the scale is divided and multiplied by. Greater than 1; with a power of two nothing is rounded.
+    /// The factor by which the scale falls and rises. Greater than 1; with a power of two nothing is rounded.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub step_factor: f64,
     /// After how many finite steps in a row the scale is raised. At least 1.
@@ -87,7 +87,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// OpenSeq2Seq's: from 1 to 2¹⁴, by a factor of 2, every 2000 steps. (Some of its versions go up to 2²⁴.)
+    /// OpenSeq2Seq's settings: from 1 to 2¹⁴, by a factor of 2, every 2000 steps. (Some of its versions go up to 2²⁴.)
     ///
     /// ```
     /// use layerwise::schedule::Backoff;
@@ -123,8 +123,8 @@ impl Backoff {
     }
 }
 
-/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that hardly any overflows. One wants it where
-/// skipped steps are to be rare; it needs the largest gradient of each step.
+/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that overflow is rare. Use it to skip few steps; it
+/// needs the largest gradient of each step.
 ///
 /// ```text
 /// x         = log2(max |g|);  log_max, if a gradient is not finite;  a gradient of zeros is left out
@@ -133,12 +133,12 @@ impl Backoff {
 /// scale     = 2^(log_max − (mean + overflow_std_dev·deviation)),  scale_min ≤ scale ≤ scale_max;  1 at first
 /// ```
 ///
-/// If the logarithms are normally distributed, 3.09 deviations leave one step in a thousand above `2^log_max`.
+/// If the logarithms are normally distributed, 3.09 deviations put one step in a thousand above `2^log_max`.
 ///
-/// The gradients are those of the loss as it is: divide what comes from a scaled loss by the scale. Its state is four
-/// numbers: the averages with `beta1` and `beta2`, that of the squares, and how many steps they are of.
+/// The gradients are those of the unscaled loss: divide gradients of a scaled loss by the scale. Its state is four
+/// numbers: the averages with `beta1` and `beta2`, the average of the squares, and the number of steps in them.
 ///
-/// OpenSeq2Seq's code differs from what it means; [`as_executed`](LogMax::as_executed) brings that back.
+/// OpenSeq2Seq's code differs from its intent; [`as_executed`](LogMax::as_executed) reproduces the code.
 ///
 /// ```
 /// use layerwise::schedule::{LogMax, LossScaleState, LossScaler, LossScaling};
@@ -165,16 +165,16 @@ pub struct LogMax {
     /// The largest scale. At least `scale_min`.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_max: f64,
-    /// The logarithm, to base 2, of the largest gradient that fits: 16 for `f16`. From 0 to 1024.
+    /// The base-2 logarithm of the largest gradient that fits: 16 for `f16`. From 0 to 1024.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub log_max: f64,
     /// How much of the mean is kept from step to step, at least 0 and less than 1.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
-    /// How much of the averages that make the deviation is kept from step to step, at least 0 and less than 1.
+    /// How much of the averages behind the deviation is kept from step to step, at least 0 and less than 1.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
-    /// By how many deviations the mean stays below `log_max`. At least 0.
+    /// How many deviations the mean stays below `log_max`. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub overflow_std_dev: f64,
     /// Whether to compute what OpenSeq2Seq's code computes, in `f64` instead of `f32`. There, a gradient that is not
@@ -185,8 +185,8 @@ pub struct LogMax {
 }
 
 impl LogMax {
-    /// OpenSeq2Seq's settings, as they are meant: from 1 to 2¹⁴, for gradients up to 2¹⁶, averages of about 100 and
-    /// 1000 steps, 3.09 deviations. (Some of its versions go up to 2²⁴.)
+    /// OpenSeq2Seq's settings, as intended: from 1 to 2¹⁴, for gradients up to 2¹⁶, averages of about 100 and 1000
+    /// steps, 3.09 deviations. (Some of its versions go up to 2²⁴.)
     ///
     /// ```
     /// use layerwise::schedule::LogMax;
@@ -212,7 +212,7 @@ impl LogMax {
         as_executed: false,
     };
 
-    /// What OpenSeq2Seq's code computes.
+    /// OpenSeq2Seq's code as it is executed.
     pub const OPENSEQ2SEQ: LogMax = LogMax { as_executed: true, ..LogMax::DEFAULT };
 
     const fn check(&self) -> Result<(), ConfigError> {
@@ -252,16 +252,16 @@ impl LogMax {
     }
 }
 
-/// A checked loss scaler. It multiplies the loss, so that small gradients do not vanish in 16-bit numbers, and says
-/// which steps to skip because a gradient overflowed.
+/// A checked loss scaler. It scales the loss so that small gradients do not vanish in 16 bits, and decides which steps
+/// to skip because a gradient overflowed.
 ///
-/// Each step of a training has this order:
+/// Each training step has this order:
 ///
 /// 1. Multiply the loss by the [`scale`](LossScaler::scale), and compute the gradients.
 /// 2. Step with [`gradient_scale`](crate::Step::gradient_scale)` = 1 / scale`, and with the policy
 ///    [`SkipStep`](crate::NonFinite::SkipStep) if there are several layers. Then a gradient that is not finite changes
 ///    nothing, neither weights nor moments nor the layers' counters, and [`skipped`](crate::Summary::skipped) is not 0.
-/// 3. [`update`](LossScaler::update) the state. If the step is to be skipped, it does not count: the
+/// 3. [`update`](LossScaler::update) the state. A skipped step does not count: the
 ///    [schedule](crate::schedule::Schedule) does not advance either.
 ///
 /// ```
@@ -279,7 +279,7 @@ impl LogMax {
 ///     let scaled = [gradient * scale as f32]; // what a model computes from a scaled loss
 ///     let this = Step::new(schedule.rate(step)).gradient_scale(1.0 / scale);
 ///     let report = sgd.step_layer(this, LayerMemory::new(&mut weights, &scaled, &mut layer))?;
-///     // `LogMax` would want the largest gradient instead of 0.
+///     // `LogMax` needs the largest gradient here, not 0.
 ///     if !scaler.update(&mut state, report.applied(), 0.0).skip {
 ///         step += 1;
 ///     }
@@ -296,8 +296,7 @@ pub struct LossScaler {
 /// What a [`LossScaler`] remembers from step to step. All zeros is the state before the first step, so that a
 /// microcontroller can keep it in `.bss`.
 ///
-/// It is four numbers, which a checkpoint stores: [`to_numbers`](LossScaleState::to_numbers) and
-/// [`LossScaler::restore`].
+/// It is four numbers, for checkpoints: see [`to_numbers`](LossScaleState::to_numbers) and [`LossScaler::restore`].
 ///
 /// ```
 /// use layerwise::schedule::{Backoff, LossScaleState, LossScaler, LossScaling};
@@ -321,7 +320,7 @@ impl LossScaleState {
     /// The state before the first step.
     pub const START: LossScaleState = LossScaleState { numbers: [0.0; 4] };
 
-    /// The numbers: nothing of `Static`, scale and count of `Backoff`, averages and count of `LogMax`; the rest are 0.
+    /// The numbers: scale and count for `Backoff`, averages and count for `LogMax`, none for `Static`; the rest are 0.
     pub const fn to_numbers(self) -> [f64; 4] {
         self.numbers
     }
@@ -341,9 +340,9 @@ impl LossScaleState {
 #[must_use]
 #[non_exhaustive]
 pub struct LossScaleUpdate {
-    /// What the loss of the next step is to be multiplied by.
+    /// The scale for the loss of the next step.
     pub scale: f64,
-    /// Whether this step is to be skipped: weights, moments and the layers' counters stay as they are, and the schedule
+    /// Whether this step must be skipped: weights, moments and the layers' counters stay as they are, and the schedule
     /// does not advance.
     pub skip: bool,
 }
@@ -374,7 +373,7 @@ impl LossScaler {
         &self.scaling
     }
 
-    /// What the loss of the next step is to be multiplied by.
+    /// The scale for the loss of the next step.
     #[inline]
     pub fn scale(&self, state: &LossScaleState) -> f64 {
         match &self.scaling {
@@ -384,11 +383,11 @@ impl LossScaler {
         }
     }
 
-    /// Takes a step into the state, and decides.
+    /// Updates the state with a step, and decides.
     ///
     /// `finite` is whether all gradients of the step were finite. `max_norm` is the largest magnitude among them,
-    /// divided by the scale; only `LogMax` looks at it, and takes a step for one that was not finite if it is infinite,
-    /// NaN or negative. Others may be given 0.
+    /// divided by the scale. Only `LogMax` uses it: an infinite, NaN or negative value counts as a step that was not
+    /// finite. For the other scalers, pass 0.
     #[inline]
     pub fn update(&self, state: &mut LossScaleState, finite: bool, max_norm: f64) -> LossScaleUpdate {
         let finite = match &self.scaling {
@@ -406,9 +405,9 @@ impl LossScaler {
         LossScaleUpdate { scale: self.scale(state), skip: !finite }
     }
 
-    /// The state of which these are the numbers; nothing if a scaler with settings of this kind cannot have left them.
+    /// The state with these numbers; `None` if a scaler of this kind cannot have produced them.
     ///
-    /// Settings may have changed since: a scale outside the limits is brought within them.
+    /// Settings may have changed since: a scale outside the limits is clamped.
     pub fn restore(&self, numbers: [f64; 4]) -> Option<LossScaleState> {
         let whole = |count: f64| count as u64 as f64 == count;
         let possible = match (&self.scaling, numbers) {
@@ -422,7 +421,7 @@ impl LossScaler {
                     && is_non_negative(mean_square)
                     && steps >= 1.0
                     && whole(steps)
-                    // Averages near the end of the range of `f64` would make no scale.
+                    // Averages near the limit of `f64` would give no scale.
                     && !log_max.scale(numbers).is_nan()
             }
             _ => false,
@@ -439,7 +438,7 @@ const fn check_limits(scale_min: f64, scale_max: f64) -> Result<(), ConfigError>
     Err(ConfigError { setting: "scale_max", value: scale_max, allowed: "finite and >= scale_min" })
 }
 
-/// `x`, or the limit that it is beyond. A NaN stays one.
+/// `x` clamped to `min..=max`. A NaN stays a NaN.
 fn clamp(x: f64, min: f64, max: f64) -> f64 {
     if x < min {
         min

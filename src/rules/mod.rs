@@ -1,18 +1,19 @@
 //! What layer-wise optimizers compute: scalars only.
 //!
-//! A rule looks at norms and decides an [`Update`](update::Update). It knows nothing of slices, and no loop.
+//! A rule looks at norms and decides an [`Update`](update::Update). It knows nothing about slices, and has no loop over
+//! elements.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `rule` | the interface: norms in, a plan out; the state of a layer |
 //! | `update` | what a rule can do to memory |
 //! | `larc`, `sgd`, `novograd`, `adam` | the rules |
-//! | `any` | a rule that is chosen at run time |
+//! | `any` | a rule chosen at run time |
 //! | `limit` | a limit of the step, for every rule |
 //! | `presets` | settings that reproduce other systems |
 //! | `schedule`, `rates`, `loss_scale` | learning rates that change from step to step; loss scalers |
-//! | `recipe` | a whole training, as OpenSeq2Seq configures it |
-//! | `layer`, `step`, `policy` | what differs from layer to layer, from step to step; what is decided for whole steps |
+//! | `recipe` | a whole training run, as OpenSeq2Seq configures it |
+//! | `layer`, `step`, `policy` | what differs from layer to layer and from step to step; decisions for whole steps |
 //! | `double` | `f64` arithmetic for machines without it |
 
 pub(crate) mod adam;

@@ -30,7 +30,7 @@ pub struct NovoGradConfig {
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the second moment is kept from step to step, at least 0 and less than 1. At 0 every gradient is
-    /// divided by its own norm, which is what OpenSeq2Seq's code really does.
+    /// divided by its own norm, which is what OpenSeq2Seq's code does in fact.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// A term added to the root of the second moment. At least 0.
@@ -40,7 +40,7 @@ pub struct NovoGradConfig {
     /// A term added to the second moment under the root. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps_root: f64,
-    /// How strongly weights are pulled to zero. At least 0.
+    /// Weight decay: how strongly weights are pulled to zero. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// How the decay acts.
@@ -53,18 +53,18 @@ pub struct NovoGradConfig {
     /// Whether the largest second moment so far is used.
     pub amsgrad: bool,
     /// LARC in front of the rule: its factor multiplies the gradient that NovoGrad sees, so the second moment is of
-    /// `factor·|g|`. The decay is NovoGrad's own, and not in LARC's ratio. Not with [`MomentNorm::Max`].
+    /// `factor·|g|`. The decay is NovoGrad's, and not part of LARC's ratio. Not allowed with [`MomentNorm::Max`].
     pub larc: Option<LarcConfig>,
     /// A limit of the step by the norm of the weights, after the momentum.
     pub luc: Option<Luc>,
     /// Whether the momentum begins at the first normalised gradient instead of 0, so that the first step is
     /// `(1 + beta1)` times as long (without gradient averaging), as in pytorch_optimizer 3.
     pub starts_at_gradient: bool,
-    /// Which correction of the moments' start from zero is made.
+    /// How the moments' start from zero is corrected.
     pub bias_correction: BiasCorrection,
-    /// Which norm of the gradient is averaged.
+    /// The norm of the gradient that is averaged.
     pub norm: MomentNorm,
-    /// Whether the momentum is of raw gradients, and is normalised when it is applied, as is apex's default. Decay is
+    /// Whether the momentum accumulates raw gradients and is normalised when applied, which is apex's default. Decay is
     /// then always decoupled.
     pub raw_momentum: bool,
     /// Whether the learning rate is part of the momentum, as in TensorFlow Addons.
@@ -79,27 +79,27 @@ pub struct NovoGradConfig {
 pub enum DecayMode {
     /// It is added to the normalised gradient and so enters the momentum.
     Coupled,
-    /// Weights shrink by `lr·decay` beside the step.
+    /// Weights shrink by `lr·decay` in addition to the step.
     Decoupled,
-    /// Weights shrink by `lr²/max_rate·decay` beside the step, timm's "corrected" decay.
+    /// Weights shrink by `lr²/max_rate·decay` in addition to the step: timm's "corrected" decay.
     Corrected {
         /// The largest learning rate of the schedule. Greater than 0.
         #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
         max_rate: f64,
     },
-    /// Weights shrink by `decay` beside the step, whatever the learning rate.
+    /// Weights shrink by `decay` in addition to the step, whatever the learning rate.
     Fixed,
 }
 
-/// How NovoGrad's second moment begins; `WhileZero` by default.
+/// How NovoGrad's second moment starts; `WhileZero` by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum VInit {
-    /// It is the squared norm for as long as it is zero: a zero gradient at the start does not count.
+    /// It is set to the squared norm while it is zero: zero gradients at the start do not count.
     WhileZero,
-    /// It is the squared norm of the first gradient, even if that is zero.
+    /// It is set to the squared norm of the first gradient, even if that is zero.
     FirstStep,
-    /// It is zero, and the first gradient is averaged in.
+    /// It starts at zero, and the first gradient is averaged in.
     Zero,
 }
 
@@ -109,11 +109,11 @@ pub enum VInit {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", remote = "Self"))]
 pub enum GradientAveraging {
-    /// They enter whole.
+    /// They enter with weight 1.
     Off,
-    /// They do.
+    /// They enter with the weight `1 − beta1`.
     On,
-    /// They do, except the first.
+    /// They enter with the weight `1 − beta1`, except the first.
     AfterFirstStep,
 }
 
@@ -202,7 +202,7 @@ impl NovoGradConfig {
         if let Some(larc) = &self.larc {
             check!(larc.check());
             if matches!(self.norm, MomentNorm::Max) {
-                // LARC's ratio is of the L2 norm, and only one norm of the gradient is measured.
+                // LARC's ratio needs the L2 norm, and only one norm of the gradient is measured.
                 return Err(ConfigError { setting: "larc", value: larc.eta, allowed: "unset: `norm` is the maximum" });
             }
         }
@@ -219,7 +219,7 @@ impl Default for NovoGradConfig {
     }
 }
 
-/// The rule of [`NovoGrad`](crate::NovoGrad). Its name is needed only where a rule of yours contains it.
+/// The rule of [`NovoGrad`](crate::NovoGrad). You need its name only if your own rule contains it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NovoGradRule {
     config: NovoGradConfig,
@@ -228,7 +228,7 @@ pub struct NovoGradRule {
     one_minus_beta2: f64,
 }
 
-/// What [`NovoGrad`](crate::NovoGrad) remembers of a layer. All zeros is the state before the first step.
+/// What [`NovoGrad`](crate::NovoGrad) remembers about a layer. All zeros is the state before the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields, remote = "Self"))]
@@ -262,7 +262,7 @@ impl NovoGradState {
         ConfigError::unless_non_negative("max_second_moment", self.max_second_moment)
     }
 
-    /// Whether a step can have left this.
+    /// Whether a step can have produced this state.
     #[inline]
     fn is_possible(&self) -> bool {
         is_non_negative(self.second_moment) && is_non_negative(self.max_second_moment)
@@ -288,8 +288,8 @@ impl NovoGradRule {
         &self.config
     }
 
-    /// Takes a gradient norm into the state and returns the second moment to normalise by: NaN if the state is one that
-    /// no step has left.
+    /// Updates the state with a gradient norm, and returns the second moment to normalise by: NaN if no step can have
+    /// produced the state.
     #[inline]
     fn second_moment(&self, gradient_norm: f64, state: &mut NovoGradState) -> f64 {
         if !state.is_possible() {
@@ -306,7 +306,7 @@ impl NovoGradRule {
         };
         state.second_moment =
             if begins { new } else { self.config.beta2 * state.second_moment + self.one_minus_beta2 * new };
-        // A square beyond `f64`, of a gradient with a huge scale, would stay in the state.
+        // A square that overflows `f64`, from a gradient with a huge scale, would stay in the state.
         if !is_non_negative(state.second_moment) {
             return f64::NAN;
         }
@@ -335,7 +335,7 @@ impl NovoGradRule {
         if is_zero(denominator) { 0.0 } else { 1.0 / denominator }
     }
 
-    /// How much of the weights goes into `h`, and how much is subtracted from themselves.
+    /// The share of the weights that is added to `h`, and the share that is subtracted from them directly.
     #[inline]
     fn decay(&self, lr: f64, layer: &LayerConfig) -> (f64, f64) {
         let decay = mul(self.config.weight_decay, layer.decay);

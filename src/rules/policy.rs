@@ -1,19 +1,18 @@
-//! What is decided for all layers of a step together.
+//! What is decided for a step as a whole.
 
 use super::double::{div, less};
 use crate::error::{ConfigError, check};
 
-/// What is decided for all layers of a step together; [`Optimizer::with_policy`](crate::Optimizer::with_policy) takes
-/// it.
+/// What is decided for a step as a whole; [`Optimizer::with_policy`](crate::Optimizer::with_policy) takes it.
 ///
-/// One wants it with a loss scale, whose overflows should skip whole steps, and to clip the gradient of the model:
+/// Use it with a loss scale, so that an overflow skips the whole step, and to clip the global gradient norm:
 ///
 /// ```text
 /// clip = min(1, clip_norm / |g|)        |g| is the norm over all layers; by default there is no clip
 /// ```
 ///
-/// With anything but the default a step has two phases: first the norms of all layers, then their updates. Nothing is
-/// written before the decision.
+/// With any other policy than the default, a step has two phases: first the norms of all layers, then their updates.
+/// Nothing is written before the decision.
 ///
 /// ```
 /// use layerwise::settings::NonFinite;
@@ -42,31 +41,31 @@ use crate::error::{ConfigError, check};
 pub struct Policy {
     /// What happens when a layer has a NaN or an infinity.
     pub non_finite: NonFinite,
-    /// The norm to which the gradient of the whole model is clipped, greater than 0.
+    /// The largest global gradient norm, greater than 0.
     ///
-    /// If the norm over all layers that are not frozen is larger, each gradient is multiplied by `clip_norm` over that
-    /// norm before its rule sees it. Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
-    /// neural networks* (2013), algorithm 1. OpenSeq2Seq refuses it together with LARC, and so does this crate. Where
-    /// layers with a NaN or an infinity are skipped one by one, they do not count.
+    /// If the norm over all layers that are not frozen is larger, each gradient is multiplied by `clip_norm` divided by
+    /// that norm before the rule sees it. Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
+    /// neural networks* (2013), algorithm 1. Like OpenSeq2Seq, this crate refuses it together with LARC. Layers that
+    /// are skipped alone because of a NaN or an infinity are not part of the norm.
     #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub clip_norm: Option<f64>,
 }
 
 /// What a step does when a layer has a NaN or an infinity in the numbers that its rule reads: `SkipLayer` by default,
-/// `SkipStep` with a loss scale. When to stop is at [`Outcome`](crate::Outcome).
+/// `SkipStep` with a loss scale. [`Outcome`](crate::Outcome) says when to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum NonFinite {
-    /// That layer is left as it was, the others are updated. Its [`Report`](crate::Report) and the
+    /// That layer stays as it was, and the others are updated. Its [`Report`](crate::Report) and the
     /// [`Summary`](crate::Summary) say so. The step counts for the [schedule](crate::schedule::Schedule).
     SkipLayer,
-    /// All layers are left as they were, as dynamic loss scaling wants. So they are if a planned step is beyond `f32`.
-    /// The step does not count. (That a new weight is not finite is found after the write, under either policy.)
+    /// All layers stay as they were, as dynamic loss scaling requires, also if a planned step overflows `f32`. The step
+    /// does not count. (A new weight that is not finite is found only after the write, under either policy.)
     SkipStep,
 }
 
 impl Policy {
-    /// Skip single layers, do not clip:
+    /// Skips single layers, and does not clip:
     ///
     /// ```
     /// use layerwise::{Policy, settings::NonFinite};

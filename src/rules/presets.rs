@@ -1,5 +1,5 @@
-//! Settings that reproduce other systems. `tests/golden` replays each against a recorded run of that system, or where
-//! there is none against a transcription of its source.
+//! Settings that reproduce other systems. `tests/golden` compares each with a recorded run of that system or, if there
+//! is none, with a transcription of its source.
 
 use super::adam::{AdamConfig, AdamCorrection, AdamDecay, TrustRatio};
 use super::larc::{DecayInRatio, LarcConfig, LarcMode, ZeroNorm};
@@ -9,7 +9,7 @@ use super::sgd::SgdConfig;
 
 impl LarcConfig {
     /// NVIDIA OpenSeq2Seq, `larc_params` with its defaults: a floor of 1e-7 under the factor, and no plain step for
-    /// layers of zeros. The trust coefficient has no default there; this is the page's.
+    /// layers of zeros. The trust coefficient has no default there; this one is from its page "Optimizers".
     ///
     /// ```
     /// use layerwise::settings::{DecayInRatio, ZeroNorm};
@@ -263,7 +263,7 @@ impl SgdConfig {
 }
 
 impl Luc {
-    /// NeMo's, in which a layer of zeros always stays zero.
+    /// NeMo's settings: a layer of zeros always stays zero.
     ///
     /// ```
     /// use layerwise::settings::Luc;
@@ -275,7 +275,7 @@ impl Luc {
 }
 
 impl NovoGradConfig {
-    /// NVIDIA OpenSeq2Seq, `NovoGrad` as its code means it: epsilon under the root. (As executed, it never stores the
+    /// NVIDIA OpenSeq2Seq, `NovoGrad` as its code intends: epsilon under the root. (As executed, it never stores the
     /// second moment: set [`beta2`](NovoGradConfig::beta2) to 0 for that.)
     ///
     /// ```
@@ -286,7 +286,7 @@ impl NovoGradConfig {
     /// ```
     pub const OPENSEQ2SEQ: NovoGradConfig = NovoGradConfig { eps: 0.0, eps_root: 1e-8, ..NovoGradConfig::DEFAULT };
 
-    /// The same with `larc_params`: [`LarcConfig::OPENSEQ2SEQ`] in front. Its configurations of Jasper set
+    /// The same with `larc_params`: [`LarcConfig::OPENSEQ2SEQ`] in front. Its Jasper configurations set
     /// [`eta`](LarcConfig::eta) to 0.001.
     ///
     /// ```
@@ -335,7 +335,7 @@ impl NovoGradConfig {
     pub const OPTAX: NovoGradConfig =
         NovoGradConfig { beta1: 0.9, beta2: 0.25, eps: 1e-6, v_init: VInit::FirstStep, ..NovoGradConfig::DEFAULT };
 
-    /// TensorFlow Addons, `NovoGrad`. It rounds betas and decay to `f32`: for equality to the last digits, do the same.
+    /// TensorFlow Addons, `NovoGrad`. It rounds betas and decay to `f32`: do the same to match it to the last digits.
     /// With `grad_averaging` set [`gradient_averaging`](NovoGradConfig::gradient_averaging) to
     /// [`GradientAveraging::AfterFirstStep`].
     ///

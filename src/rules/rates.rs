@@ -1,4 +1,4 @@
-//! The seven rate policies: settings, and the rate at a step. `schedule` has what they share.
+//! The seven rate policies: settings, and the rate at a step. What they share is in `schedule`.
 
 use super::double::{at_least, sqrt};
 use crate::error::{ConfigError, check};
@@ -30,8 +30,8 @@ pub(super) const fn check_lists(boundaries: &[f64], decay_rates: &[f64]) -> Resu
     Ok(())
 }
 
-/// The rate of a policy that rises from 0 for `warmup_steps`, waits for `begin`, and then follows `decay`, which is
-/// given how much of the decay is over: 0 at its beginning, 1 from its end on.
+/// The rate of a policy that rises from 0 for `warmup_steps`, holds until `begin`, and then follows `decay`, a function
+/// of the progress of the decay: 0 at its beginning, 1 from its end on.
 #[inline]
 fn warmed_up(
     step: u64,
@@ -51,14 +51,14 @@ fn warmed_up(
     }
 }
 
-/// OpenSeq2Seq's `fixed_lr`: the same rate at every step. One wants it to find a rate, or where the host changes it.
+/// OpenSeq2Seq's `fixed_lr`: the same rate at every step. Use it to find a rate, or if the host changes the rate.
 ///
 /// ```
 /// use layerwise::schedule::{FixedLr, RatePolicy, Schedule};
 ///
 /// let schedule = Schedule::new(RatePolicy::FixedLr(FixedLr { learning_rate: 0.1 }))?;
 /// assert_eq!(schedule.rate(1_000_000), 0.1);
-/// assert!(Schedule::new(RatePolicy::FixedLr(FixedLr::DEFAULT)).is_err()); // there is no rate to begin with
+/// assert!(Schedule::new(RatePolicy::FixedLr(FixedLr::DEFAULT)).is_err()); // the rate is not set
 /// # Ok::<(), layerwise::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +71,7 @@ pub struct FixedLr {
 }
 
 impl FixedLr {
-    /// No rate yet: 0, which is refused.
+    /// Rate not set: 0, which is refused.
     pub const DEFAULT: FixedLr = FixedLr { learning_rate: 0.0 };
 
     pub(super) const fn check(&self) -> Result<(), ConfigError> {
@@ -79,15 +79,14 @@ impl FixedLr {
     }
 }
 
-/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. One wants it to repeat a training
-/// that is published so, say by a tenth after 30, 60 and 80 epochs.
+/// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. Use it to reproduce published runs,
+/// say with a tenth of the rate after 30, 60 and 80 epochs.
 ///
 /// ```text
 /// rate = learning_rate · decay_rates[i]       boundaries[i] · steps_per_epoch < t, the last such i
 /// ```
 ///
-/// Before the first boundary, and at the step of the boundary itself, the rate is still the old one. This is
-/// TensorFlow's `tf.train.piecewise_constant`.
+/// At the step of a boundary the rate is still the old one. This is TensorFlow's `tf.train.piecewise_constant`.
 ///
 /// ```
 /// use layerwise::schedule::{PiecewiseConstant, RatePolicy, Schedule};
@@ -116,16 +115,16 @@ pub struct PiecewiseConstant<L = &'static [f64]> {
     /// The epochs, or steps, after which the rate falls: at least 0, in ascending order.
     #[cfg_attr(feature = "serde", serde(with = "super::exact_list"))]
     pub boundaries: L,
-    /// What `learning_rate` is multiplied by after each boundary, at least 0; as many as there are boundaries.
+    /// What `learning_rate` is multiplied by after each boundary, at least 0; one for each boundary.
     #[cfg_attr(feature = "serde", serde(with = "super::exact_list"))]
     pub decay_rates: L,
     /// How many steps an epoch has. At 0, the default, boundaries are steps, unless
-    /// [`for_training`](crate::schedule::RatePolicy::for_training) knows the number.
+    /// [`for_training`](crate::schedule::RatePolicy::for_training) sets the number.
     pub steps_per_epoch: u64,
 }
 
 impl PiecewiseConstant<&'static [f64]> {
-    /// No rate yet, and no boundaries.
+    /// Rate not set, and no boundaries.
     ///
     /// ```
     /// use layerwise::schedule::PiecewiseConstant;
@@ -157,8 +156,7 @@ impl<L: AsRef<[f64]>> PiecewiseConstant<L> {
     }
 }
 
-/// OpenSeq2Seq's `exp_decay`: a rate that falls exponentially. One wants it where the length of the training
-/// is not known.
+/// OpenSeq2Seq's `exp_decay`: a rate that falls exponentially. Use it if the length of the training run is not known.
 ///
 /// ```text
 /// s    = (t − begin_decay_at) / decay_steps                 a whole number, rounded down, with use_staircase_decay
@@ -186,14 +184,13 @@ pub struct ExpDecay {
     /// The rate at the start. Greater than 0; give it a value.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
-    /// In how many steps the rate is multiplied by `decay_rate` once. At least 1; give it a value, or let
+    /// The number of steps in which the rate is multiplied by `decay_rate` once. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
-    /// What the rate is multiplied by in `decay_steps` steps. Greater than 0; give it a value. More than 1 lets the
-    /// rate rise.
+    /// What the rate is multiplied by in `decay_steps` steps. Greater than 0; give it a value. Above 1, the rate rises.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub decay_rate: f64,
-    /// Whether the rate falls at once every `decay_steps` steps.
+    /// Whether the rate falls in stairs, every `decay_steps` steps.
     pub use_staircase_decay: bool,
     /// The step at which the decay begins.
     pub begin_decay_at: u64,
@@ -203,7 +200,7 @@ pub struct ExpDecay {
 }
 
 impl ExpDecay {
-    /// No rate, length and decay yet; a smooth decay from step 0 towards 0.
+    /// Rate, length and decay not set; a smooth decay from step 0 towards 0.
     ///
     /// ```
     /// use layerwise::schedule::ExpDecay;
@@ -244,8 +241,7 @@ impl ExpDecay {
     }
 }
 
-/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. One wants it to begin with: by default it is a straight
-/// line to 0.
+/// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. Try it first: by default it is a straight line to 0.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -288,7 +284,7 @@ pub struct PolyDecay {
 }
 
 impl PolyDecay {
-    /// No rate and length yet; a straight line to 0 from step 0, without warm-up.
+    /// Rate and length not set; a straight line to 0 from step 0, without warm-up.
     ///
     /// ```
     /// use layerwise::schedule::PolyDecay;
@@ -320,8 +316,8 @@ impl PolyDecay {
     }
 }
 
-/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine. One wants it instead of a straight line
-/// where the rate is to stay high for longer.
+/// OpenSeq2Seq's `cosine_decay`: a warm-up, then half a period of a cosine. Use it instead of a straight line to keep
+/// the rate high for longer.
 ///
 /// ```text
 /// rate = learning_rate · t / warmup_steps                      t < warmup_steps
@@ -353,7 +349,7 @@ pub struct CosineDecay {
     /// How many steps the decay takes. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
-    /// Without effect, and 1 by default: OpenSeq2Seq's `cosine_decay` has this parameter and ignores it. At least 0.
+    /// Ignored, and 1 by default: OpenSeq2Seq's `cosine_decay` has this parameter and ignores it too. At least 0.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub power: f64,
     /// The step at which the decay begins, unless the warm-up ends later.
@@ -366,7 +362,7 @@ pub struct CosineDecay {
 }
 
 impl CosineDecay {
-    /// No rate and length yet; a decay to 0 from step 0, without warm-up.
+    /// Rate and length not set; a decay to 0 from step 0, without warm-up.
     ///
     /// ```
     /// use layerwise::schedule::CosineDecay;
@@ -398,15 +394,15 @@ impl CosineDecay {
     }
 }
 
-/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step. One wants it for
-/// transformers, or where the length of the training is not known.
+/// OpenSeq2Seq's `transformer_policy`: a warm-up, then the inverse square root of the step. Use it for transformers, or
+/// if the length of the training run is not known.
 ///
 /// ```text
 /// rate = coefficient · learning_rate / √d_model · min((t + 1) / warmup_steps^1.5, 1 / √(t + 1)),      at most max_lr
 /// ```
 ///
-/// The largest rate is at `t + 1 = warmup_steps`; without warm-up the first is the largest. Source: Vaswani et al.,
-/// *Attention Is All You Need* (arXiv 1706.03762), section 5.3, where `coefficient · learning_rate` is 1.
+/// The rate peaks at `t + 1 = warmup_steps`; without warm-up, at the first step. Source: Vaswani et al., *Attention Is
+/// All You Need* (arXiv 1706.03762), section 5.3, where `coefficient · learning_rate` is 1.
 ///
 /// ```
 /// use layerwise::schedule::{RatePolicy, Schedule, TransformerPolicy};
@@ -427,7 +423,7 @@ pub struct TransformerPolicy {
     pub learning_rate: f64,
     /// The width of the model. At least 1; give it a value.
     pub d_model: u64,
-    /// How many steps the rate rises for.
+    /// For how many steps the rate rises.
     pub warmup_steps: u64,
     /// The largest rate, greater than 0, if there is one.
     #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
@@ -438,7 +434,7 @@ pub struct TransformerPolicy {
 }
 
 impl TransformerPolicy {
-    /// No rate and width yet; coefficient 1, no warm-up, no largest rate.
+    /// Rate and width not set; coefficient 1, no warm-up, no largest rate.
     ///
     /// ```
     /// use layerwise::schedule::TransformerPolicy;
@@ -477,8 +473,8 @@ impl TransformerPolicy {
     }
 }
 
-/// OpenSeq2Seq's `inv_poly_decay`: the inverse of a polynomial. One wants it where a training may go on after its
-/// `decay_steps`: the rate falls on, ever more slowly.
+/// OpenSeq2Seq's `inv_poly_decay`: the inverse of a polynomial. Use it if training may continue after `decay_steps`:
+/// the rate keeps falling, ever more slowly.
 ///
 /// ```text
 /// q    = ((learning_rate / min_lr)^(1/power) − 1) / decay_steps
@@ -486,7 +482,7 @@ impl TransformerPolicy {
 /// ```
 ///
 /// `min_lr` is taken to be at least 10⁻⁸ and at most `learning_rate`. The rate is `min_lr` at step `decay_steps`, and
-/// goes on falling. Where `q` is beyond `f64`, the first rate is NaN, which every step refuses.
+/// keeps falling. If `q` overflows `f64`, the first rate is NaN, which every step refuses.
 ///
 /// ```
 /// use layerwise::schedule::{InvPolyDecay, RatePolicy, Schedule};
@@ -505,7 +501,7 @@ pub struct InvPolyDecay {
     /// The rate at the start. Greater than 0; give it a value.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
-    /// At which step the rate is `min_lr`. At least 1; give it a value, or let
+    /// The step at which the rate is `min_lr`. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
     /// The rate at step `decay_steps`. At least 0.
@@ -522,7 +518,7 @@ pub struct InvPolyDecay {
 }
 
 impl InvPolyDecay {
-    /// No rate and length yet; power 1, down to the smallest rate there is, 10⁻⁸.
+    /// Rate and length not set; power 1, down to the smallest possible rate, 10⁻⁸.
     ///
     /// ```
     /// use layerwise::schedule::InvPolyDecay;
@@ -560,7 +556,7 @@ impl InvPolyDecay {
     }
 }
 
-/// `Default` and, with the feature `serde`, checks when settings are read.
+/// Implements `Default` and, with the feature `serde`, reading with checks.
 macro_rules! settings {
     ($($type:ty),*) => {
         $(

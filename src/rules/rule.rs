@@ -6,9 +6,9 @@ use core::fmt::Debug;
 
 /// A layer-wise rule: norms in, an [`Update`] out.
 ///
-/// A rule is scalar code. [`Optimizer`](crate::Optimizer) makes training steps of it: it measures the norms that the
-/// rule [`needs`](Rule::needs), asks it to [`plan`](Rule::plan), and applies the update with the crate's kernels. A
-/// rule of your own gets models, threads, clipping, loss scales and pieces with it.
+/// A rule is scalar code. [`Optimizer`](crate::Optimizer) turns it into training steps: it measures the norms that the
+/// rule [`needs`](Rule::needs), calls [`plan`](Rule::plan), and applies the update with the crate's kernels. So your
+/// own rule gets models, threads, clipping, loss scales and pieces for free.
 ///
 /// # Example
 ///
@@ -44,41 +44,41 @@ use core::fmt::Debug;
 /// # Ok::<(), layerwise::Error>(())
 /// ```
 pub trait Rule {
-    /// What the rule remembers of a layer beside its moments: a few scalars in the caller's memory, whose default is
+    /// What the rule remembers about a layer besides its moments: a few scalars in the caller's memory. The default is
     /// the state before the first step.
     type State: RuleState;
 
     /// The most moments that this rule can keep. Code for more is not linked into a program that uses this rule alone.
     const MOMENTS: Moments;
 
-    /// The moments that the rule keeps with its settings: at most [`MOMENTS`](Rule::MOMENTS).
+    /// The moments that the rule keeps with its current settings: at most [`MOMENTS`](Rule::MOMENTS).
     fn moments(&self) -> Moments {
         Self::MOMENTS
     }
 
-    /// The norms that [`plan`](Rule::plan) and [`limit`](Rule::limit) will look at.
+    /// The norms that [`plan`](Rule::plan) and [`limit`](Rule::limit) need.
     fn needs(&self, layer: &LayerConfig) -> Needs;
 
     /// Decides the update of a layer, and its next state. `lr` is the learning rate times the layer's multiplier. The
-    /// norms that were asked for are finite.
+    /// requested norms are finite.
     ///
     /// The next state is kept only if the update is applied.
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: Self::State) -> (Plan, Self::State);
 
-    /// Changes a plan in view of the norm of the step that it would take; called if [`Needs::step`] asks for it.
+    /// Adjusts a plan to the norm of its step; called if [`Needs::step`] asks for that norm.
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let _ = (lr, layer, norms, step);
         plan
     }
 
-    /// Whether this is a state that a step of the rule can have left; a step refuses others.
+    /// Whether a step of the rule can have produced this state; a step refuses other states.
     fn accepts(&self, state: Self::State) -> bool {
         let _ = state;
         true
     }
 
-    /// Whether the gradients of the whole model may be clipped to a global norm before the rule sees them. The rules
-    /// here say no with LARC, and where their gradient norm is not the L2 norm; a limit of the step allows it.
+    /// Whether gradients may be clipped to a global norm before the rule sees them. The rules of this crate do not
+    /// allow it with LARC, or if their gradient norm is not the L2 norm; they do with a limit of the step.
     fn allows_clipping(&self) -> bool {
         true
     }
@@ -87,12 +87,12 @@ pub trait Rule {
 /// The state of a rule for one layer: at most three numbers, all 0 before the first step, so that every checkpoint
 /// format, and every language, can hold it.
 ///
-/// `()`, `u32` and `[f64; 3]` are states as they are.
+/// `()`, `u32` and `[f64; 3]` implement it.
 pub trait RuleState: Copy + Default + PartialEq + Debug + Send + 'static {
     /// The state as numbers.
     fn to_numbers(self) -> [f64; 3];
 
-    /// The state of which these are the numbers; nothing if no step can have left them.
+    /// The state with these numbers; `None` if no step can have produced them.
     fn from_numbers(numbers: [f64; 3]) -> Option<Self>;
 }
 
@@ -127,7 +127,7 @@ impl RuleState for [f64; 3] {
     }
 }
 
-/// The arrays that a rule keeps beside the weights, each as long as they are.
+/// The arrays that a rule keeps in addition to the weights, each as long as the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Moments {
@@ -135,11 +135,11 @@ pub enum Moments {
     None,
     /// The momentum.
     First,
-    /// The momentum, and a moment of the squares.
+    /// The momentum and the second moment.
     FirstAndSecond,
 }
 
-/// The norms that a rule looks at.
+/// The norms that a rule needs.
 ///
 /// ```
 /// use layerwise::rule::{GradientNorm, Needs, StepNorm};
@@ -150,11 +150,11 @@ pub enum Moments {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Needs {
-    /// Which norm of the gradient. There always is one, for it also finds NaN and infinity.
+    /// The norm of the gradient. It is always measured, because it also finds NaN and infinity.
     pub gradient: GradientNorm,
-    /// Whether the L2 norm of the weights.
+    /// Whether the rule needs the L2 norm of the weights.
     pub weights: bool,
-    /// Which norm of the step that is planned, before it is taken.
+    /// The norm of the planned step, before it is taken.
     pub step: StepNorm,
 }
 
@@ -162,26 +162,26 @@ impl Needs {
     /// The L2 norm of the gradient, and no other.
     pub const GRADIENT: Needs = Needs { gradient: GradientNorm::L2, weights: false, step: StepNorm::None };
 
-    /// The same with another norm of the gradient.
+    /// Sets the norm of the gradient.
     #[must_use]
     pub const fn gradient(self, gradient: GradientNorm) -> Self {
         Needs { gradient, ..self }
     }
 
-    /// The same and the norm of the weights.
+    /// Adds the norm of the weights.
     #[must_use]
     pub const fn weights(self) -> Self {
         Needs { weights: true, ..self }
     }
 
-    /// The same with a norm of the step.
+    /// Sets the norm of the step.
     #[must_use]
     pub const fn step(self, step: StepNorm) -> Self {
         Needs { step, ..self }
     }
 }
 
-/// Which norm of the gradient a rule looks at.
+/// The norm of the gradient that a rule needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum GradientNorm {
@@ -194,16 +194,15 @@ pub enum GradientNorm {
     L2WithDecay(f64),
 }
 
-/// Which norm of a planned step a rule looks at before the step is taken.
+/// The norm of a planned step that a rule needs before the step is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StepNorm {
     /// None.
     None,
-    /// The L2 norm of the new momentum (of `h`, in the words of [`Update`], without momentum), as NeMo's LUC does.
+    /// The L2 norm of the new momentum (without momentum, that of `h`, see [`Update`]), for NeMo's LUC.
     Momentum,
-    /// The L2 norm of all that the plan would subtract from the weights (`u`, in the words of [`Update`]), as LAMB
-    /// does.
+    /// The L2 norm of everything that the plan would subtract from the weights (`u`, see [`Update`]), for LAMB.
     Step,
 }
 
@@ -211,9 +210,9 @@ pub enum StepNorm {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Norms {
-    /// The norm of the gradient that was asked for, after scaling and clipping.
+    /// The requested norm of the gradient, after scaling and clipping.
     pub gradient: f64,
-    /// The L2 norm of the weights; NaN if it was not asked for.
+    /// The L2 norm of the weights; NaN if it was not requested.
     pub weights: f64,
 }
 
@@ -232,7 +231,7 @@ pub struct Plan {
     pub update: Update,
     /// What the gradient is multiplied by, for the report.
     pub factor: f64,
-    /// The rate that the adaptation has left, for the report.
+    /// The rate after adaptation, for the report.
     pub effective_rate: f64,
     /// Whether the adaptation lowered the rate, for the report.
     pub clipped: bool,
@@ -245,14 +244,14 @@ impl Plan {
         Plan { update, factor: 1.0, effective_rate, clipped: false }
     }
 
-    /// The same with a factor for the report.
+    /// Sets the factor for the report.
     #[inline]
     #[must_use]
     pub const fn factor(self, factor: f64) -> Self {
         Plan { factor, ..self }
     }
 
-    /// The same, clipped or not, for the report.
+    /// Sets whether the rate was clipped, for the report.
     #[inline]
     #[must_use]
     pub const fn clipped(self, clipped: bool) -> Self {

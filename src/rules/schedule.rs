@@ -10,8 +10,8 @@
 //! | `transformer_policy` | `coefficient·lr/√d·min((t + 1)/w¹·⁵, 1/√(t + 1))` |
 //! | `inv_poly_decay` | `lr/(1 + q·t)ᵖ` |
 //!
-//! They are pure functions of the step, in `f64`. Powers and cosines are those of `libm`, so they have the same bits on
-//! every machine.
+//! They are pure functions of the step, in `f64`. Powers and cosines come from the crate `libm`, so they have the same
+//! bits on every machine.
 //!
 //! Source: `open_seq2seq/optimizers/lr_policies.py`.
 
@@ -23,10 +23,10 @@ use crate::error::{ConfigError, check};
 
 /// The settings of a rate policy, one of the seven of OpenSeq2Seq. [`Schedule`] checks them and computes the rates.
 ///
-/// `L` is a list of numbers, which only [`PiecewiseConstant`] has: a slice in programs, and anything that can be
-/// collected, such as `Vec<f64>`, where settings are read from a file.
+/// `L` is the list type of [`PiecewiseConstant`]: a slice in programs, and a collection such as `Vec<f64>` for settings
+/// that are read from a file.
 ///
-/// With the feature `serde` a policy is read in the words of OpenSeq2Seq: its name, then its parameters.
+/// With the feature `serde` a policy is read under OpenSeq2Seq's names: its name, then its parameters.
 ///
 /// ```
 /// use layerwise::schedule::{PolyDecay, RatePolicy, Schedule};
@@ -69,8 +69,7 @@ pub enum RatePolicy<L = &'static [f64]> {
 /// A checked rate policy: the learning rate of every step.
 ///
 /// A step that is skipped, say because a gradient overflowed under a [loss scale](crate::schedule::LossScaler), does
-/// not count: the next step has the same number, and so the same rate. One of which only some layers were skipped
-/// counts.
+/// not count: the next step has the same number, and so the same rate. A step that skipped only some layers counts.
 ///
 /// ```
 /// use layerwise::schedule::{CosineDecay, RatePolicy, Schedule};
@@ -90,11 +89,11 @@ pub struct Schedule<L = &'static [f64]> {
 }
 
 impl<'a> Schedule<&'a [f64]> {
-    /// Checks the settings. For lists that are no slices use `Schedule::try_from`, which does the same.
+    /// Checks the settings. For lists that are not slices, use `Schedule::try_from`, which does the same.
     ///
     /// # Errors
     ///
-    /// The first setting that is outside its range or has no value yet.
+    /// The first setting that is outside its range or not set.
     pub const fn new(policy: RatePolicy<&'a [f64]>) -> Result<Self, ConfigError> {
         check!(policy.check());
         if let RatePolicy::PiecewiseConstant(policy) = &policy {
@@ -124,7 +123,7 @@ impl<L> Schedule<L> {
 }
 
 impl<L: AsRef<[f64]>> Schedule<L> {
-    /// The learning rate of a step. The first step is 0, and any step has a rate, those after the end of a decay too.
+    /// The learning rate of a step. The first step is 0. Every step has a rate, even after the end of a decay.
     #[inline]
     pub fn rate(&self, step: u64) -> f64 {
         match &self.policy {
@@ -140,11 +139,11 @@ impl<L: AsRef<[f64]>> Schedule<L> {
 }
 
 impl<L> RatePolicy<L> {
-    /// Fills in what the settings leave to the length of the training, as OpenSeq2Seq does. `steps` is the number of
-    /// all steps. `steps_per_epoch` is 0 where the length is given in steps, or is not known in epochs.
+    /// Fills in settings that depend on the length of the training run, as OpenSeq2Seq does. `steps` is the total
+    /// number of steps. `steps_per_epoch` is 0 if the length is given in steps, or epochs are not known.
     ///
-    /// A `decay_steps` without value becomes `steps` less the step at which the decay begins, at least 1; a
-    /// `steps_per_epoch` without value becomes the one given here. Settings that have values keep them.
+    /// If not set, `decay_steps` becomes `steps` minus the step at which the decay begins, at least 1, and
+    /// `steps_per_epoch` becomes the argument. Settings that have values keep them.
     ///
     /// ```
     /// use layerwise::schedule::{CosineDecay, PiecewiseConstant, RatePolicy, Schedule};
@@ -193,7 +192,7 @@ impl<L> RatePolicy<L> {
         self
     }
 
-    /// Refuses what is out of range or has no value yet, but for lists.
+    /// Refuses what is out of range or not set, except in lists.
     const fn check(&self) -> Result<(), ConfigError> {
         check!(self.check_numbers());
         match self {

@@ -17,8 +17,7 @@ use crate::error::{ConfigError, check};
 /// ```
 ///
 /// With `rate_in_momentum`, `lr` multiplies `h` instead of `m`. By default all numbers are 0 and there is no LARC. With
-/// LARC, weight decay of 1e-4 to 5e-4 and momentum 0.9 are customary. Fields may be added: write
-/// `..SgdConfig::DEFAULT`.
+/// LARC, weight decay of 1e-4 to 5e-4 and momentum 0.9 are usual. Fields may be added: write `..SgdConfig::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
@@ -27,10 +26,10 @@ pub struct SgdConfig {
     /// layers need no memory for it.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub momentum: f64,
-    /// How much of the gradient is kept out of the momentum, at least 0 and less than 1.
+    /// The share of the gradient that does not enter the momentum, at least 0 and less than 1.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub dampening: f64,
-    /// Whether the very first gradient is dampened too. It is not in torch, where the momentum starts as the gradient.
+    /// Whether the very first gradient is dampened too. In torch it is not: the momentum starts as the gradient.
     pub dampen_first_step: bool,
     /// Whether the step looks ahead along the momentum.
     #[cfg_attr(feature = "serde", serde(alias = "use_nesterov"))]
@@ -46,7 +45,7 @@ pub struct SgdConfig {
     pub larc: Option<LarcConfig>,
     /// A limit of the step by the norm of the weights, after the momentum.
     pub luc: Option<Luc>,
-    /// Whether the momentum begins at the first gradient, as it comes, instead of 0: pytorch_optimizer's LARS before
+    /// Whether the momentum starts at the raw first gradient instead of 0, as in pytorch_optimizer's LARS before
     /// version 4.
     pub starts_at_gradient: bool,
 }
@@ -103,20 +102,20 @@ impl Default for SgdConfig {
     }
 }
 
-/// The rule of [`Sgd`](crate::Sgd). Its name is needed only where a rule of yours contains it.
+/// The rule of [`Sgd`](crate::Sgd). You need its name only if your own rule contains it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdRule {
     config: SgdConfig,
-    /// `1 − dampening`, which takes a microcontroller without `f64` a hundred instructions.
+    /// `1 − dampening`, precomputed: without `f64` instructions it takes a hundred instructions.
     one_minus_dampening: f64,
 }
 
-/// What [`Sgd`](crate::Sgd) remembers of a layer.
+/// What [`Sgd`](crate::Sgd) remembers about a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SgdState {
-    /// How many steps the layer has taken. Only the first matters, and only with dampening.
+    /// How many steps the layer has taken. It matters only for the first step, and only with dampening.
     pub steps: u32,
 }
 
@@ -152,7 +151,7 @@ impl SgdRule {
         mul(self.config.weight_decay, layer.decay)
     }
 
-    /// `x`, or its negative to ascend the gradient.
+    /// `x`, or `-x` to ascend the gradient.
     #[inline]
     fn signed(&self, x: f64) -> f64 {
         if self.config.maximize { -x } else { x }
@@ -190,14 +189,14 @@ impl Rule for SgdRule {
         let kept = if undampened { 1.0 } else { self.one_minus_dampening };
         // The learning rate belongs either to the momentum or to the step, and Nesterov's step takes the undampened h.
         let (rate_in, rate_out) = if config.rate_in_momentum { (lr, 1.0) } else { (1.0, lr) };
-        // A step that waits for its own norm is planned at rate 1.
+        // A step whose norm the rule needs is planned at rate 1.
         let rate_out = if layer.adapted(&self.config.luc).is_some() { 1.0 } else { rate_out };
         let (rate, direct) =
             if config.nesterov { (mul(config.momentum, rate_out), div(rate_out, kept)) } else { (rate_out, 0.0) };
         let share = mul(factor, mul(rate_in, kept));
         let mut update = Update {
             gradient: self.signed(share),
-            // No product of a decay that is 0, so that it stays a constant if it is one.
+            // No product with a decay of 0, so that a constant 0 stays constant.
             decay: if is_zero(decay) { 0.0 } else { mul(share, decay) },
             momentum: config.momentum,
             rate,
@@ -206,7 +205,7 @@ impl Rule for SgdRule {
             second: None,
         };
         if config.starts_at_gradient && state.steps == 0 {
-            // The old momentum is the gradient, and Nesterov's step takes h without it.
+            // The old momentum is the first gradient, and Nesterov's step takes `h` without it.
             let whole = add(share, mul(config.momentum, rate_in));
             update.gradient = self.signed(whole);
             if config.nesterov && !is_zero(whole) {

@@ -3,7 +3,8 @@
 use super::double::is_zero;
 use crate::error::{Error, is_non_negative};
 
-/// What one step is given beside memory. A number is a step with this learning rate, so `0.1` will do for a `Step`.
+/// The arguments of a step besides memory. A number converts to a step with that learning rate, so you can write `0.1`
+/// for a `Step`.
 ///
 /// ```
 /// use layerwise::Step;
@@ -18,18 +19,18 @@ pub struct Step {
     /// The learning rate, finite and at least 0.
     pub lr: f64,
     /// What all gradients are multiplied by first, finite and greater than 0: one over the loss scale, or over the
-    /// number of micro-batches that were added up. Norms, clipping and rules see the scaled gradient. It costs no pass
-    /// over memory.
+    /// number of micro-batches that were added up. Norms, clipping and rules see the scaled gradient. Scaling needs no
+    /// extra pass over memory.
     pub gradient_scale: f64,
 }
 
 impl Step {
-    /// A step with this learning rate, and gradients as they are.
+    /// A step with this learning rate, and unscaled gradients.
     pub const fn new(lr: f64) -> Self {
         Step { lr, gradient_scale: 1.0 }
     }
 
-    /// The same step with gradients that are multiplied by `gradient_scale`.
+    /// Sets the scale of the gradients.
     #[must_use]
     pub const fn gradient_scale(self, gradient_scale: f64) -> Self {
         Step { gradient_scale, ..self }

@@ -1,6 +1,6 @@
 //! What a rule can do to memory.
 
-/// An affine update of one layer: all that a rule of this crate does to memory.
+/// An affine update of one layer: everything that a rule can do to memory.
 ///
 /// With `g`, `w`, `m` an element of gradient, weights and momentum:
 ///
@@ -11,8 +11,8 @@
 /// ```
 ///
 /// For a layer without momentum, `m` is `h`. The scalars are rounded to `f32` once, when the update is applied. The
-/// order of the operations on elements is fixed, so an update may be applied in any number of pieces, on any threads,
-/// and gives the same bits.
+/// order of the operations on elements is fixed, so an update gives the same bits in any number of pieces, on any
+/// threads.
 ///
 /// Fields may be added: write `..Update::ZERO`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,15 +25,15 @@ pub struct Update {
     pub momentum: f64,
     /// How much of the new momentum is subtracted from the weights.
     pub rate: f64,
-    /// How much of `h` is subtracted from the weights besides (Nesterov).
+    /// How much of `h` is subtracted from the weights directly (Nesterov).
     pub direct: f64,
-    /// How much of the weights is subtracted from themselves (decoupled decay).
+    /// The share of the weights that is subtracted from them (decoupled decay).
     pub shrink: f64,
     /// The second moment, for rules that keep one.
     pub second: Option<SecondMoment>,
 }
 
-/// The part of an [`Update`] that is about a moment of the squares, as Adam and LAMB have it.
+/// The part of an [`Update`] for a second moment, as in Adam and LAMB.
 ///
 /// With it, element by element:
 ///
@@ -60,7 +60,7 @@ pub struct SecondMoment {
 }
 
 impl Update {
-    /// All scalars 0: this changes no weight and clears the momentum. A base for `..Update::ZERO`.
+    /// All scalars 0: this changes no weight and clears the momentum. Use it as `..Update::ZERO`.
     pub const ZERO: Update =
         Update { gradient: 0.0, decay: 0.0, momentum: 0.0, rate: 0.0, direct: 0.0, shrink: 0.0, second: None };
 }

@@ -1,4 +1,4 @@
-//! What surrounds the steps of a recipe: the rate policy and the loss scaler.
+//! The rate policy and the loss scaler of a recipe.
 
 use super::error::RecipeError;
 use super::value::Value;
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 const POLICIES: &str = "fixed_lr, piecewise_constant, exp_decay, poly_decay, cosine_decay, transformer_policy or \
                         inv_poly_decay";
 
-/// The policy of `lr_policy` and `lr_policy_params`, before the length of the training is known.
+/// The policy of `lr_policy` and `lr_policy_params`, before the length of the training run is known.
 pub(super) fn rates(words: &mut Words) -> Result<RatePolicy<Vec<f64>>, RecipeError> {
     words.require("lr_policy")?;
     let name = words.text("lr_policy")?.unwrap_or_default();

@@ -5,18 +5,18 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-/// What is wrong with a [`Recipe`](crate::recipe::Recipe), and at which place of the configuration.
+/// What is wrong with a [`Recipe`](crate::recipe::Recipe), and where in the configuration.
 ///
-/// A place is the path of a word, as in `lr_policy_params.decay_steps`.
+/// A place is the path of a key, as in `lr_policy_params.decay_steps`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RecipeError {
-    /// The word has no meaning there, with this optimizer or this policy, or it is given twice.
+    /// The key has no meaning there, with this optimizer or this policy, or it is given twice.
     Unknown {
         /// The place.
         place: String,
     },
-    /// The word has to be given.
+    /// The key is required.
     Missing {
         /// The place.
         place: String,
@@ -30,24 +30,24 @@ pub enum RecipeError {
         /// The values it may have.
         allowed: &'static str,
     },
-    /// Two words exclude each other.
+    /// Two keys exclude each other.
     Conflict {
         /// The place of one.
         place: &'static str,
         /// The place of the other.
         other: &'static str,
-        /// Why they do.
+        /// Why they exclude each other.
         reason: &'static str,
     },
 }
 
 impl RecipeError {
-    /// The error of a setting, at the place that its value comes from.
+    /// The error of a setting, at the place its value comes from.
     pub(super) fn of_setting(place: impl Into<String>, error: ConfigError) -> Self {
         RecipeError::Value { place: place.into(), found: error.value.to_string(), allowed: error.allowed }
     }
 
-    /// The error of a setting whose name is the word in a table.
+    /// The error of a setting whose name is a key of a table.
     pub(super) fn of_table(table: &str, error: ConfigError) -> Self {
         RecipeError::of_setting(format!("{table}.{}", error.setting), error)
     }

@@ -1,12 +1,12 @@
-//! A training of OpenSeq2Seq, from its configuration.
+//! A training run of OpenSeq2Seq, from its configuration.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `value` | a configuration as it is written |
-//! | `words` | what is taken out of it, word by word |
+//! | `value` | a parsed configuration |
+//! | `words` | its keys and values, taken one by one |
 //! | `rule` | the optimizer, LARC, the regularizer |
 //! | `around` | the rate policy, the loss scaler |
-//! | `error` | what can be wrong |
+//! | `error` | errors |
 
 mod around;
 pub(crate) mod error;
@@ -24,10 +24,10 @@ use error::RecipeError;
 use value::Configuration;
 use words::Words;
 
-/// A training as OpenSeq2Seq configures it: optimizer, learning rates, clipping, loss scale, length.
+/// A training run as OpenSeq2Seq configures it: optimizer, learning rates, clipping, loss scale, length.
 ///
-/// It is read by `serde` from the configuration as it is there; in JSON, names of classes and functions are text.
-/// [`training`](Recipe::training) makes of it what a training loop needs.
+/// `serde` reads it from an OpenSeq2Seq configuration; in JSON, names of classes and functions are strings.
+/// [`training`](Recipe::training) derives what a training loop needs.
 ///
 /// ```
 /// use layerwise::recipe::Recipe;
@@ -57,32 +57,32 @@ use words::Words;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What the words mean
+/// # What the keys mean
 ///
-/// | words | meaning |
+/// | keys | meaning |
 /// |---|---|
 /// | `optimizer` | `Momentum`, `SGD`, `Adam`, `LazyAdamOptimizer` (the same as `Adam`), `AdamW`, `NovoGrad` |
 /// | `optimizer_params` | TensorFlow's, with its defaults; `Momentum` needs `momentum`, `AdamW` `weight_decay` |
-/// | `lr_policy`, `lr_policy_params` | a [`RatePolicy`]; what it leaves open comes from the length of the training |
+/// | `lr_policy`, `lr_policy_params` | a [`RatePolicy`]; missing settings are derived from the length of the run |
 /// | `larc_params` | LARC in front: `larc_eta`, the rest as in [`OPENSEQ2SEQ`](crate::LarcConfig::OPENSEQ2SEQ) |
 /// | `regularizer`, `regularizer_params` | `l2_regularizer` with `scale`: L2 decay; not with `AdamW` and `NovoGrad` |
 /// | `max_grad_norm` | [`clip_norm`](Policy::clip_norm); excludes `larc_params` |
 /// | `dtype` | `float32`, the default, or `mixed` |
 /// | `loss_scaling`, `loss_scaling_params` | a number, `Backoff` or `LogMax`; counts only where `dtype` is `mixed` |
-/// | `iter_size` | over how many batches the gradient of a step is averaged; 1 by default |
+/// | `iter_size` | the number of batches over which the gradient of a step is averaged; 1 by default |
 /// | `num_epochs` or `max_steps` | the length: one of the two |
 ///
-/// A layer that has no regularizer gets a [`decay`](crate::LayerConfig::decay) of 0 from the host, and one that LARC is
-/// not to adapt gets `adapt: false`. `AdamW` and `NovoGrad` have a decay of their own, so they exclude a regularizer.
+/// The host sets [`decay`](crate::LayerConfig::decay) to 0 for a layer without regularizer, and `adapt: false` for a
+/// layer that LARC must not adapt. `AdamW` and `NovoGrad` have their own decay, so they exclude a regularizer.
 ///
-/// Words that say nothing of training, such as `logdir`, `data_layer` or `encoder_params`, are passed over. Any other
-/// word is an error.
+/// Keys that do not affect training steps, such as `logdir`, `data_layer` or `encoder_params`, are ignored. Any other
+/// key is an error.
 ///
 /// # Where it differs from OpenSeq2Seq
 ///
 /// - NovoGrad follows OpenSeq2Seq's page: `epsilon` is outside the root, and the second moment is kept from step to
-///   step. `"eps_inside_sqrt": true` and `"ema_persisted": false` in `optimizer_params` bring back what its code does.
-/// - `max_grad_norm` clips the gradient of the loss. There, it has the regularizer's part in it.
+///   step. `"eps_inside_sqrt": true` and `"ema_persisted": false` in `optimizer_params` reproduce its code.
+/// - `max_grad_norm` clips the gradient of the loss. In OpenSeq2Seq that gradient includes the regularizer.
 /// - Loss scalers have the defaults of [`Backoff`](crate::schedule::Backoff) and [`LogMax`](crate::schedule::LogMax),
 ///   and a step whose gradients are not finite is always skipped.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
@@ -97,18 +97,18 @@ pub struct Recipe {
     is_mixed: bool,
 }
 
-/// How long a training is.
+/// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Length {
     Epochs(u64),
     Steps(u64),
 }
 
-/// What a training loop needs of a [`Recipe`], and [`optimizer`](Training::optimizer).
+/// What a training loop needs from a [`Recipe`], besides its [`optimizer`](Training::optimizer).
 ///
-/// Each step goes like this. [`LossScaler`] has the same as code, and `examples/recipe` trains with it.
+/// Each step has this order. [`LossScaler`] shows it in code, and `examples/recipe` trains with it.
 ///
-/// 1. Compute gradients of `iter_size` batches, of a loss that is multiplied by the loss scale, and average them.
+/// 1. Compute the gradients of the scaled loss for `iter_size` batches, and average them.
 /// 2. Step at the rate of the [schedule](Training::schedule), with a
 ///    [`gradient_scale`](crate::Step::gradient_scale) of one over the loss scale.
 /// 3. Update the loss scale. If the step was not skipped, it counts.
@@ -119,15 +119,15 @@ pub struct Training {
     pub(crate) policy: Policy,
     /// The learning rate of every step.
     pub schedule: Schedule<Vec<f64>>,
-    /// What the loss is multiplied by. `None` where the recipe scales no loss.
+    /// The loss scaler; `None` if the recipe does not scale the loss.
     pub loss_scaler: Option<LossScaler>,
-    /// Over how many batches the gradient of a step is averaged. At least 1.
+    /// The number of batches over which the gradient of a step is averaged. At least 1.
     pub iter_size: u64,
     /// How many steps the training has.
     pub steps: u64,
-    /// How many steps an epoch has; 0 where the recipe does not count in epochs.
+    /// How many steps an epoch has; 0 if the recipe does not count epochs.
     pub steps_per_epoch: u64,
-    /// Whether the recipe wants 16-bit weights and gradients beside the `f32` weights. The host decides.
+    /// Whether the recipe asks for 16-bit weights and gradients in addition to the `f32` weights. The host decides.
     pub is_mixed: bool,
 }
 
@@ -152,7 +152,7 @@ impl TryFrom<Configuration> for Recipe {
     }
 }
 
-/// Words of OpenSeq2Seq that say nothing of the steps of a training.
+/// Keys of OpenSeq2Seq that do not affect training steps.
 const OF_THE_HOST: [&str; 34] = [
     "base_model",
     "batch_size_per_gpu",
@@ -226,11 +226,11 @@ fn length(words: &mut Words) -> Result<Length, RecipeError> {
 }
 
 impl Recipe {
-    /// What a training loop needs, where an epoch has `batches_per_epoch` batches (on all machines together, if each
-    /// step averages over several).
+    /// Derives what a training loop needs. `batches_per_epoch` counts the batches of all machines together, if each
+    /// step averages over several.
     ///
-    /// An epoch has `batches_per_epoch / iter_size` steps, rounded down. Recipes with `max_steps` do not count in
-    /// epochs, and the argument is not used: boundaries of `piecewise_constant` are steps then.
+    /// An epoch has `batches_per_epoch / iter_size` steps, rounded down. Recipes with `max_steps` do not count epochs
+    /// and ignore the argument: boundaries of `piecewise_constant` are then steps.
     ///
     /// # Errors
     ///
@@ -252,7 +252,7 @@ impl Recipe {
         })
     }
 
-    /// The steps of all epochs, and of one.
+    /// The number of steps of all epochs, and of one.
     fn steps(&self, epochs: u64, batches_per_epoch: u64) -> Result<(u64, u64), RecipeError> {
         let steps_per_epoch = batches_per_epoch.checked_div(self.iter_size).unwrap_or(0);
         if steps_per_epoch == 0 {

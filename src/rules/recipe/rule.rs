@@ -38,7 +38,7 @@ pub(super) fn rule(words: &mut Words) -> Result<AnyRule, RecipeError> {
     rule.map_err(|error| RecipeError::of_setting(place(&error, scale.is_some()), error))
 }
 
-/// Where the value of a setting comes from.
+/// The place that the value of a setting comes from.
 fn place(error: &ConfigError, is_regularized: bool) -> String {
     match error.setting {
         "larc.eta" => "larc_params.larc_eta".to_string(),
@@ -50,7 +50,7 @@ fn place(error: &ConfigError, is_regularized: bool) -> String {
     }
 }
 
-/// What L2 regularisation multiplies the weights by, if there is any.
+/// The scale of L2 regularisation, if there is any.
 fn regularizer(words: &mut Words) -> Result<Option<f64>, RecipeError> {
     let mut params = words.table_or_empty("regularizer_params")?;
     let scale = match words.text("regularizer")?.as_deref() {
@@ -68,7 +68,7 @@ fn regularizer(words: &mut Words) -> Result<Option<f64>, RecipeError> {
     Ok(scale)
 }
 
-/// LARC with OpenSeq2Seq's defaults. The gradient that it measures there has the regularizer's part in it already.
+/// LARC with OpenSeq2Seq's defaults. The gradient that it measures there already includes the regularizer.
 fn larc(words: &mut Words, l2: f64) -> Result<Option<LarcConfig>, RecipeError> {
     let Some(mut params) = words.table("larc_params")? else { return Ok(None) };
     let mut larc = LarcConfig::OPENSEQ2SEQ;
@@ -133,7 +133,7 @@ fn novograd(params: &mut Words, larc: Option<LarcConfig>) -> Checked {
     if params.flag("grad_averaging")? == Some(true) {
         config.gradient_averaging = GradientAveraging::On;
     }
-    // What OpenSeq2Seq's code does instead of what its page says.
+    // OpenSeq2Seq's code differs from its page here.
     if params.flag("eps_inside_sqrt")? == Some(true) {
         (config.eps_root, config.eps) = (config.eps, 0.0);
     }

@@ -1,4 +1,4 @@
-//! A configuration as it is written: values that have names, in tables.
+//! A parsed configuration: tables of keys and values.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,13 +17,13 @@ pub(super) enum Value {
     Table(Table),
 }
 
-/// Words and their values, in the order of the file.
+/// Keys and their values, in the order of the file.
 pub(super) type Table = Vec<(String, Value)>;
 
-/// A configuration of OpenSeq2Seq as it is written, before it is understood.
+/// A configuration of OpenSeq2Seq, parsed but not interpreted.
 ///
-/// `Recipe::try_from` checks it and gives a typed error. To read a [`Recipe`](crate::recipe::Recipe) directly does the
-/// same, with the error as a message of the reader's.
+/// `Recipe::try_from` interprets it and returns a typed error. Reading a [`Recipe`](crate::recipe::Recipe) directly
+/// does the same, but the error is a message of the deserializer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration(pub(super) Table);
 
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Value {
 }
 
 impl Value {
-    /// The number that this is, as such or as text.
+    /// The value as a number, if it is one or a string of one.
     pub(super) fn number(&self) -> Option<f64> {
         match self {
             Value::Number(number) => Some(*number),

@@ -1,4 +1,4 @@
-//! The words of a table, which are taken out one by one. What is left at the end is unknown.
+//! The keys of a table, which are taken one by one. Keys that are left at the end are unknown.
 
 use super::error::RecipeError;
 use super::value::{Table, Value};
@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// The words of a table that have not been taken yet.
+/// The keys of a table that have not been taken yet, with their values.
 pub(super) struct Words {
     /// The name of the table; empty for the configuration itself.
     place: String,
@@ -21,12 +21,12 @@ impl Words {
         Words { place: String::new(), table }
     }
 
-    /// The path of a word.
+    /// The path of a key.
     pub(super) fn place(&self, word: &str) -> String {
         if self.place.is_empty() { word.to_string() } else { format!("{}.{word}", self.place) }
     }
 
-    /// The value of a word. One that is null counts as not given, as `None` does in Python.
+    /// The value of a key. Null counts as missing, like `None` in Python.
     pub(super) fn take(&mut self, word: &str) -> Option<Value> {
         let at = self.table.iter().position(|(name, _)| name == word)?;
         match self.table.remove(at).1 {
@@ -35,18 +35,18 @@ impl Words {
         }
     }
 
-    /// Refuses a table without this word.
+    /// Refuses a table without this key.
     pub(super) fn require(&self, word: &str) -> Result<(), RecipeError> {
         let is_given = |(name, value): &(String, Value)| name == word && *value != Value::Null;
         if self.table.iter().any(is_given) { Ok(()) } else { Err(RecipeError::Missing { place: self.place(word) }) }
     }
 
-    /// The error of a value that is not what it must be.
+    /// The error of a value that is not allowed.
     pub(super) fn refuse(&self, word: &str, value: &Value, allowed: &'static str) -> RecipeError {
         RecipeError::Value { place: self.place(word), found: value.to_string(), allowed }
     }
 
-    /// The value of a word, if it is given, as what `read` makes of it.
+    /// The value of a key, if it is given, converted by `read`.
     fn read<T>(
         &mut self,
         word: &str,
@@ -88,7 +88,7 @@ impl Words {
         Ok(list?.unwrap_or_default())
     }
 
-    /// The words of a table in this one, if it is given.
+    /// The keys of a nested table, if it is given.
     pub(super) fn table(&mut self, word: &str) -> Result<Option<Words>, RecipeError> {
         let place = self.place(word);
         self.read(word, "an object", |value| match value {
@@ -97,7 +97,7 @@ impl Words {
         })
     }
 
-    /// The words of a table in this one; none if it is not given.
+    /// The keys of a nested table; none if it is not given.
     pub(super) fn table_or_empty(&mut self, word: &str) -> Result<Words, RecipeError> {
         let empty = Words { place: self.place(word), table: Table::new() };
         Ok(self.table(word)?.unwrap_or(empty))
@@ -136,7 +136,7 @@ impl Words {
     }
 }
 
-/// A whole number that `f64` counts exactly.
+/// A whole number that `f64` represents exactly.
 fn whole(value: &Value) -> Option<u64> {
     let number = value.number()?;
     ((0.0..=9_007_199_254_740_992.0).contains(&number) && number as u64 as f64 == number).then_some(number as u64)
