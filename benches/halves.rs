@@ -1,12 +1,12 @@
-//! Steps of NovoGrad with numbers of 16 bits beside the step in `f32`, and AdamW with split weights.
+//! Steps of NovoGrad with 16-bit floats compared with the step in `f32`, and AdamW with split weights.
 //!
 //! ```text
 //! cargo bench --features half --bench halves              # every instruction set
 //! cargo bench --features half --bench halves -- --test    # once, to see that it works
 //! ```
 //!
-//! A variant and the step in `f32` take turns, and the fastest of many turns counts, so what else the machine does
-//! falls on both.
+//! A variant and the step in `f32` take turns, and the fastest of many turns counts, so other load on the machine
+//! affects both.
 
 #[path = "shared/tensors.rs"]
 mod tensors;
@@ -59,7 +59,7 @@ impl Layer {
         }
     }
 
-    /// Takes a step of a variant, or of what it is compared with.
+    /// Takes a step of a variant, or of its baseline.
     fn step(&mut self, backend: Backend, variant: usize, beside: bool) {
         let novograd = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
         let novograd = NovoGrad::new(novograd).expect("valid settings").on(backend);

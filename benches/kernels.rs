@@ -1,5 +1,5 @@
-//! Each kernel, and whole steps, beside the loop that a training program without this crate has and beside what the
-//! memory allows. Arrays begin at random places of a page.
+//! Each kernel, and whole steps, compared with the loop that a training program without this crate would have, and with
+//! the limit of the memory. Arrays begin at random places in a page.
 //!
 //! ```text
 //! cargo bench --bench kernels                              # all
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const SIZES: [usize; 6] = [256, 4 << 10, 16 << 10, 64 << 10, 1 << 20, 16 << 20];
 
-/// An array that begins somewhere else in its page each time it is asked for, as arrays of a host do.
+/// An array that begins at another place in its page for each use, like arrays of a host.
 struct Array {
     memory: Vec<f32>,
     len: usize,
@@ -41,7 +41,7 @@ impl Array {
     }
 }
 
-/// What everybody writes.
+/// The obvious loop.
 fn naive_norm(x: &[f32]) -> f32 {
     x.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
@@ -65,7 +65,7 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut f32)
     }
 }
 
-/// What the memory allows: `copy` moves 8 bytes per element, `triad` 12. A norm reads 4, an update with momentum moves
+/// The limit of the memory: `copy` moves 8 bytes per element, `triad` 12. A norm reads 4, an update with momentum moves
 /// 20.
 fn limits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("limit");

@@ -1,4 +1,4 @@
-//! Steps over all layers of two models, beside what the memory bus allows.
+//! Steps over all layers of two models, compared with the limit of the memory bus.
 //!
 //! ```text
 //! cargo bench --bench models
@@ -26,7 +26,7 @@ fn model(tensors: &[usize]) -> Vec<[Vec<f32>; 3]> {
     tensors.iter().map(|&len| [numbers(len), numbers(len), vec![0.0; len]]).collect()
 }
 
-/// NovoGrad as everybody writes it.
+/// The obvious loop for NovoGrad.
 fn naive_novograd(lr: f32, [w, g, m]: &mut [Vec<f32>; 3], v: &mut f32) {
     let s = g.iter().map(|g| g * g).sum::<f32>();
     *v = if *v == 0.0 { s } else { 0.98 * *v + 0.02 * s };

@@ -1,4 +1,4 @@
-//! Steps over whole models on one and on two threads, beside copies of memory on as many.
+//! Steps over whole models on one and on two threads, compared with memory copies on the same number of threads.
 //!
 //! ```text
 //! cargo bench --features rayon --bench threads
@@ -21,7 +21,7 @@ use std::hint::black_box;
 use std::time::Duration;
 use tensors::{keyword_spotter, resnet50};
 
-/// Steps over a model in one buffer of each array, on one thread and on two.
+/// Steps over a model with one buffer for each kind of array, on one thread and on two.
 fn steps<R: Rule + Sync>(
     name: &str,
     optimizer: &Optimizer<R>,

@@ -13,7 +13,7 @@ use layerwise::{
 use reference::contract;
 
 const NON_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-/// No scale: not finite, or so large that hardly any `f32` times it is an `f32`.
+/// Scales that are refused: not finite, or so large that almost any `f32` overflows.
 const NO_SCALES: [f64; 5] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e66, -1e300];
 
 type Accumulate = fn(&mut [GradientSum<'_>], f64) -> Result<bool, Error>;
@@ -27,7 +27,7 @@ const WAYS: &[Accumulate] = &[
 
 /// A sum of gradients, element by element.
 fn expected(sum: &[f32], gradients: &[f32], scale: f64) -> Vec<f32> {
-    // The sum is what an update calls weights.
+    // The sum takes the place of the weights.
     let update = Update { gradient: -scale, rate: 1.0, ..Update::ZERO };
     sum.iter().zip(gradients).map(|(sum, g)| contract::plain_update(&update, *sum, *g)).collect()
 }
@@ -93,7 +93,7 @@ fn a_gradient_that_is_not_finite_is_kept_out() {
                 #[cfg(feature = "rayon")]
                 assert!(!layerwise::accumulate_model_parallel(&mut model, 0.5).unwrap());
                 assert_eq!(bits(&sum), bits(&start));
-                // The other calls let it in, and say so.
+                // The other calls add it, and report it.
                 assert!(!layerwise::pieces::add(&mut sum.clone(), &gradients).unwrap().is_finite());
                 assert!(!accumulate(&mut sum, &gradients, 0.5).unwrap().is_finite());
                 assert!(sum.iter().enumerate().all(|(i, x)| x.is_finite() == (i != at)));
@@ -134,7 +134,7 @@ fn slices_of_different_lengths_are_refused() {
     }
 }
 
-/// Layers of every size, of which one is more than one task.
+/// Layers of all sizes, one of them larger than a task.
 const LENGTHS: [usize; 7] = [3, 0, 200_003, 17, 1024, 5000, 70_001];
 
 fn tensors(seed: u64) -> Vec<Vec<f32>> {

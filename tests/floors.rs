@@ -1,5 +1,5 @@
-//! Calls go down only: no file of `src` uses a floor above its own, no two files of a folder use each other, and
-//! nothing is imported through `lib.rs`.
+//! Dependencies go down only: no file of `src` uses a floor above its own, files of a folder do not use each other in a
+//! cycle, and nothing is imported through `lib.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -74,7 +74,7 @@ fn floor_of(file: &str) -> &str {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
 }
 
-/// The first circle that there is.
+/// The first cycle, if there is one.
 fn circle<'a>(uses: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str>> {
     fn walk<'a>(uses: &BTreeMap<&'a str, BTreeSet<&'a str>>, way: &mut Vec<&'a str>) -> Option<Vec<&'a str>> {
         for next in uses.get(way.last()?).into_iter().flatten() {
@@ -93,18 +93,17 @@ fn circle<'a>(uses: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<Vec<&'a str
     uses.keys().find_map(|file| walk(uses, &mut vec![file]))
 }
 
-/// A path in a source, from `crate`, `super` or `self` on, or in a `use`.
+/// A path in a source file, starting with `crate`, `super` or `self`, or in a `use`.
 #[derive(Debug, PartialEq)]
 struct Item {
     segments: Vec<String>,
     /// The modules in the file around it.
     within: Vec<String>,
-    /// Whether it is in a `use` with a visibility and nowhere else in the file, as a `mod.rs` lists what its folder
-    /// offers.
+    /// Whether it occurs only in a `pub use`, as where a `mod.rs` lists what its folder exports.
     is_reexport: bool,
 }
 
-/// The file in which the item of a path is; nothing if it is of another crate.
+/// The file that the item of a path is in; `None` if it is in another crate.
 fn target<'a>(from: &str, path: &Item, files: &'a BTreeMap<String, String>) -> Option<&'a str> {
     let folder_or_file = from.trim_end_matches(".rs").trim_end_matches("/mod");
     let mut module: Vec<&str> = folder_or_file.split('/').collect();
@@ -129,7 +128,7 @@ fn target<'a>(from: &str, path: &Item, files: &'a BTreeMap<String, String>) -> O
     file_of(&module, files)
 }
 
-/// The file of a module, or of the closest module around it.
+/// The file of a module, or of the innermost module around it that has a file.
 fn file_of<'a>(module: &[&str], files: &'a BTreeMap<String, String>) -> Option<&'a str> {
     let name = module.join("/");
     let names =
@@ -213,7 +212,8 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// The words and signs of a source, without comments and text. (But a path as text, as attributes have it, is read.)
+/// The tokens of a source file, without comments and string literals. (Strings that are paths, as in attributes, are
+/// read.)
 fn tokens(source: &str) -> Vec<String> {
     let mut tokens = vec![];
     let mut rest = source;
@@ -228,7 +228,7 @@ fn tokens(source: &str) -> Vec<String> {
                 }
                 text.len()
             }
-            // A character, or the name of a lifetime.
+            // A character literal or a lifetime.
             '\'' if rest[1..].starts_with('\\') => rest[3..].find('\'').map_or(rest.len(), |end| end + 4),
             '\'' => rest.char_indices().nth(2).filter(|(_, c)| *c == '\'').map_or(1, |(end, _)| end + 1),
             _ if is_name(rest) => rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()),
@@ -244,7 +244,7 @@ fn tokens(source: &str) -> Vec<String> {
     tokens
 }
 
-/// The text in quotes at the beginning of a source.
+/// The string literal at the beginning of a source.
 fn text(source: &str) -> &str {
     let mut escaped = false;
     let end = source.char_indices().skip(1).find(|(_, c)| {
@@ -255,7 +255,7 @@ fn text(source: &str) -> &str {
     end.map_or(source, |(end, _)| &source[..=end])
 }
 
-/// What is wrong with a crate that has these files beside a few others.
+/// What is wrong with a crate that has these files and a few others.
 fn faults_of(files: &[(&str, &str)]) -> Vec<String> {
     let others =
         ["lib.rs", "error.rs", "driver/mod.rs", "driver/step.rs", "rules/mod.rs", "rules/larc.rs", "lanes/mod.rs"];
@@ -278,7 +278,7 @@ fn arrows_that_run_down_are_right() {
     assert_eq!(faults_of(&[("rules/sgd.rs", source)]), [""; 0]);
     let driver = "use crate::rules::larc; use crate::{error::Error, lanes::Backend};";
     assert_eq!(faults_of(&[("driver/apply.rs", driver)]), [""; 0]);
-    // A folder's own list of what it offers is no arrow.
+    // A folder's list of exports is not a dependency.
     let offers =
         [("kernel/mod.rs", "mod a; pub(crate) use a::A; pub use self::a::B;"), ("kernel/a.rs", "use super::C;")];
     assert_eq!(faults_of(&offers), [""; 0]);
@@ -332,7 +332,7 @@ fn circles_are_found() {
     assert_eq!(faults_of(&three), ["a circle: kernel/a.rs uses kernel/b.rs uses kernel/c.rs uses kernel/a.rs"]);
     let with_mod = faults_of(&[("kernel/mod.rs", "mod a; use a::A;"), ("kernel/a.rs", "use super::C;")]);
     assert_eq!(with_mod, ["a circle: kernel/a.rs uses kernel/mod.rs uses kernel/a.rs"]);
-    // What a folder offers and also uses itself is an arrow.
+    // An export that the folder also uses itself is a dependency.
     let offered = [("kernel/mod.rs", "mod a; pub use a::A; trait B: A {}"), ("kernel/a.rs", "use super::B;")];
     assert_eq!(faults_of(&offered), with_mod);
 }

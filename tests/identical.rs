@@ -10,7 +10,8 @@ use layerwise::rule::{Rule, StepNorm, Update};
 use layerwise::{Adam, CarriedNorms, Larc, LarcConfig, LayerConfig, NovoGrad, Optimizer, Sgd, Step};
 use reference::contract;
 
-/// Where three arrays begin, in elements after a cache line: every alignment, alike and unlike. Long arrays get a few.
+/// Offsets of three arrays from a cache line, in elements: every alignment, equal and different. Long arrays get only a
+/// few.
 fn offsets(len: usize) -> impl Iterator<Item = [usize; 3]> {
     (0..16).flat_map(|i| [[i; 3], [i, 5 * i % 16, 11 * i % 16]]).step_by(if len > 3000 { 7 } else { 1 })
 }
@@ -60,7 +61,7 @@ fn updates_with_a_second_moment_have_the_bits_of_the_contract_at_any_alignment()
     }
 }
 
-/// The rule plans what it plans, and the report gets the norm.
+/// The plan does not depend on the norm, which only goes into the report.
 #[test]
 fn norms_of_steps_have_the_bits_of_the_contract() {
     for (seed, len) in (0..).zip(UPDATE_LENGTHS) {
@@ -86,7 +87,7 @@ fn norms_of_steps_have_the_bits_of_the_contract() {
     }
 }
 
-/// A power of two passes to the gradient where its scalar is beyond 2^±100.
+/// If the gradient's scalar is beyond 2^±100, a power of two moves from it to the gradient.
 #[test]
 fn updates_by_astronomical_scalars_have_the_bits_of_the_contract() {
     for (seed, len) in (0..).zip([1, 15, 16, 33, 300, 1025, 5000]) {
@@ -108,8 +109,8 @@ fn updates_by_astronomical_scalars_have_the_bits_of_the_contract() {
     }
 }
 
-/// Two steps of a layer at every length, size and alignment; the second with a scaled gradient and a decay of the
-/// layer's own.
+/// Two steps of a layer at every length, size and alignment; the second with a scaled gradient and the layer's own
+/// decay.
 fn steps_are_those_of_the_contract<R: Rule>(setting: &str, optimizer: Optimizer<R>)
 where
     Optimizer<R>: Copy,
@@ -167,7 +168,7 @@ fn adam_and_lamb_steps_are_those_of_the_contract() {
     }
 }
 
-/// Layers of more than one tile, which a walk along the tree divides.
+/// Layers of more than one tile, which are divided along the tree.
 #[test]
 fn steps_of_long_layers_are_those_of_the_contract() {
     for (seed, len) in (0..).zip(LONG) {

@@ -1,4 +1,4 @@
-//! Whole models: the bits of single layers whatever the model's type and the threads; policies, carried norms, layers
+//! Whole models: the bits of single layers, for all model types and numbers of threads; policies, carried norms, layers
 //! that take no part.
 
 mod harness;
@@ -33,7 +33,7 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![Just(1.0), 1e-3..1e3_f64].prop_map(|scale| Step::new(0.05).gradient_scale(scale))
 }
 
-/// A number that is no number to train with, somewhere in a model, or none.
+/// A number that is not finite, somewhere in a model, or none.
 #[derive(Clone, Copy, Debug)]
 enum Bad {
     None,
@@ -192,7 +192,7 @@ proptest! {
         }
     }
 
-    /// A rule that is chosen at run time takes the steps of the rule by its name; its states are the same numbers.
+    /// A rule chosen at run time takes the same steps as the named rule; its states are the same numbers.
     #[test]
     fn any_rule_has_the_bits_of_its_name(
         table in tables(), gap in 0..3_usize, seed: u64, bad in bads(), step in steps(), which in 0..6_usize,
@@ -222,7 +222,7 @@ proptest! {
         net.assert_same("one by one", &one_by_one);
     }
 
-    /// A layer that is not lent takes no part: the others are as they are in a model without it.
+    /// A layer that is not lent takes no part: the others are the same as in a model without it.
     #[test]
     fn absent_layers_take_no_part(
         table in tables(), seed: u64, bad in bads(), absent in prop::collection::vec(any::<bool>(), 60), skips: bool,
@@ -347,8 +347,7 @@ fn a_global_clip_scales_all_gradients_alike() {
     assert_eq!(net.step(&clipping, 1.0, Walk::Flat).clip, 1.0);
 }
 
-/// The norm and the clip of a step are decided before anything is updated, so they agree even if a layer then cannot
-/// be.
+/// The norm and the clip of a step are decided before any update, so they agree even if a layer then cannot be updated.
 #[test]
 fn a_layer_out_of_range_counts_in_the_norm_that_clips() {
     let config = LayerConfig { rate: 1e200, ..LayerConfig::DEFAULT };
@@ -443,7 +442,7 @@ fn the_global_norm_is_in_the_summary() {
     assert!((totals.gradient_norm.powi(2) / (0.25 * sum_of_squares(&net.gradients)) - 1.0).abs() < 1e-6);
 }
 
-/// What a model refuses, and what is wrong with one of its layers, is refused before any layer is written.
+/// If a model's check fails, or one of its layers is wrong, the step is refused before any layer is written.
 #[test]
 fn a_model_that_refuses_is_not_stepped() {
     struct Refusing<'a> {

@@ -1,4 +1,4 @@
-//! No call allocates, but for those of `Memory`, which may allocate the list of layers that they lend.
+//! No call allocates, except those of `Memory`, which may allocate the list of layers that they lend.
 
 mod harness;
 mod reference;
@@ -27,7 +27,7 @@ thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many allocations the watched threads make meanwhile.
+/// The number of allocations that the watched threads make during a call.
 fn allocations(run: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     let watched = WATCHED.replace(true);
@@ -37,19 +37,19 @@ fn allocations(run: impl FnOnce()) -> usize {
 }
 
 #[allow(unsafe_code)]
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // While a thread ends, its variable may be gone.
+        // The variable may be gone while a thread ends.
         if WATCHED.try_with(Cell::get).unwrap_or(false) {
             ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
         }
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -60,7 +60,7 @@ static ALLOCATOR: Counting = Counting;
 const LENGTHS: [usize; 6] = [1, 2, 250_000, 0, 3, 49_997];
 const LEN: usize = 300_003;
 
-/// One test, for there is one counter.
+/// One test, because there is one counter.
 #[test]
 fn no_call_allocates() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1, "the counter counts");
@@ -97,7 +97,7 @@ fn no_step_of_a_layer_allocates() {
     assert_eq!(count, 0);
 }
 
-/// A type of a host's own, which lends the layers of a flat model.
+/// A host's own type, which lends the layers of a flat model.
 struct Lent<'m, 'a, S>(&'m mut FlatModel<'a, S>);
 
 impl<S> Model<S> for Lent<'_, '_, S> {
@@ -145,7 +145,7 @@ fn no_step_of_a_model_allocates<R: Rule + Sync>(optimizer: &Optimizer<R>) {
     }
 }
 
-/// Watched threads, which are kept: one that ends may allocate.
+/// Watched threads. They are kept, because a thread that ends may allocate.
 #[cfg(feature = "rayon")]
 static POOL: std::sync::LazyLock<rayon::ThreadPool> = std::sync::LazyLock::new(|| {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).start_handler(|_| WATCHED.set(true));

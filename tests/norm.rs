@@ -71,7 +71,7 @@ fn alignment_does_not_matter() {
 fn error_is_below_2e_7_up_to_2_to_the_24() {
     for exponent in (0..=24).step_by(2) {
         let len = 1 << exponent;
-        // Without cancellation and with nothing to round to zero, the case in which serial sums fail.
+        // No cancellation, and nothing rounds to zero: the case in which serial sums fail.
         let x: Vec<f32> = uniform(len, 1.0, exponent as u64).iter().map(|x| 1.0 + x / 2.0).collect();
         let error = relative_error(l2_norm(&x), &x);
         assert!(error < tolerances::NORM, "{len} elements: {error:e}");
@@ -137,7 +137,7 @@ fn max_norm_is_the_largest_magnitude() {
     }
 }
 
-/// Every combination of norms that a rule can ask for has the bits of the contract, at several scales of the gradient.
+/// Every combination of norms that a rule can need has the bits of the contract, at several scales of the gradient.
 #[test]
 fn norms_that_rules_need_are_those_of_the_contract() {
     let gradient = [GradientNorm::L2, GradientNorm::Max, GradientNorm::L2WithDecay(0.25)];

@@ -1,4 +1,4 @@
-//! A rule of a host's own that says nothing but what it must: no state, no limit, and its gradients may be clipped.
+//! A host's own rule with only the required items: no state, no limit, and its gradients may be clipped.
 
 use layerwise::rule::{Moments, Needs, Norms, Plan, Rule, StepNorm, Update};
 use layerwise::{LayerConfig, LayerMemory, Optimizer, Policy};
@@ -32,7 +32,7 @@ fn stepped(optimizer: &Optimizer<Descent>) -> [f32; 2] {
 fn a_rule_without_more_is_one() {
     let optimizer = Optimizer::from_rule(Descent { needs: Needs::GRADIENT });
     assert_eq!(stepped(&optimizer), [1.0, 1.5]);
-    // The step is limited by nothing, although the rule looks at it.
+    // The rule needs the norm of the step, but does not limit it.
     let looks = Optimizer::from_rule(Descent { needs: Needs::GRADIENT.step(StepNorm::Step) });
     assert_eq!(stepped(&looks), [1.0, 1.5]);
     // A gradient of norm 5 is clipped to 2.5.
@@ -40,7 +40,7 @@ fn a_rule_without_more_is_one() {
     assert_eq!(stepped(&clips), [2.0, 2.25]);
 }
 
-/// A state of nothing is saved and loaded too, and one of something is none of this rule.
+/// An empty state can be saved and loaded, and other states are refused.
 #[test]
 #[cfg(feature = "alloc")]
 fn a_rule_without_state_is_saved() {

@@ -1,4 +1,4 @@
-//! The owner of what an optimizer remembers: it gives what slices give, and is saved and loaded all or nothing.
+//! The owner of what an optimizer remembers: it gives the same results as slices. Loading is all or nothing.
 
 #![cfg(feature = "alloc")]
 
@@ -12,7 +12,7 @@ use layerwise::{
     Model, NovoGrad, NovoGradConfig, NovoGradState, Optimizer, Outcome, Report, Sgd, SgdConfig, SgdState,
 };
 
-/// An empty layer, a scalar, a part of a vector, more than a leaf, a leaf.
+/// An empty layer, a scalar, a partial vector, more than a leaf, a leaf.
 const LENGTHS: [usize; 5] = [0, 1, 17, 1500, 1024];
 
 type Tensors = Vec<Vec<f32>>;
@@ -61,7 +61,7 @@ fn second_moment<S: RuleState>(memory: &Memory<S>) -> Tensors {
     (0..memory.len()).map(|layer| numbers_of(memory.second_moment(layer).unwrap())).collect()
 }
 
-/// What is particular about each layer.
+/// The configuration of each layer.
 fn configs() -> [LayerConfig; 5] {
     let slow = LayerConfig { rate: 0.5, decay: 2.0, ..LayerConfig::DEFAULT };
     [LayerConfig::DEFAULT, LayerConfig::PLAIN, LayerConfig::FROZEN, slow, LayerConfig::DEFAULT]
@@ -75,7 +75,7 @@ fn memory<R: Rule>(optimizer: &Optimizer<R>) -> Memory<R::State> {
     memory
 }
 
-/// Ways to a step of what a memory owns.
+/// Ways to step a memory.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Step,
@@ -204,7 +204,7 @@ fn it_tells_what_it_owns() {
     let of_adam = adam().memory(LENGTHS);
     assert_eq!(of_adam.bytes(), 2 * 4 * LENGTHS.iter().sum::<usize>() + 5 * size_of::<AdamState>());
     assert_eq!((of_adam.momentum(3).unwrap().len(), of_adam.second_moment(3).unwrap().len()), (1500, 1500));
-    // A rule that is chosen at run time has the moments that it keeps, and three numbers for its state.
+    // A rule chosen at run time has only the moments that it keeps, and three numbers of state.
     let any = plain().any().memory(LENGTHS);
     assert_eq!(any.bytes(), 5 * size_of::<[f64; 3]>());
 
@@ -226,14 +226,14 @@ fn reports_are_those_of_the_last_step() {
     assert_eq!((summary.applied, summary.skipped), (3, 1));
     let expected = [Outcome::Applied, Outcome::Applied, Outcome::Frozen, Outcome::NonFinite, Outcome::Applied];
     assert_eq!(outcomes(&memory), expected);
-    // A refused step leaves them alone, a loaded memory has none.
+    // A refused step does not change them; a loaded memory has none.
     memory.step(&novograd(), -1.0, weights.iter_mut().zip(&gradients)).unwrap_err();
     assert_eq!(outcomes(&memory), expected);
     memory.load(&memory.to_bytes()).unwrap();
     assert_eq!(outcomes(&memory), [Outcome::Absent; 5]);
 }
 
-/// Calls that are refused, with the tensors that they are given.
+/// Refused calls, with the tensors they get.
 #[test]
 fn wrong_tensors_are_refused_before_the_first_write() {
     let optimizer = novograd();
@@ -428,7 +428,7 @@ fn a_saved_memory_with_a_wrong_bit_does_not_load_by_halves() {
     for (at, bit) in fixed.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let error = does_not_load(&mut memory, &flipped(at, bit));
         assert_eq!(error == LoadError::Format, at < 10, "bit {bit} of byte {at}: {error}");
-        // Without a memory to compare it with, what is read at least can be saved again.
+        // There is no memory to compare it with, but what was read can be saved again.
         if let Ok(read) = Memory::<NovoGradState>::from_bytes(&flipped(at, bit)) {
             assert!(read.to_bytes() == flipped(at, bit), "bit {bit} of byte {at}");
         }
@@ -438,7 +438,7 @@ fn a_saved_memory_with_a_wrong_bit_does_not_load_by_halves() {
         let bytes = flipped(at, bit);
         let mut other = memory.clone();
         match other.load(&bytes) {
-            // Another state, which a step may have left. (A count of -0 is 0.)
+            // Another state that a step may have produced. (A count of -0 is 0.)
             Ok(()) => assert!(other.to_bytes().len() == bytes.len() && momentum(&other) == momentum(&memory)),
             Err(error) => {
                 assert_eq!(error, LoadError::State { layer }, "bit {bit} of byte {at}");
@@ -464,7 +464,7 @@ fn a_memory_of_another_model_is_not_taken_over() {
     assert_eq!(refused(optimizer.memory([0, 1, 17, 1501, 1023])), LoadError::Layer { layer: 3 });
     let without_momentum = NovoGrad::new(NovoGradConfig { beta1: 0.0, ..NovoGradConfig::DEFAULT }).unwrap();
     assert_eq!(refused(without_momentum.memory(LENGTHS)), LoadError::Layer { layer: 1 });
-    // The numbers of SGD's state would do for NovoGrad, but not the other way round.
+    // The numbers of SGD's state are valid for NovoGrad, but not the other way round.
     let mut of_sgd = sgd().memory(LENGTHS);
     assert_eq!(of_sgd.load(&trained(&optimizer).0.to_bytes()), Err(LoadError::State { layer: 0 }));
     assert_eq!(of_sgd, sgd().memory(LENGTHS));
@@ -479,7 +479,7 @@ fn memories_of_rules_with_other_moments_are_not_taken_over() {
     // The states of both are counts of steps, so only the moments differ.
     let mut of_sgd = sgd().memory(LENGTHS);
     assert_eq!(of_sgd.load(&before.to_bytes()), Err(LoadError::Layer { layer: 1 }));
-    // The memory of a rule that was chosen at run time is that of the rule by its name.
+    // A rule chosen at run time has the same memory as the named rule.
     let (memory, _) = trained(&adam());
     let mut any = adam().any().memory(LENGTHS);
     any.load(&memory.to_bytes()).unwrap();
@@ -533,7 +533,7 @@ fn carried_norms_of_weights_that_have_changed() {
             assert_eq!(bits(&weights), bits(&expected));
             weights.iter_mut().flatten().for_each(|w| *w *= 0.5);
             if cfg!(debug_assertions) {
-                // The first layer has no norm to be wrong, the next two no adaptation and no part in the step.
+                // The first layer has no norm that could be wrong; the next two are not adapted and take no part.
                 let before = memory.clone();
                 let error = memory.step(&optimizer, LR, weights.iter_mut().zip(&gradients)).unwrap_err();
                 assert_eq!(error, Error::StaleNorm { layer: Some(3) });

@@ -1,5 +1,5 @@
-//! An owner of numbers of 16 bits: it gives what slices give, split weights train with the bits of `f32`, and all of it
-//! is saved and loaded.
+//! An owner of 16-bit floats: it gives the same results as slices, split weights train with the bits of `f32`, and
+//! everything can be saved and loaded.
 
 #![cfg(all(feature = "half", feature = "alloc"))]
 
@@ -14,7 +14,7 @@ use layerwise::{
     Argument, Error, Floats, FloatsMut, LayerMemory, LoadError, Memory, Optimizer, Report, Sgd, SgdConfig, SgdState,
 };
 
-/// An empty layer, a scalar, a part of a vector, more than a leaf, a layer that stays in `f32`.
+/// An empty layer, a scalar, a partial vector, more than a leaf, a layer that stays in `f32`.
 const LENGTHS: [usize; 5] = [0, 1, 17, 1500, 20];
 
 /// The layer of `f32` weights.
@@ -37,7 +37,7 @@ fn widened(x: &[bf16]) -> Vec<f32> {
     x.iter().map(|x| x.to_f32()).collect()
 }
 
-/// The weights of a layer of a model whose layers are of either type.
+/// The weights of a layer, of either type.
 #[derive(Clone, Debug, PartialEq)]
 enum Weights {
     F32(Vec<f32>),
@@ -68,7 +68,7 @@ struct Host<S: RuleState> {
 }
 
 impl<S: RuleState> Host<S> {
-    /// A model whose layers are split, but for the plain one.
+    /// A model whose layers are split, except the plain one.
     fn new<R: Rule<State = S>>(optimizer: &Optimizer<R>, masters: &Tensors) -> Self {
         let mut memory = optimizer.memory(LENGTHS);
         let mut split = |(index, masters): (usize, &Vec<f32>)| {
@@ -144,7 +144,7 @@ impl<S: RuleState> Host<S> {
     }
 }
 
-/// Ways to a step of what a memory owns.
+/// Ways to step a memory.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Step,
@@ -166,7 +166,8 @@ fn all_bits(tensors: &Tensors) -> Vec<Vec<u32>> {
     tensors.iter().map(|x| bits(x)).collect()
 }
 
-/// Three steps of a memory beside the same steps of slices in `f32`, whose momentum is rounded where the memory's is.
+/// Three steps of a memory, compared with the same steps of slices in `f32`, whose momentum is rounded if the memory's
+/// is.
 fn trains_as_f32<R: Rule + Sync>(optimizer: &Optimizer<R>) {
     let masters = numbers(1, 1.0);
     for (&way, rounds, carries) in WAYS.iter().flat_map(|way| [(way, false, true), (way, true, false)]) {
@@ -226,7 +227,7 @@ fn weights_that_were_bf16_from_the_beginning() {
         memory.join(layer, upper, &mut joined).unwrap();
         assert_eq!(bits(&joined), bits(theirs));
     }
-    // Where nothing is kept the lower halves are zeros; what is kept stays when asked for again.
+    // New lower halves are zeros; existing ones stay if requested again.
     let again = memory.clone().split_weights(|_| true);
     assert_eq!(again, memory);
     let dropped = memory.clone().split_weights(|_| false);
@@ -244,13 +245,13 @@ fn it_tells_what_it_keeps() {
     assert_eq!(memory.bytes(), 2 * all + states);
     assert!(matches!(memory.momentum(3), Some(Floats::Bf16(x)) if x.len() == 1500));
     assert_eq!(memory.split_weights(|layer| layer != PLAIN).bytes(), 2 * all + 2 * (all - 20) + states);
-    // A rule without momentum has none of 16 bits either.
+    // A rule without momentum has no 16-bit momentum either.
     let none = plain().memory(LENGTHS).bf16_momentum();
     assert!(none.bytes() == states && none.momentum(3).unwrap().is_empty());
     // The second moment stays.
     let of_adam = adam().memory(LENGTHS).bf16_momentum();
     assert!(matches!(of_adam.second_moment(3), Some(Floats::F32(x)) if x.len() == 1500));
-    // A momentum that is there is rounded.
+    // Existing momentum is rounded.
     let (mut host, gradients) = (Host::new(&larc(), &numbers(1, 1.0)), rounded(&numbers(2, 0.5)));
     host.step(Way::Step, &larc(), &gradients);
     let mut expected = host.momentum();
@@ -323,7 +324,7 @@ fn a_copy_of_the_weights_for_layers_that_a_memory_lends() {
     for (copy, weights) in copies.iter().zip(&weights) {
         assert!(copy.iter().zip(weights).all(|(copy, weight)| *copy == f16::from_f32(*weight)));
     }
-    // Layers that are frozen or skipped leave theirs alone.
+    // The copies of frozen and skipped layers are not written.
     copies.iter_mut().for_each(|copy| copy.fill(f16::ONE));
     memory.config_mut(3).unwrap().frozen = true;
     let gradients = LENGTHS.map(|len| vec![f32::NAN; len]);
@@ -333,7 +334,7 @@ fn a_copy_of_the_weights_for_layers_that_a_memory_lends() {
     assert!(copies.iter().flatten().all(|copy| *copy == f16::ONE));
 }
 
-/// A model after two steps, with momentum of 16 bits.
+/// A model after two steps, with 16-bit momentum.
 fn trained<R: Rule + Sync>(optimizer: &Optimizer<R>) -> Host<R::State> {
     let mut host = Host::new(optimizer, &numbers(1, 1.0));
     host.memory = host.memory.bf16_momentum();
@@ -423,7 +424,7 @@ fn memories_of_f32_have_the_old_form_and_are_loaded() {
     let mut memory = momentum().memory([2]);
     memory.load(&old).unwrap();
     assert_eq!(memory.to_bytes(), old);
-    // It is made one of 16 bits by the methods that make any so.
+    // The usual methods convert it to 16 bits.
     let mut mixed = momentum().memory([2]).bf16_momentum().split_weights(|_| true);
     assert_eq!(mixed.load(&old), Err(LoadError::Layer { layer: 0 }));
     mixed.take_over(memory.bf16_momentum().split_weights(|_| true)).unwrap();
@@ -482,7 +483,7 @@ fn a_saved_memory_that_is_damaged_does_not_load_by_halves() {
         }
     }
     assert_eq!(other, before);
-    // Counts that are none.
+    // Invalid counts.
     let from = |counts: &[u64]| Memory::<SgdState>::from_bytes(&self::saved(2, counts, 0.0, &[&[0; 12]]));
     assert!(from(&[2, 2, 0, 4, 1]).is_ok());
     for counts in [[2, 2, 0, 3, 1], [2, 2, 0, 8, 1], [2, 2, 0, 4, 2], [2, 2, 0, 0, 1], [2, 2, 0, 1 << 32, 1]] {

@@ -39,7 +39,7 @@ fn the_table_of_bytes_is_right() {
     }
 }
 
-/// Each time in the table beside C, in `docs/speed.md`, is the one that its picture is drawn from.
+/// Each time in the table of the comparison with C, in `docs/speed.md`, is one that its picture is drawn from.
 #[test]
 fn the_table_beside_c_has_the_figures_of_the_picture() {
     let page = page("speed.md");

@@ -1,5 +1,5 @@
-//! A step in pieces has the bits and the reports of a whole step, whatever the pieces; and what is wrong with a piece
-//! is refused before anything is written.
+//! A step in pieces has the bits and the reports of a whole step, for any pieces; and a wrong piece is refused before
+//! anything is written.
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
 
 mod harness;
@@ -66,8 +66,8 @@ fn troubles() -> impl Strategy<Value = Trouble> {
 }
 
 impl Trouble {
-    /// The step, with an ordinary scale where a moment is bad. Pieces find that in the first phase, and a whole
-    /// step in the second, so a layer that is out of range as well would have another reason to be left alone.
+    /// The step, with an ordinary scale if a moment is bad. Pieces find a bad moment in the first phase, a whole step
+    /// in the second; if the layer were also out of range, the two would report different reasons.
     fn step(&self, step: Step) -> Step {
         if self.array == 2 || self.array == 3 { step.gradient_scale(0.5) } else { step }
     }
@@ -180,7 +180,7 @@ proptest! {
         pieces_make_the_whole(optimizer, trouble.step(step), &net, seed);
     }
 
-    /// Every element falls to one worker, each worker's begin at a leaf, and none has two leaves more than another.
+    /// Every element goes to one worker, chunks begin at a leaf, and their sizes differ by at most one leaf.
     #[test]
     fn chunks_cover_every_element_once(len in prop_oneof![0..10_000_usize, any::<usize>()], nth in 0..40_usize) {
         let mut end = 0;
@@ -264,8 +264,8 @@ fn pieces_of_an_update_make_the_whole() {
     }
 }
 
-/// The clip and the norm that workers agree on are those of the whole model.
-/// Layers that several passes measure, and a decision that is carried on, make the step of one pass.
+/// The clip and the norm that workers agree on are those of the whole model. Layers measured by several passes, with a
+/// resumed decision, give the step of one pass.
 #[test]
 fn passes_of_several_workers_make_one() {
     let policy = Policy { clip_norm: Some(1.0), non_finite: NonFinite::SkipStep };
@@ -394,7 +394,7 @@ fn pieces_of_wrong_lengths_are_refused() {
     assert_eq!((weights, momentum, state), (w, m, NovoGradState::default()));
 }
 
-/// Sums of nodes are refused where those of leaves are, and where a chunk is none of the layer.
+/// Sums of nodes are refused where those of leaves are, and if the chunk is not one of the layer.
 #[test]
 fn wrong_sums_of_nodes_are_refused() {
     let length = |what, expected, found| Error::Length { layer: None, what, expected, found };
@@ -429,14 +429,14 @@ fn wrong_sums_of_nodes_are_refused() {
         assert_eq!(refused(decided.limit_subtrees(planned, of_step)), Error::Pieces { leaf });
     }
     assert_eq!(more.decide().gradient_norm(), 0.0, "what was refused is not part of the model");
-    // A rule that need not see its step, and a frozen layer, need no sums.
+    // A rule that does not need the norm of its step, and a frozen layer, need no sums.
     let planned = decided.plan(measured, &LayerConfig::PLAIN, NovoGradState::default()).unwrap();
     assert!(!decided.limit_subtrees(planned, []).unwrap().needs_step());
     assert!(optimizer.pass(0.1).unwrap().fold_subtrees(&LayerConfig::FROZEN, 3000, []).is_ok());
     assert!(Tree::of_len(3000).cover(0..3).eq([0..3]));
 }
 
-/// Whether one measures layers or pieces of them.
+/// The same for layers and for pieces of them.
 #[test]
 fn moments_that_a_rule_does_not_look_at_skip_no_step() {
     let (w, g, m) = ([1.0; 3000], [0.5; 3000], [f32::NAN; 3000]);
@@ -463,7 +463,7 @@ fn a_step_that_its_rule_has_not_seen_is_refused() {
     let layer = LayerMemory::new(&mut weights, &g, &mut nothing).momentum(&mut momentum);
     assert_eq!(planned.apply(layer), Err(Error::StepNotSeen));
     assert_eq!((weights, momentum), ([1.0; 3], [0.1; 3]));
-    // A layer that LUC leaves alone need not be shown.
+    // A layer that LUC does not limit needs no sums.
     let config = LayerConfig::PLAIN;
     let planned = decided.plan(measured, &config, NovoGradState::default()).unwrap();
     assert!(!planned.needs_step());
@@ -494,11 +494,11 @@ fn numbers_out_of_range_are_refused_before_anything_is_measured() {
         assert!(matches!(pass.leaf_sums(view.config(decay), 0, &mut sums), Err(Error::Decay { .. })));
     }
     assert_eq!(sums, [UNTOUCHED]);
-    // What was refused is not part of the model.
+    // A refused layer does not count.
     assert_eq!(pass.decide().gradient_norm(), 0.0);
 }
 
-/// A frozen layer takes no part, and none of its slices is looked at.
+/// A frozen layer takes no part, and none of its slices is read.
 #[test]
 fn a_frozen_layer_takes_no_part() {
     let optimizer = skipping(clipping(luc(), 1.0));
@@ -516,7 +516,7 @@ fn a_frozen_layer_takes_no_part() {
     }
 }
 
-/// A plan beyond `f32` makes a step of pieces skip as a whole, if each plan is confirmed before the first is applied.
+/// If each plan is confirmed before the first is applied, a plan that overflows `f32` skips the whole step.
 #[test]
 fn a_confirmed_step_is_all_or_nothing() {
     let optimizer = skipping(plain());
@@ -539,7 +539,7 @@ fn a_confirmed_step_is_all_or_nothing() {
     assert_eq!((weights, outcomes), ([[1.0; 2]; 2], [Outcome::StepSkipped; 2]));
 }
 
-/// A layer that was not measured, and sums that are not all, are refused.
+/// A layer that was not measured, and missing sums, are refused.
 #[test]
 fn another_layer_and_missing_sums_are_refused() {
     let length = |what, expected, found| Error::Length { layer: None, what, expected, found };

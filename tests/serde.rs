@@ -84,7 +84,7 @@ fn short_numbers_are_numbers_and_long_ones_are_text() {
     let json = |rate| serde_json::to_string(&LayerConfig { rate, ..LayerConfig::DEFAULT }).unwrap();
     assert_eq!(json(0.1), r#"{"adapt":true,"rate":0.1,"decay":1.0,"frozen":false}"#);
     assert_eq!(json(1.0 / 3.0), r#"{"adapt":true,"rate":"0.3333333333333333","decay":1.0,"frozen":false}"#);
-    // Both forms can be read, whichever is written.
+    // Both forms can be read; only one is written.
     let read = |rate| serde_json::from_str::<LayerConfig>(&format!(r#"{{"rate": {rate}}}"#)).map(|config| config.rate);
     for (text, number) in [("2", 2.0), ("0.1", 0.1), (r#""0.1""#, 0.1), (r#""2e-3""#, 0.002), ("2E-3", 0.002)] {
         assert_eq!(read(text).unwrap(), number);

@@ -1,4 +1,4 @@
-//! What errors and outcomes say in words.
+//! The messages of errors and outcomes.
 
 use layerwise::{Argument, Error, Larc, LarcConfig, LayerSpan, Layers, LayersError, Outcome};
 
@@ -40,7 +40,7 @@ fn tables_of_layers_say_which_layer_does_not_fit() {
     assert_eq!(LayersError::Decay { layer: 2 }.to_string(), "the decay of layer 2 is not a finite number >= 0");
 }
 
-/// Each says something of its own, and whether the layer was left as it was.
+/// Each has its own message, which says whether the layer was changed.
 #[test]
 fn outcomes_say_what_happened() {
     let done = [Outcome::Applied, Outcome::Overflowed].map(|outcome| outcome.to_string());
@@ -63,7 +63,7 @@ fn settings_can_be_asked_for() {
     assert_eq!(adapts, [false, false, true, true]);
 }
 
-/// Messages of arrays have their lengths, not their numbers.
+/// Arrays print their lengths, not their numbers.
 #[test]
 fn arrays_say_how_long_they_are() {
     let mut numbers = [1.0_f32; 1000];

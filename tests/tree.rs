@@ -1,5 +1,5 @@
-//! The tree of every sum, as hosts see it: its nodes are those of the contract, and sums of nodes make the sum of the
-//! whole, whoever adds them.
+//! The tree of every sum, as hosts see it: its nodes are those of the contract, and sums of nodes give the sum of the
+//! whole, however they are divided between workers.
 #![allow(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
 
 mod harness;
@@ -53,7 +53,7 @@ fn every_worker_has_one_node() {
     }
 }
 
-/// Sums of a node, added as its leaves come; and the most that there were at once.
+/// The sum of a node, adding leaf by leaf; and the largest number of pending sums.
 fn counted<T>(node: Range<usize>, leaf: impl Fn(usize) -> T, add: impl Fn(T, T) -> T) -> (T, usize) {
     let (mut sums, mut most) = (Vec::new(), 0);
     for i in node.clone() {
@@ -226,7 +226,7 @@ fn an_addition_is_one_rounding_and_commutes() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Vectors of micro-batches: workers in any number, each with any range or with one node, make the sum of one.
+    /// Vectors of micro-batches: any number of workers, each with a range or a node, get the sum of a single worker.
     #[test]
     fn the_number_of_workers_does_not_show(leaves in 1..300_usize, workers in 1..40_usize, shares: bool, seed: u64) {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -254,7 +254,7 @@ proptest! {
         prop_assert!(found.iter().zip(&expected).all(same), "{found:?} instead of {expected:?}");
     }
 
-    /// Of any tree, however large: shares are nodes that follow one another, and as equal as said.
+    /// For trees of any size: shares are consecutive nodes, and as equal as documented.
     #[test]
     fn shares_are_nodes_in_order(leaves in any::<usize>(), shift in 0..64_u32, parts in 1..200_usize) {
         let leaves = leaves >> shift;

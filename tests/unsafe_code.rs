@@ -1,10 +1,10 @@
-//! The page of unsafe code has a row for each block of it.
+//! The page on unsafe code has a row for each unsafe block.
 
 #[test]
 fn the_page_lists_every_block() {
     let files =
         [("avx2.rs", include_str!("../src/lanes/avx2.rs")), ("avx512.rs", include_str!("../src/lanes/avx512.rs"))];
-    // A block is in the last function before it.
+    // A block belongs to the last function before it.
     let functions = |(file, source): (&str, &'static str)| {
         let before = source.match_indices("unsafe {").map(|(at, _)| &source[..at]).collect::<Vec<_>>();
         let name =

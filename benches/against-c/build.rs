@@ -1,5 +1,5 @@
-//! Compiles the C twice for each instruction set: with fused multiply-adds where the machine has them, and without. (The
-//! other package that times it builds it so, too.)
+//! Compiles the C twice for each instruction set: with fused multiply-adds, if the machine has them, and without. (The
+//! other package that times it uses the same build.)
 
 fn main() {
     println!("cargo:rerun-if-changed=../against-c/src/kernels.c");

@@ -1,4 +1,4 @@
-//! What a caller gets wrong is an error, and nothing is written.
+//! A wrong argument is an error, and nothing is written.
 
 use crate::harness::optimizers::{Fixed, adam, lamb, larc, larc_adam, larc_novograd, luc, novograd, plain, skipping};
 use crate::harness::{Host, Net, Walk, backends, on, walks};
@@ -13,12 +13,12 @@ use layerwise::{
     floats_of_mut,
 };
 
-/// The error of a step of one layer, which the host of the test expects too.
+/// The error of a step of one layer. The test's host must predict it.
 fn refused<R: Rule>(optimizer: &Optimizer<R>, step: impl Into<Step>, mut host: Host<R::State>) -> Error {
     host.step(optimizer, step).unwrap_err()
 }
 
-/// The error of a step of two layers, which every walk must give; nothing is written.
+/// The error of a step of two layers, the same for every walk; nothing is written.
 fn refused_by_all<R: Rule<State = NovoGradState> + Sync>(
     optimizer: &Optimizer<R>,
     step: impl Into<Step>,
@@ -35,7 +35,7 @@ fn refused_by_all<R: Rule<State = NovoGradState> + Sync>(
         error
     });
     let errors: Vec<_> = errors.collect();
-    // As text, for a rate that is NaN does not equal itself.
+    // Compared as text, because a NaN rate does not equal itself.
     assert!(errors.iter().all(|error| format!("{error:?}") == format!("{:?}", errors[0])), "{errors:?}");
     errors[0]
 }
@@ -104,13 +104,13 @@ fn momentum_that_is_missing() {
         missing(None).to_string(),
         "the rule keeps momentum: give it by `.momentum(..)`, as long as the weights"
     );
-    // An array that is not given is one of no elements.
+    // A missing array counts as empty.
     let (mut weights, mut state) = ([1.0; 20], SgdState::default());
     let layer = LayerMemory::new(&mut weights, &[1.0; 20], &mut state);
     assert_eq!(larc().step_layer(0.1, layer).unwrap_err(), missing(None));
     assert_eq!((weights, state), ([1.0; 20], SgdState::default()));
     assert_eq!(refused_by_all(&novograd(), 0.1, |net| net.momentum.clear(), &walks()), missing(Some(0)));
-    // A policy that skips whole steps looks at the momentum of a rule that limits its step before it decides.
+    // With a policy that skips whole steps and a rule that limits its step, the momentum is read before the decision.
     let optimizer = skipping(luc());
     let mut pass = optimizer.pass(0.1).unwrap();
     assert_eq!(pass.measure(LayerView::new(&weights, &weights)).unwrap_err(), missing(None));
@@ -133,7 +133,7 @@ fn a_second_moment_that_is_missing() {
         let mut net: Net<AdamState> = net();
         assert_eq!(net.try_step(&adam(), 0.1, walk).unwrap_err(), missing(Some(0)), "{walk:?}");
     }
-    // A policy that skips whole steps looks at the moments of a rule that limits its step before it decides.
+    // With a policy that skips whole steps and a rule that limits its step, the moments are read before the decision.
     let (x, optimizer) = ([1.0; 20], skipping(lamb()));
     let mut pass = optimizer.pass(0.1).unwrap();
     let view = LayerView::new(&x, &x).momentum(&x);
@@ -251,7 +251,7 @@ fn gradient_scales_out_of_range() {
         assert!(is_scale(refused_by_all(&novograd(), step, |_| {}, &walks())));
         assert!(is_scale(plain().pass(step).unwrap_err()));
     }
-    // The scale of a sum may be 0 or negative, and must be one that numbers can be scaled by.
+    // The scale of a sum may be 0 or negative, but not too large.
     for scale in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
         let is_scale = |error| matches!(error, Error::GradientScale(found) if found.to_bits() == scale.to_bits());
         let mut sum = [1.0];
@@ -383,7 +383,7 @@ fn settings_of_adam_and_of_limits_out_of_range() {
     assert_eq!(adam(AdamConfig { larc, ..base }), Err("larc.max_update"));
     let novograd = |config: NovoGradConfig| name(NovoGrad::new(config).map(|_| ()));
     assert_eq!(novograd(NovoGradConfig { larc, ..NovoGradConfig::DEFAULT }), Err("larc.max_update"));
-    // LARC's ratio is of the L2 norm.
+    // LARC's ratio needs the L2 norm.
     let (larc, norm) = (Some(LarcConfig::DEFAULT), MomentNorm::Max);
     assert_eq!(novograd(NovoGradConfig { larc, norm, ..NovoGradConfig::DEFAULT }), Err("larc"));
 }
@@ -443,7 +443,7 @@ fn tables_that_do_not_fit() {
     assert_eq!(LayersError::Gap { layer: 1 }.to_string(), "there is a gap before layer 1");
 }
 
-/// A buffer of another language's, at a multiple of 4.
+/// A buffer from another language, aligned to 4 bytes.
 #[repr(align(4))]
 struct Buffer([u8; 83]);
 
@@ -455,7 +455,7 @@ fn misaligned_bytes() {
     for offset in 1..4 {
         assert_eq!(floats(&buffer.0[offset..80 + offset]), Err(BytesError::Misaligned { size: 4 }));
         assert_eq!(floats_mut(&mut buffer.0[offset..80 + offset]), Err(BytesError::Misaligned { size: 4 }));
-        // Nothing may begin anywhere.
+        // An empty buffer may begin anywhere.
         assert!(floats(&buffer.0[offset..offset]).unwrap().is_empty());
         assert!(floats_mut(&mut buffer.0[offset..offset]).unwrap().is_empty());
     }
@@ -536,7 +536,7 @@ fn a_step_that_its_rule_has_not_seen() {
     assert_eq!((w, m), ([1.0; 20], [0.5; 20]));
 }
 
-/// What pieces find of a layer's settings and state.
+/// Pieces check a layer's settings and state.
 #[test]
 fn pieces_with_settings_out_of_range() {
     let optimizer = novograd().any();
@@ -574,7 +574,7 @@ fn carried_norms_that_are_stale() {
         let update = Update { gradient: 1.0, rate: 0.1, ..Update::ZERO };
         if cfg!(debug_assertions) {
             assert_eq!(host.step(&optimizer, 0.1).unwrap_err(), Error::StaleNorm { layer: None }, "{name}");
-            // A rule that does not look at the weights does not mind.
+            // A rule that does not need the norm of the weights does not check it.
             let mut other = crate::host::<u32>(37);
             other.norms = host.norms;
             assert!(other.step(&Fixed::optimizer(update, true), 0.1).unwrap().applied());

@@ -1,4 +1,4 @@
-//! What the data have wrong is an outcome: the layer is left as it was, and its report says why.
+//! Bad data are an outcome: the layer stays as it was, and its report says why.
 
 use crate::harness::optimizers::{
     Fixed, LARCS, SECOND_UPDATES, adam, adam_luc, lamb, larc, larc_adam, luc, novograd, plain, sgd_luc, skipping,
@@ -83,13 +83,13 @@ fn non_finite_momentum_of_a_rule_that_limits_its_step() {
             assert_eq!(skipped(&optimizer, momentum), Outcome::NonFinite);
         }
     }
-    // Of a second moment that is infinite, the step is 0: only one that is no number, or negative, has no step.
+    // With an infinite second moment the step is 0: only a NaN or a negative one has no step.
     for (bad, outcome) in [(f32::NAN, Outcome::NonFinite), (-1.0, Outcome::NonFinite)] {
         let mut second = of_adam(37);
         second.second_moment.get_mut()[20] = bad;
         assert_eq!(skipped(&lamb(), second), outcome);
     }
-    // A finite one of which the new momentum is beyond `f32`.
+    // A finite momentum, but the new momentum overflows `f32`.
     let config = NovoGradConfig { weight_decay: 1.0, ..*luc().config() };
     let mut host = host(37);
     (host.weights.get_mut()[5], host.momentum.get_mut()[5]) = (3e38, 3e38);
@@ -103,13 +103,13 @@ fn non_finite_numbers_that_nobody_looks_at() {
         (host.weights.get_mut()[3], host.momentum.get_mut()[30]) = (bad, bad);
         assert_eq!(host.step(&novograd(), 0.1).unwrap().outcome, Outcome::Overflowed);
         assert!(healthy.step(&novograd(), 0.1).unwrap().applied());
-        // The decay takes a weight into its momentum.
+        // The decay adds the weight to the momentum.
         for i in 0..37 {
             assert_eq!(host.weights.get()[i].is_finite(), i != 3 && i != 30);
             assert_eq!(host.momentum.get()[i].is_finite(), i != 3 && i != 30);
             assert!(host.weights.get()[i] == healthy.weights.get()[i] || i == 3 || i == 30);
         }
-        // Plain descent looks at no weight, and updates the healthy ones.
+        // Plain descent checks no weights, and updates the good ones.
         let mut host = host_without_momentum(2);
         host.weights.get_mut()[1] = bad;
         let healthy = host.weights.get()[0] - 0.1 * host.gradients.get()[0];
@@ -292,14 +292,14 @@ fn numbers_of_any_size() {
         host.momentum.get_mut().fill(0.0);
         let config = NovoGradConfig { eps: 0.0, ..NovoGradConfig::DEFAULT };
         let report = host.step(&NovoGrad::new(config).unwrap(), 0.1).unwrap();
-        // What a first step moves is the learning rate in all.
+        // A first step moves the weights by the learning rate in total.
         assert!(report.applied() && (l2_norm(host.momentum.get()) - 1.0).abs() < 1e-6, "{size}: {report:?}");
     }
 }
 
 #[test]
 fn gradients_whose_squares_overflow() {
-    // In every peer the second moment of such a weight is infinite from then on, and the weight never moves again.
+    // In all other systems the second moment of such a weight stays infinite, and the weight never moves again.
     for optimizer in [adam(), lamb(), skipping(lamb()), adam_luc()] {
         for large in [1.9e19, 1e30, f32::MAX] {
             let mut host = of_adam(37);
@@ -378,7 +378,7 @@ fn plans_for_moments_that_the_rule_does_not_keep() {
             assert!(report.applied(), "{update:?}: {report:?}");
         }
     }
-    // A scalar of the second moment that is no finite `f32`.
+    // A scalar of the second moment that is not a finite `f32`.
     let second = SECOND_UPDATES[0].second.unwrap();
     for bad in [f64::NAN, f64::INFINITY, -1e300] {
         for second in [
@@ -422,7 +422,7 @@ fn carried_norms_that_are_not_finite() {
     };
     assert_eq!(step(&mut host, &mut norms), Outcome::NonFinite);
     assert_eq!(step(&mut host, &mut norms), Outcome::Applied, "it is used once");
-    // What is no norm is not known, and is measured.
+    // An invalid norm counts as unknown, and is measured.
     for sum in [f64::NAN, -1.0, 0.0] {
         norms.set_gradient(sum);
         norms.set_weights(sum);

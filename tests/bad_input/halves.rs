@@ -1,4 +1,4 @@
-//! What a caller gets wrong with numbers of 16 bits is an error, and nothing is written.
+//! A wrong argument with 16-bit floats is an error, and nothing is written.
 
 use crate::harness::optimizers::{lamb, larc, luc, skipping};
 use crate::length;
@@ -12,7 +12,7 @@ use layerwise::{
 
 const LEN: usize = 20;
 
-/// An array of any type, which must not be written to.
+/// An array of any type. Nothing may write to it.
 #[derive(Clone, Debug, PartialEq)]
 enum Array {
     F32(Vec<f32>),
@@ -50,7 +50,7 @@ fn f16s(len: usize) -> Array {
     Array::F16(vec![f16::ONE; len])
 }
 
-/// A layer for a rule with both moments, and what it lends besides.
+/// A layer for a rule with both moments, and its optional arrays.
 #[derive(Clone, Debug, PartialEq)]
 struct Lent {
     weights: Array,
@@ -61,7 +61,7 @@ struct Lent {
 }
 
 impl Lent {
-    /// One with which nothing is wrong.
+    /// A correct layer.
     fn new() -> Self {
         Lent { weights: bf16s(LEN), momentum: bf16s(LEN), second: f32s(LEN), lower: Some(vec![7; LEN]), copy: None }
     }
@@ -101,7 +101,7 @@ impl Lent {
         error
     }
 
-    /// The error that every call gives that takes the layer. Nothing is written.
+    /// The error of every call that takes the layer, the same for all. Nothing is written.
     fn refused(mut self) -> Error {
         let (before, gradients, optimizer) = (self.clone(), vec![f16::ONE; LEN], lamb());
         let mut state = Default::default();
@@ -111,7 +111,7 @@ impl Lent {
         assert_eq!(unnamed(in_layer.unwrap_err()), error);
         assert_eq!(unnamed(self.step_in_one_buffer(&optimizer, &gradients)), error);
 
-        // In pieces, of which one of a layer with nothing wrong is planned.
+        // In pieces, planned from a correct layer.
         let mut pass = optimizer.pass(0.1).unwrap();
         let good = Lent::new();
         let measured = pass.measure(good.view(&gradients)).unwrap();
@@ -119,7 +119,7 @@ impl Lent {
         assert_eq!(decided.apply(measured, self.memory(&gradients, &mut state)).unwrap_err(), error);
         let planned = decided.plan(measured, &LayerConfig::DEFAULT, state).unwrap();
         assert_eq!(planned.apply(self.memory(&gradients, &mut ())).unwrap_err(), error);
-        // A measurement has no use for a copy.
+        // Measuring does not take a copy.
         if self.copy.is_none() {
             let optimizer = skipping(optimizer);
             let mut pass = optimizer.pass(0.1).unwrap();

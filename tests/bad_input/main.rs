@@ -13,13 +13,13 @@ use harness::{Host, Net};
 use layerwise::rule::RuleState;
 use layerwise::{Argument, Error, LayerConfig};
 
-/// Every number that is no number to train with.
+/// The numbers that are not finite.
 const NON_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 /// Rates and decays out of range.
 const OUT_OF_RANGE: [f64; 4] = [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
 
-/// A layer of a few vectors and a part of one, with momentum. A step of it fails unless it does what the contract says,
-/// and unless a step that is refused or not taken writes nothing.
+/// A layer of a few vectors and a part of one, with momentum. Its steps panic unless they follow the contract, and
+/// write nothing if they are refused or not taken.
 fn host<S: RuleState>(len: usize) -> Host<S> {
     let ramp = |scale: f32| (0..len).map(|i| scale * (i as f32 - 10.0)).collect::<Vec<f32>>();
     Host::new(&ramp(0.1), &ramp(-0.3), &ramp(0.01), [0; 3])

@@ -7,7 +7,7 @@ use layerwise::{DecayInRatio, Larc, LarcConfig, LarcMode, ZeroNorm, sum_of_squar
 
 const LEAF: usize = layerwise::pieces::LEAF;
 
-/// Leaves as an embedding has them: of zeros, of numbers whose squares underflow, and ordinary ones.
+/// Leaves like those of an embedding: zeros, numbers whose squares underflow, and ordinary ones.
 #[test]
 fn leaves_of_zeros_have_the_sums_of_all_others() {
     let fills: [fn(usize) -> f32; 5] =
@@ -35,7 +35,7 @@ fn leaves_of_zeros_have_the_sums_of_all_others() {
     }
 }
 
-/// All that changes LARC's branches.
+/// Settings that reach every branch of LARC.
 fn larcs() -> Vec<Larc> {
     let zeros =
         [ZeroNorm::PlainStep, ZeroNorm::PlainStepWithoutDecay, ZeroNorm::PlainStepUnlessDecaying, ZeroNorm::Formula];
@@ -74,14 +74,14 @@ fn larc_makes_nothing_of_numbers_that_are_none() {
             assert_eq!(factor(signed), factor(numbers), "{larc:?} of {numbers:?}");
         }
     }
-    // The norm of the weights that was not asked for.
+    // The norm of the weights is missing.
     let larc = Larc::new(LarcConfig::DEFAULT).unwrap();
     assert!(larc.factor(0.1, 0.0, &Norms::new(1.0, f64::NAN)).factor.is_nan());
 }
 
 #[test]
 fn larc_sees_weights_of_any_size() {
-    // |w| of 1e-30 has a local rate of its own size; with `min_norm` it learns like a layer of zeros.
+    // With |w| of 1e-30 the local rate is about as small; with `min_norm` the layer learns like one of zeros.
     for (min_norm, learns) in [(0.0, false), (1e-3, true)] {
         let larc = Larc::new(LarcConfig { min_norm, ..LarcConfig::DEFAULT }).unwrap();
         let gradients = uniform(20, 1.0, 6);

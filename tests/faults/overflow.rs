@@ -1,4 +1,4 @@
-//! A step that leaves the range of `f32` is reported as such, though it is written; one that does not leave it is not.
+//! A step that overflows `f32` is written and reported as overflowed; any other step is not.
 
 use crate::harness::optimizers::{Fixed, clipping, larc, momentum, novograd, plain};
 use crate::harness::{Host, Net, Totals, Walk, backends, on, walks};
@@ -12,7 +12,7 @@ const NON_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 /// Lengths around a vector, two, the shortest update that is aligned, a leaf and a tile.
 const LENGTHS: [usize; 16] = [1, 2, 15, 16, 17, 31, 32, 33, 255, 257, 1023, 1024, 1025, 16_383, 16_384, 17_425];
 
-/// Places in a layer: at both ends, and beside every boundary.
+/// Places in a layer: at both ends, and next to every boundary.
 fn places(len: usize) -> Vec<usize> {
     let boundaries = [0, 8, 16, 32, 1008, 1024, 2048, 16_384, len / 2, len];
     let mut places: Vec<_> = boundaries.iter().flat_map(|at| [at.wrapping_sub(1), *at, at + 1]).collect();
@@ -32,7 +32,7 @@ fn forms() -> Vec<(Optimizer<Fixed>, bool)> {
     forms.flat_map(|(update, m)| [(Fixed::optimizer(update, m), m), (Fixed::summing(update, m), m)]).collect()
 }
 
-/// A layer of ones, at any place of a cache line.
+/// A layer of ones, at any offset from a cache line.
 fn host(len: usize, momentum: bool, offset: usize) -> Host<u32> {
     let momentum = vec![0.5; if momentum { len } else { 0 }];
     let mut host = Host::new(&vec![1.0; len], &vec![1.0; len], &momentum, [offset, 3 * offset, 5 * offset]);
@@ -108,7 +108,7 @@ fn an_overflowed_norm_of_the_weights_is_forgotten() {
         assert_eq!(step(&mut momentum, &mut weights), (Outcome::Applied, true), "{name}");
         momentum[4999] = f32::NAN;
         assert_eq!(step(&mut momentum, &mut weights), (Outcome::Overflowed, false), "{name}");
-        // LARC looks at the weights, so the next step is not taken.
+        // LARC needs the norm of the weights, so the next step is not taken.
         assert_eq!(step(&mut momentum, &mut weights), (Outcome::NonFinite, false), "{name}");
     }
 }
@@ -120,7 +120,7 @@ fn large_weights_are_no_overflow() {
     {
         let optimizer = on(optimizer, backend);
         for len in LENGTHS {
-            // The sum of two such weights, and the square of one, is beyond `f32`.
+            // The sum of two such weights, and the square of one, overflow `f32`.
             for sign in [1.0, -1.0] {
                 let mut host = host(len, momentum, len % 4);
                 host.weights.get_mut().fill(sign * f32::MAX);
@@ -136,7 +136,7 @@ fn large_weights_are_no_overflow() {
 
 const LAYERS: [usize; 4] = [40, 70_000, 1025, 3];
 
-/// Layers of which one overflows at this element, and the place of the element in the model.
+/// Layers, one of which overflows at this element, and the place of the element in the model.
 fn net<R: Rule>(optimizer: &Optimizer<R>, layer: usize, at: usize) -> (Net<R::State>, usize) {
     let has_momentum = optimizer.moments() != Moments::None;
     let net = Net::new(&LAYERS.map(|len| (len, LayerConfig::DEFAULT)), 0, has_momentum, true, 4);
@@ -170,7 +170,7 @@ fn counts_one<R: Rule<State = SgdState> + Sync>(optimizer: &Optimizer<R>, spoil:
 
 #[test]
 fn a_model_counts_the_layer_that_overflows() {
-    // A clip that is far above the gradient, so that it does not tame it.
+    // A clip far above the gradient, so that it does nothing.
     for sgd in [plain(), momentum(), clipping(plain(), 1e39)] {
         counts_one(&sgd, |net, at| net.gradients[at] = HUGE);
     }

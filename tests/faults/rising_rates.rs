@@ -1,5 +1,6 @@
-//! A rate that rises multiplies momentum of gradients that a smaller rate did not have to reduce: with LARC in clip
-//! mode, the first steps of a warm-up and those after a restart are many times too long. A limit of the step cures it.
+//! A rising rate multiplies momentum from gradients that LARC did not need to reduce at the lower rate: with LARC in
+//! clip mode, the first steps of a warm-up and those after a restart are many times too long. A limit of the step fixes
+//! this.
 
 use crate::harness::data::uniform;
 use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
@@ -13,7 +14,7 @@ const TRUST: f64 = 0.002;
 const LUC: Option<Luc> = Some(Luc { trust: TRUST, eps: 0.0, freezes_zeros: false });
 const LARC: Option<LarcConfig> = Some(LarcConfig { eta: TRUST, ..LarcConfig::DEFAULT });
 
-/// A warm-up from 0 that is long, one that is short, and a restart after a rate that has fallen to nothing.
+/// A long and a short warm-up from 0, and a restart after the rate has fallen to nothing.
 fn schedules() -> [(&'static str, Vec<f64>); 3] {
     let rising = |steps: u32| (0..=steps).map(move |step| f64::from(step) / f64::from(steps));
     let falling = (0..40).map(|step| 0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / 39.0).cos()));
@@ -51,7 +52,7 @@ fn a_rising_rate_multiplies_what_the_momentum_has_kept() {
         assert!(without > 20.0 * TRUST, "{name}: {without}");
         let limited = largest_step(&Sgd::new(SgdConfig { luc: LUC, ..sgd }).unwrap(), &rates);
         assert!(limited <= 1.01 * TRUST, "{name}: {limited}");
-        // The rate inside the momentum is a cure too: what is left is ten gradients of LARC's size.
+        // The rate inside the momentum fixes it too: the momentum is then at most ten gradients of LARC's size.
         let inside = largest_step(&Sgd::new(SgdConfig { rate_in_momentum: true, ..sgd }).unwrap(), &rates);
         assert!(inside <= 10.1 * TRUST, "{name}: {inside}");
     }

@@ -1,5 +1,5 @@
-//! What is saved has the same bits when it is read, even by a reader that is off by one unit in the last place of long
-//! decimal numbers. Such a reader is `serde_json` without its feature `float_roundtrip`.
+//! Saved values have the same bits when they are read, even by a reader that is off by one unit in the last place of
+//! long decimal numbers, such as `serde_json` without its feature `float_roundtrip`.
 
 use crate::harness::bits;
 use layerwise::{
@@ -14,13 +14,13 @@ fn there_and_back<T: Serialize + DeserializeOwned + Debug>(value: &T) -> T {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Fails unless a value is the same when it is read. (Rust writes two numbers as the same text only if their bits are
-/// the same.)
+/// Fails unless a value survives writing and reading. (In Rust, two numbers print as the same text only if their bits
+/// are equal.)
 fn survives<T: Serialize + DeserializeOwned + Debug>(value: &T) {
     assert_eq!(format!("{:?}", there_and_back(value)), format!("{value:?}"));
 }
 
-/// Numbers at least 0 of every size and every number of digits.
+/// Non-negative numbers of every size and every number of digits.
 fn numbers(count: usize) -> Vec<f64> {
     let mut rng = fastrand::Rng::with_seed(7);
     let number = |i: usize| match i % 5 {
@@ -28,7 +28,7 @@ fn numbers(count: usize) -> Vec<f64> {
         1 => f64::from_bits(rng.u64(..f64::INFINITY.to_bits())),
         2 => rng.u64(..1 << 60) as f64,
         3 => rng.u32(..1_000_000) as f64 * 1e-4,
-        // Around the largest integers that all are an `f64`.
+        // Around the largest integers up to which every integer is an `f64`.
         _ => rng.u64(1 << 50..1 << 54) as f64 / f64::from(1 << rng.u32(..4)),
     };
     let edges = [0.0, f64::MIN_POSITIVE, f64::from_bits(1), f64::MAX, 4_000_000_000_000_002.0, 1e16, 0.1 + 0.2, 1e-8];
@@ -98,7 +98,7 @@ fn novograd() -> NovoGrad {
     NovoGrad::new(NovoGradConfig { amsgrad: true, weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap()
 }
 
-/// Weights and momentum of a layer, and what a rule remembers of it.
+/// Weights and momentum of a layer, and the state of a rule.
 #[derive(Clone)]
 struct Trained {
     weights: Vec<f32>,
@@ -186,7 +186,7 @@ fn text_that_is_no_memory_is_refused() {
 
 #[test]
 fn numbers_out_of_range_are_refused_when_they_are_read() {
-    /// What is wrong, or nothing.
+    /// The error message, empty if there is none.
     fn error<T: DeserializeOwned>(text: &str) -> String {
         let error = serde_json::from_str::<T>(text).err().map_or(String::new(), |error| error.to_string());
         error.split(" at line").next().unwrap().to_string()

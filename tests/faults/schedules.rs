@@ -1,8 +1,8 @@
-//! Settings and states around the steps that were taken, and gave a NaN.
+//! Settings and states of schedules that were accepted once, and gave a NaN.
 
 use layerwise::schedule::{CosineDecay, LogMax, LossScaler, LossScaling, RatePolicy, Schedule};
 
-/// The power of a cosine decay has no effect. As NaN it made a schedule that is not equal to itself.
+/// The power of a cosine decay has no effect. But a NaN made the schedule unequal to itself.
 #[test]
 fn a_power_without_effect_is_a_number() {
     let cosine = CosineDecay { learning_rate: 0.1, decay_steps: 10, ..CosineDecay::DEFAULT };
@@ -13,7 +13,7 @@ fn a_power_without_effect_is_a_number() {
     assert!(Schedule::new(RatePolicy::CosineDecay(CosineDecay { power: 0.0, ..cosine })).is_ok());
 }
 
-/// Averages whose squares are beyond `f64` made a scale of infinity less infinity.
+/// Averages whose squares overflow `f64` gave a scale of infinity minus infinity.
 #[test]
 fn a_stored_state_has_a_scale() {
     let scaler = LossScaler::new(LossScaling::LogMax(LogMax::DEFAULT)).unwrap();

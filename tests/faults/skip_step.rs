@@ -34,7 +34,7 @@ fn net<S: RuleState>(momentum: bool) -> Net<S> {
     Net::new(&LENGTHS.map(|len| (len, LayerConfig::DEFAULT)), 0, momentum, true, 9)
 }
 
-/// Spoils a layer of each model; then no layer may be written, and the reports say whose fault it is.
+/// Spoils a layer of each model: then no layer may be written, and the reports say which one was bad.
 fn is_all_or_nothing<R: Rule + Sync>(
     optimizer: &Optimizer<R>,
     momentum: bool,
@@ -80,7 +80,7 @@ fn momentum_that_is_not_finite_skips_the_step_of_a_rule_that_limits_it() {
                 let first = start(net, layer);
                 net.momentum[first] = bad;
             });
-            // (Only what has no step at all: of an infinite second moment the step is 0.)
+            // (Not an infinite second moment: its step is 0.)
             is_all_or_nothing(&optimizer, true, Outcome::NonFinite, |net, layer| {
                 let last = start(net, layer) + LENGTHS[layer] - 1;
                 net.second_moment[last] = f32::NAN;
@@ -115,10 +115,10 @@ fn a_planned_step_beyond_f32_skips_the_step() {
     is_all_or_nothing(&skipping(plain()), false, Outcome::OutOfRange, |net, layer| net.spans[layer].config = fast);
     for optimizer in [skipping(novograd()), skipping(luc())] {
         is_all_or_nothing(&optimizer, true, Outcome::OutOfRange, |net, layer| net.spans[layer].config = fast);
-        // A state that no step has left.
+        // A state that no step can have produced.
         let state = NovoGradState { second_moment: f64::NAN, ..NovoGradState::default() };
         is_all_or_nothing(&optimizer, true, Outcome::OutOfRange, |net, layer| net.states[layer] = state);
-        // The planned decay is beyond `f32`, the rate is not.
+        // The planned decay overflows `f32`, the rate does not.
         let decaying = LayerConfig { decay: 1e300, ..LayerConfig::DEFAULT };
         is_all_or_nothing(&optimizer, true, Outcome::OutOfRange, |net, layer| net.spans[layer].config = decaying);
     }
@@ -132,7 +132,7 @@ fn a_gradient_whose_square_overflows_skips_the_step() {
             net.gradients[at] = 1e25;
         });
     }
-    // LARC tames it before Adam sees it.
+    // LARC reduces it before Adam sees it.
     let mut net = net(true).with_second_moment(9);
     net.gradients[0] = 1e25;
     assert_eq!(net.step(&skipping(larc_adam()), 0.1, Walk::Flat).applied, LENGTHS.len());
@@ -154,7 +154,7 @@ fn a_healthy_step_is_that_of_any_other_policy() {
 
 type Spoil = fn(&mut Net<NovoGradState>);
 
-/// Two layers with gradients of norm 3 and 4, of which something is wrong with the second; the clip is to a norm of 1.
+/// Two layers with gradients of norm 3 and 4, the second one bad; the clip is to a norm of 1.
 fn two_layers(spoil: impl Fn(&mut Net<NovoGradState>)) -> Net<NovoGradState> {
     let mut net = Net::new(&[(9, LayerConfig::DEFAULT), (16, LayerConfig::DEFAULT)], 0, true, false, 3);
     net.gradients.fill(1.0);
@@ -183,13 +183,13 @@ fn clip_and_gradient_norm_agree_whatever_the_updates_find() {
             assert_eq!(net.reports.iter().map(|report| report.gradient_norm).collect::<Vec<_>>(), [3.0, 4.0]);
         }
     }
-    // A gradient that is not finite has no part in either.
+    // A gradient that is not finite does not count in norm and clip.
     for way in ways() {
         let mut net = two_layers(|net| net.gradients[20] = f32::NAN);
         let totals = step(way, &mut net, &clipping(luc(), 1.0));
         assert_eq!((totals.gradient_norm, totals.clip), (3.0, 1.0 / 3.0), "{way:?}");
     }
-    // Nor is anything clipped of a step that is skipped.
+    // A skipped step clips nothing.
     for way in ways() {
         let mut net = two_layers(|net| net.momentum[20] = f32::NAN);
         let totals = step(way, &mut net, &skipping(clipping(luc(), 1.0)));

@@ -1,9 +1,9 @@
-//! A layer of tiny weights, and a single weight that has to cross zero, hardly move where the step is in proportion to
-//! the weights. `min_norm` cures it.
+//! A layer of tiny weights, and a single weight that has to cross zero, hardly move if the step is proportional to the
+//! weights. `min_norm` fixes this.
 
 use layerwise::{LarcConfig, LayerMemory, Luc, Sgd, SgdConfig, SgdState};
 
-/// The weights after so many steps towards a target, down the gradient of half the squared distance.
+/// The weights after `steps` steps towards a target, down the gradient of half the squared distance.
 fn learn(sgd: &Sgd, start: f32, target: f32, steps: usize) -> [f32; 4] {
     let (mut weights, mut state) = ([start; 4], SgdState::default());
     for _ in 0..steps {
@@ -38,7 +38,7 @@ fn a_weight_crosses_zero_with_a_smallest_norm() {
     assert!((there + 0.5).abs() < 0.1, "{there}");
 }
 
-/// A limit of the step has the same fault, and no such cure: a layer that has to leave zero should not be limited.
+/// A limit of the step has the same problem and no such fix: do not limit a layer that has to leave zero.
 #[test]
 fn a_limit_of_the_step_holds_tiny_weights() {
     let luc = Some(Luc { trust: 0.02, ..Luc::DEFAULT });

@@ -15,7 +15,7 @@ fn put(mut to: &mut Value, place: &str, value: Value) {
     *to = value;
 }
 
-/// A stored file with one value altered, and a part of what must be said.
+/// A stored file with one value altered, and a part of the expected message.
 fn assert_fails(name: &str, place: &str, value: Value, said: &str) {
     let mut file = files::stored(&format!("traces/{name}.json.gz"));
     let altered = format!("{name} with {place} = {value}");

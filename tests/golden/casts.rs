@@ -1,5 +1,5 @@
-//! Casts between 32 and 16 bits: rows of bit patterns, inputs that must stay NaN, and hashes over many more. They are
-//! made by the reference, and with the feature `half` by the crate on every instruction set.
+//! Casts between 32 and 16 bits: rows of bit patterns, inputs that must stay NaN, and hashes over many more. The
+//! reference must produce them, and with the feature `half` the crate on every instruction set.
 
 use crate::files::File;
 use crate::inputs::Inputs;
@@ -34,7 +34,7 @@ impl Format {
     }
 }
 
-/// A cast, and the names of what is known of it.
+/// A cast, and the names of the fields that files have for it.
 struct Column {
     rows: &'static str,
     /// Inputs that must stay NaN. They are for the saturating cast too.
@@ -50,10 +50,10 @@ enum Cast {
     Widen(fn(u16) -> u32),
 }
 
-/// Who makes casts: their name, and the outputs of inputs.
+/// An implementation of casts: its name, and a function from inputs to outputs.
 type By = (String, Box<dyn Fn(&Column, &[u32]) -> Vec<u32>>);
 
-/// Everyone who makes casts.
+/// All implementations of casts.
 fn everyone() -> Vec<By> {
     #[allow(unused_mut, reason = "without 16 bits that is all")]
     let mut everyone: Vec<By> = vec![("the reference".to_string(), Box::new(Column::by_reference))];
@@ -178,7 +178,7 @@ impl Column {
     }
 }
 
-/// FNV-1a of 64 bits.
+/// 64-bit FNV-1a.
 fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

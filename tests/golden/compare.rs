@@ -1,6 +1,6 @@
 //! How far numbers are off.
 
-/// The difference of two numbers. Two NaNs are the same, one is as far off as can be.
+/// The difference of two numbers: 0 for two NaNs, infinite for one.
 fn difference(ours: f64, theirs: f64) -> f64 {
     if ours == theirs || ours.is_nan() && theirs.is_nan() {
         return 0.0;

@@ -1,5 +1,5 @@
-//! Casts by the crate. A step at a rate of 0 leaves weights as they are, and rounds their copy. One at a rate of 1 adds
-//! gradients to nothing.
+//! Casts by the crate. A step at a rate of 0 leaves weights as they are, and rounds their copy. A step at a rate of 1
+//! adds gradients to zeros.
 
 use crate::backends::on;
 use half::{bf16, f16};
@@ -32,7 +32,7 @@ pub fn widen(from_f16: bool, backend: Option<Backend>, numbers: &[u32]) -> Vec<u
 }
 
 fn read<E: Element>(numbers: &[E], is_finite: fn(&E) -> bool, backend: Option<Backend>) -> Vec<u32> {
-    // What is added to -0 is left as it is, zeros too. A step takes no number that is not finite.
+    // Adding to -0 changes nothing, not even the sign of zero. A step takes only finite numbers.
     let mut all = vec![-0.0_f32; numbers.len()];
     accumulate(&mut all, numbers, 1.0).unwrap();
     let finite: Vec<E> = numbers.iter().copied().filter(is_finite).collect();

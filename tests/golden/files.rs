@@ -42,7 +42,7 @@ fn text(path: &Path, is_packed: bool) -> std::io::Result<String> {
     if is_packed { read_to_string(GzDecoder::new(std::fs::File::open(path)?)) } else { std::fs::read_to_string(path) }
 }
 
-/// Some writers put NaN and infinities where JSON has none. They become text, as in the stored files.
+/// Some writers emit NaN and infinities, which JSON does not have. They become strings, as in the stored files.
 fn with_text_for_nan(json: &str) -> String {
     let mut parts = json.split('"');
     let mut text = parts.next().map_or(String::new(), quoted);
@@ -66,8 +66,8 @@ pub fn stored(name: &str) -> File {
     read(data().join(name)).unwrap()
 }
 
-/// All files of a directory in order, or one file; of one that cannot be read, why. Only pages (`*.md`, `*.txt`) are
-/// passed over.
+/// All files of a directory in order, or one file; for a file that cannot be read, the reason. Only pages (`*.md`,
+/// `*.txt`) are left out.
 pub fn all(path: &Path) -> Vec<Result<File, String>> {
     let mut paths = vec![path.to_path_buf()];
     if path.is_dir() {

@@ -1,4 +1,4 @@
-//! What recorded runs of other systems are fed with: layers whose weights and gradients are computed, not stored. The
+//! The inputs of recorded runs of other systems: layers whose weights and gradients are computed, not stored. The
 //! recipe is in `tests/data/README.md`.
 
 use crate::files::{self, File};
@@ -59,12 +59,12 @@ impl InputLayer {
     }
 }
 
-/// Whether a file is one of inputs.
+/// Whether a file contains inputs.
 pub fn is(value: &Value) -> bool {
     value["layers"].as_array().is_some_and(|layers| layers.iter().all(|layer| layer.get("log2_w_scale").is_some()))
 }
 
-/// Computes the weights and gradients of which a file of inputs has the first.
+/// Computes the weights and gradients, and compares the first ones with a file of inputs.
 pub fn replay(file: &File, _: &Inputs) -> String {
     let inputs: Inputs = file.parse();
     let (mut count, mut worst) = (0, 0.0_f64);

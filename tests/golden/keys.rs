@@ -10,7 +10,7 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// The settings of what is called `of`; nothing and null are no settings.
+    /// The settings of `of`; an absent or null value means no settings.
     pub fn new(of: &'a str, values: &'a Value) -> Self {
         assert!(values.is_object() || values.is_null(), "{of}: {values} are no settings");
         Keys { of, values: values.as_object(), read: vec![] }
@@ -27,7 +27,7 @@ impl<'a> Keys<'a> {
         self.values.is_some_and(|values| values.contains_key(key))
     }
 
-    /// What `read` makes of a setting that is there. What it makes nothing of is not known.
+    /// A setting converted by `read`, if it is there. Fails if `read` does not know the value.
     pub fn read<T>(&mut self, key: &'a str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         let of = self.of;
         self.get(key).map(|value| read(value).unwrap_or_else(|| panic!("{of}: the setting {key} cannot be {value}")))
@@ -64,7 +64,7 @@ impl<'a> Keys<'a> {
         Keys::new(self.of, self.get(key).unwrap_or(&Value::Null))
     }
 
-    /// Fails if something is on that the crate does not have.
+    /// Fails if a setting that the crate does not have is on.
     pub fn never(&mut self, keys: &[&'a str]) {
         for key in keys {
             let (of, on) = (self.of, self.flag(key, false));
@@ -72,7 +72,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Passes over settings that do not change a number: how a peer goes through its memory.
+    /// Ignores settings that do not change results, such as how a peer loops over its memory.
     pub fn no_matter(&mut self, keys: &[&'a str]) {
         self.read.extend(keys);
     }
@@ -85,7 +85,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A number, or text that is one: `"inf"`.
+/// A number, or a string of one: `"inf"`.
 pub fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }

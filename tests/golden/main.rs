@@ -1,12 +1,12 @@
-//! Replays recorded runs of other systems: ten steps of sixteen layers each, against the crate and the reference; what
-//! surrounds a step in OpenSeq2Seq, and its recipes; and casts to 16 bits.
+//! Replays recorded runs of other systems: ten steps of sixteen layers each, against the crate and the reference;
+//! OpenSeq2Seq's schedules, loss scalers, clipping and recipes; and casts to 16 bits.
 //!
-//! The files of `tests/data/traces` are replayed always. Those of another directory, or one file (`*.json` or
+//! The files of `tests/data/traces` are always replayed. Those of another directory, or one file (`*.json` or
 //! `*.json.gz` in the same formats, see `tests/data/README.md`), are replayed by
 //!
 //!     LAYERWISE_TRACES=<directory> cargo test --test golden -- --nocapture
 //!
-//! Each file prints a line. One of a kind that is not known is a failure, and so is a peer, or a setting of a peer.
+//! Each file prints a line. An unknown kind of file, peer, or setting of a peer is a failure.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -14,12 +14,12 @@
 //! | `inputs` | the weights and gradients that recorded runs are fed with |
 //! | `compare` | how far numbers are off |
 //! | `keys` | settings by name |
-//! | `peers/` | the settings of other optimizers in the words of this crate |
+//! | `peers/` | the settings of other optimizers, translated to this crate |
 //! | `optimizers`, `run` | traces of optimizers, and the steps that replay them |
-//! | `policies`, `scalers`, `clip`, `mixed` | traces of what surrounds a step |
+//! | `policies`, `scalers`, `clip`, `mixed` | traces of schedules, loss scalers, clipping and mixed precision |
 //! | `recipes` | configurations: read, and trained with (`recipes_elsewhere` in a build that cannot read them) |
 //! | `altered` | files with something wrong in them, which must fail |
-//! | `casts`, `crate_casts` | casts between 32 and 16 bits, by everyone and by the crate |
+//! | `casts`, `crate_casts` | casts between 32 and 16 bits, by all implementations and by the crate |
 
 #[cfg(panic = "unwind")]
 mod altered;
@@ -64,7 +64,7 @@ struct Kind {
     name: &'static str,
     /// Whether a file is of this kind, by its fields.
     is: fn(&Value) -> bool,
-    /// Replays a file, or panics. Says what was compared, and the largest deviation.
+    /// Replays a file, or panics. Returns what was compared, and the largest deviation.
     replay: fn(&File, &Inputs) -> String,
 }
 
@@ -93,7 +93,7 @@ fn replay_file(file: &File, inputs: &Inputs) -> &'static str {
     kind.name
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn message(panic: &dyn Any) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
@@ -104,7 +104,7 @@ thread_local! {
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets panics that are caught print nothing.
+/// Silences panics that are caught.
 fn quiet_what_is_caught() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -117,7 +117,7 @@ fn quiet_what_is_caught() {
     });
 }
 
-/// The same, and what is wrong with a file.
+/// The same, with the error for a bad file.
 fn try_replay(file: &File, inputs: &Inputs) -> Result<&'static str, String> {
     quiet_what_is_caught();
     IS_CAUGHT.set(cfg!(panic = "unwind"));
@@ -129,7 +129,7 @@ fn try_replay(file: &File, inputs: &Inputs) -> Result<&'static str, String> {
 /// Replays every file of a directory, and fails if one of them fails; returns how many there were of each kind.
 fn replay(path: &Path) -> BTreeMap<&'static str, usize> {
     let files = files::all(path);
-    // A directory of traces may have inputs of its own.
+    // A directory of traces may have its own inputs.
     let of_inputs = files.iter().flatten().find(|file| inputs::is(&file.value));
     let inputs = of_inputs.map_or_else(Inputs::stored, File::parse);
     let (mut counts, mut failures) = (BTreeMap::new(), vec![]);

@@ -1,4 +1,4 @@
-//! Trainings in mixed precision: a recorded run of OpenSeq2Seq with 16-bit gradients of a scaled loss. With the feature
+//! Training in mixed precision: a recorded run of OpenSeq2Seq with 16-bit gradients of a scaled loss. With the feature
 //! `half` the crate reads them as they are, and writes the 16-bit weights of the model itself.
 
 use crate::compare::{assert_within, wide, worst};
@@ -40,8 +40,8 @@ pub fn is(value: &Value) -> bool {
     value.get("g16").is_some()
 }
 
-/// The optimizer and the scaler that the name of a peer says:
-/// `OpenSeq2Seq MixedPrecisionOptimizerWrapper + LARC(clip, eta=0.001) + Momentum 0.9 + Backoff(step_window=3)`.
+/// The optimizer and the scaler in the name of a peer: `OpenSeq2Seq MixedPrecisionOptimizerWrapper + LARC(clip,
+/// eta=0.001) + Momentum 0.9 + Backoff(step_window=3)`.
 fn settings(peer: &str) -> (Sgd, LossScaler) {
     let mut parts = peer.split(" + ");
     assert!(parts.next() == Some("OpenSeq2Seq MixedPrecisionOptimizerWrapper"), "the peer {peer} is not known");
@@ -66,7 +66,7 @@ fn momentum(mut keys: Keys, sgd: &mut SgdConfig) {
     keys.finish();
 }
 
-/// `a=1, b=2` as settings. A word without a name has that of the first.
+/// `a=1, b=2` as settings. A value without a name belongs to `first`.
 fn params(words: &str, first: &str) -> Value {
     let words = words.split(", ").filter(|word| !word.is_empty());
     let value = |text: &str| serde_json::from_str(&text.to_lowercase()).unwrap_or_else(|_| text.into());
@@ -117,8 +117,8 @@ pub fn replay(file: &File, _: &Inputs) -> String {
     format!("{}, {steps} steps, {} numbers, weights within {deviation:.1e}", trace.peer, count.sum::<usize>())
 }
 
-/// Fails unless each 16-bit number is that of a weight which is nearly ours: one beside the middle between two may be
-/// rounded to either.
+/// Fails unless each 16-bit number is the rounding of a weight close to ours: near a midpoint, either neighbour is
+/// right.
 fn check_copy(ours: &[f64], theirs: &[f64], tolerance: f64) {
     assert_eq!(ours.len(), theirs.len(), "so many numbers");
     for (ours, theirs) in ours.iter().zip(theirs) {

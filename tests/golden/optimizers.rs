@@ -1,4 +1,4 @@
-//! Traces of optimizers: their fields, and how far the crate and the reference are off.
+//! Traces of optimizers: their fields, and the deviations of the crate and the reference.
 
 use crate::compare::{assert_within, wide, worst, worst_relative};
 use crate::files::File;
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Second moments below this are subnormal in `f32`, or nearly, and have lost digits. (Every peer adds an eps that is
-/// far larger.)
+/// Second moments below this are almost subnormal in `f32`, or are, and have lost digits. (Every peer adds a far larger
+/// eps.)
 const LEAST_SECOND_MOMENT: f64 = 1e-30;
 
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ pub struct Trace {
     peer_version: String,
     config: Value,
     pub lr: Vec<f64>,
-    /// `all` if one optimizer has all layers, so that their gradients have one norm.
+    /// `all` if one optimizer has all layers, so that their gradients share a norm.
     #[serde(default)]
     clip_scope: Option<String>,
     #[serde(flatten)]
@@ -30,13 +30,13 @@ pub struct Trace {
     layers: Vec<Layer>,
 }
 
-/// What a peer says of the gradient of a model: of all layers, or where each has an optimizer of its own of one.
+/// What a peer reports about the gradient of a model: all layers, or one layer if each has its own optimizer.
 #[derive(Deserialize)]
 pub struct Clipped {
     /// Its norm at each step, where there is one.
     #[serde(default)]
     pub global_norm: Vec<f64>,
-    /// What it was multiplied by, where the peer computes that in `f32`.
+    /// What it was multiplied by, if the peer computes that in `f32`.
     #[serde(default)]
     pub clip_factor: Vec<f64>,
 }
@@ -59,7 +59,7 @@ struct Layer {
     larc_update: Vec<f64>,
     #[serde(flatten)]
     clipped: Clipped,
-    /// What is not compared.
+    /// Fields that are not compared.
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -68,7 +68,7 @@ pub fn is(value: &Value) -> bool {
     value["config"].is_object() && value["layers"].is_array()
 }
 
-/// The largest number of all recorded steps: what may pass through zero has that for its scale.
+/// The largest number of all recorded steps: the scale for numbers that may pass through zero.
 fn largest(recorded: &[Vec<f64>]) -> f64 {
     recorded.iter().map(|x| max_norm(x)).fold(0.0, f64::max)
 }
@@ -106,7 +106,7 @@ fn count(layer: &Layer) -> usize {
     arrays.into_iter().chain(numbers).sum()
 }
 
-/// The layers of a trace that one optimizer has, and what it says of their gradients.
+/// The layers of a trace that share an optimizer, and what it reports about their gradients.
 fn models(trace: &Trace) -> Vec<(&[Layer], &Clipped)> {
     match trace.clip_scope.as_deref() {
         Some("all") => vec![(&trace.layers, &trace.clipped)],

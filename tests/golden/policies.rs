@@ -127,7 +127,8 @@ fn to_a_floor(name: &str, learning_rate: f64, k: &mut Keys) -> RatePolicy<Vec<f6
     }
 }
 
-/// Parameters that the crate itself can read as they are give the same. (It reads no nulls, no counts with a point.)
+/// Parameters that the crate can read itself give the same policy. (It does not read nulls, or counts with a decimal
+/// point.)
 #[cfg(feature = "serde")]
 fn assert_reads_as(params: &Value, name: &str, policy: &RatePolicy<Vec<f64>>) {
     let as_it_stands = serde_json::json!({ name: params });

@@ -37,7 +37,7 @@ const fn momentum(momentum: f64, decay: f64) -> Config {
     Config::Sgd(SgdConfig { momentum, weight_decay: decay, ..SgdConfig::DEFAULT })
 }
 
-/// LARC in front of momentum. The decay is in the gradient that LARC measures.
+/// LARC in front of momentum. The gradient that LARC measures includes the decay.
 const fn larc(momentum: f64, decay: f64) -> Config {
     let larc = Some(LarcConfig { decay_in_ratio: DecayInRatio::NormOfSum, ..LARC });
     Config::Sgd(SgdConfig { momentum, weight_decay: decay, larc, ..SgdConfig::DEFAULT })
@@ -47,7 +47,7 @@ const LARC: LarcConfig = LarcConfig { eta: 0.001, ..LarcConfig::OPENSEQ2SEQ };
 const NOVOGRAD: NovoGradConfig = NovoGradConfig { weight_decay: 0.001, ..NovoGradConfig::DEFAULT };
 const ADAM: AdamConfig =
     AdamConfig { bias_correction: AdamCorrection::TensorFlow, decay_mode: AdamDecay::L2, ..AdamConfig::DEFAULT };
-/// Of the Transformers.
+/// The setting of the Transformers.
 const LAZY_ADAM: AdamConfig = AdamConfig { beta2: 0.997, eps: 1e-9, ..ADAM };
 const BACKOFF: Option<LossScaling> = Some(LossScaling::Backoff(Backoff::DEFAULT));
 
@@ -243,7 +243,7 @@ fn rule_config(training: &Training) -> Config {
     }
 }
 
-/// Compares a training with the table.
+/// Compares a training run with the table.
 fn check_expected(training: &Training, expected: &Expected) {
     let Expected { rule, clip, scaling, steps, rates, .. } = expected;
     assert_eq!(rule_config(training), *rule);
@@ -258,7 +258,7 @@ fn check_expected(training: &Training, expected: &Expected) {
     }
 }
 
-/// Compares a training with the configuration itself, by the words that recipes have.
+/// Compares a training run with the configuration itself, key by key.
 fn check_words(training: &Training, configuration: &Value) {
     let number = |word: &str| configuration[word].as_f64();
     let iter_size = number("iter_size").unwrap_or(1.0);
@@ -312,7 +312,7 @@ fn check_loss_scale(training: &Training, configuration: &Value) {
         Value::Null => None,
         Value::Number(number) => number.as_f64().map(LossScaling::Static),
         name => match loss_scaling(name.as_str().expect("loss_scaling"), params) {
-            // A recipe means what OpenSeq2Seq means, not what its code does.
+            // A recipe follows OpenSeq2Seq's intent, not its code.
             LossScaling::LogMax(log_max) => Some(LossScaling::LogMax(LogMax { as_executed: false, ..log_max })),
             scaling => Some(scaling),
         },
@@ -346,13 +346,13 @@ impl Problem {
         self.differences().iter().flatten().map(|x| x * x).sum()
     }
 
-    /// A gradient that is flat enough for every rate that recipes have.
+    /// A gradient that is flat enough for every rate in the recipes.
     fn gradients(&self, loss_scale: f64) -> [Vec<f32>; 2] {
         self.differences().map(|layer| layer.iter().map(|x| (0.1 * loss_scale * x) as f32).collect())
     }
 }
 
-/// How many steps are trained, and how many of them are compared with the reference.
+/// The number of steps to train, and the number of those to compare with the reference.
 const STEPS: u64 = 2000;
 const COMPARED_STEPS: u64 = 10;
 

@@ -1,4 +1,4 @@
-//! Recipes in a build that lacks the features which they need.
+//! Recipes in a build without the features that they need.
 
 use crate::files::{self, File};
 use crate::inputs::Inputs;
@@ -9,8 +9,8 @@ pub fn is(value: &Value) -> bool {
     super::is_of_recipes(value)
 }
 
-/// Lets cargo build this test with the features, and replay the file there. The stored file, which `cargo test` with
-/// the features replays as well, is left to that.
+/// Runs cargo to build this test with the features, and to replay the file there. It skips the stored file, because
+/// `cargo test` with the features replays it.
 pub fn replay(file: &File, _: &Inputs) -> String {
     if file.path.starts_with(files::data()) {
         return "recipes are read by a build with the features `serde` and `alloc`".into();

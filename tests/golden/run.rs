@@ -37,7 +37,7 @@ pub fn by_crate(settings: &Settings, rates: &[f64], clipped: &Clipped, layers: &
     }
 }
 
-/// One layer in the crate's numbers.
+/// One layer in the crate's types.
 struct Layer<S> {
     weights: Vec<f32>,
     momentum: Vec<f32>,
@@ -99,8 +99,7 @@ fn by_optimizer<R: Rule>(
     runs
 }
 
-/// LARC's factor: that of the report, but for NovoGrad, which multiplies it by its own. There the rate that is left
-/// says it.
+/// LARC's factor, as in the report. NovoGrad multiplies it by its own factor; there it follows from the effective rate.
 fn front(settings: &Settings, report: &Report, lr: f64) -> f64 {
     match settings.config {
         Config::NovoGrad(_) => report.effective_rate / lr,
@@ -109,12 +108,12 @@ fn front(settings: &Settings, report: &Report, lr: f64) -> f64 {
 }
 
 impl Clip {
-    /// Whether the clip is made before the step, for it is not the crate's: that one has no eps.
+    /// Whether the host must clip, because the clip has an eps, which the crate's does not.
     fn is_of_host(&self) -> bool {
         self.eps > tolerances::RECORDED / 2.0 * self.norm
     }
 
-    /// What gradients are multiplied by. The peer that has an eps computes this in `f32`.
+    /// What gradients are multiplied by. The peer with an eps computes this in `f32`.
     fn factor(&self, gradients: &[Vec<f32>]) -> f64 {
         let norms: Vec<f64> = gradients.iter().map(|g| l2_norm(&wide(g))).collect();
         if self.eps == 0.0 {
@@ -125,7 +124,7 @@ impl Clip {
     }
 }
 
-/// What gradients are multiplied by at a step from 1.
+/// What gradients are multiplied by at a step, counted from 1.
 fn factor(settings: &Settings, clipped: &Clipped, step: u64, gradients: &[Vec<f32>]) -> f64 {
     let recorded = clipped.clip_factor.get(step as usize - 1).copied();
     recorded.or_else(|| Some(settings.clip.as_ref()?.factor(gradients))).unwrap_or(1.0)

@@ -14,7 +14,7 @@ struct Trace {
     peer: String,
     algorithm: String,
     params: Value,
-    /// Of each step whether a gradient is NaN, and the largest gradient.
+    /// For each step, whether a gradient is NaN, and the largest gradient.
     seq: Vec<(bool, Value)>,
     scale: Value,
     /// Only stored traces have them.
@@ -61,7 +61,7 @@ fn scales(scaler: &LossScaler, steps: &[(bool, Value)]) -> Vec<f64> {
         let finite = !has_nan && max_norm.is_finite();
         let update = scaler.update(&mut state, finite, max_norm);
         assert_eq!(update.skip, !finite);
-        // A checkpoint after every step. None is made of a scale that has become NaN.
+        // A checkpoint after every step, unless the scale has become NaN.
         if !update.scale.is_nan() {
             state = scaler.restore(state.to_numbers()).expect("the state of a scaler");
             assert_eq!(scaler.scale(&state), update.scale);

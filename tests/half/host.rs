@@ -1,4 +1,4 @@
-//! Layers with numbers of 16 bits, and numbers to fill them with.
+//! Layers with 16-bit floats, and numbers to fill them with.
 
 use half::{bf16, f16};
 use layerwise::{CarriedNorms, Floats, FloatsMut, LayerMemory};
@@ -61,7 +61,7 @@ pub fn random(len: usize, seed: u64, scale: f32) -> Vec<f32> {
     (0..len).map(|_| scale * (2.0 * random.f32() - 1.0)).collect()
 }
 
-/// A layer in memory: weights as they are lent, and their lower halves if they are split.
+/// A layer in memory: its weights, and their lower halves if they are split.
 pub struct Host<S> {
     pub weights: Array,
     pub lower: Option<Vec<u16>>,

@@ -1,5 +1,5 @@
-//! Numbers of 16 bits: a step on them is the step on the same numbers in `f32`, and what it writes is that, rounded; a
-//! step on split weights is the step in `f32`, bit for bit.
+//! 16-bit floats: a step on them equals the step on the same numbers in `f32`, with rounded results; a step on split
+//! weights equals the step in `f32`, bit for bit.
 
 #![cfg(feature = "half")]
 

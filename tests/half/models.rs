@@ -1,4 +1,4 @@
-//! Models with numbers of 16 bits: in one buffer and in many, on several threads and in pieces.
+//! Models with 16-bit floats: in one buffer and in many, on several threads and in pieces.
 
 use crate::backends::Case;
 use crate::host::{bits, joined, lower, random, upper};
@@ -25,7 +25,7 @@ fn spans() -> [LayerSpan; COUNT] {
     })
 }
 
-/// A model of split weights with gradients and a copy of `f16` and momentum of `bf16`.
+/// A model with split weights, `f16` gradients, an `f16` copy and `bf16` momentum.
 #[derive(Clone)]
 struct Halves<S> {
     upper: Vec<bf16>,
@@ -38,12 +38,12 @@ struct Halves<S> {
     reports: [Report; COUNT],
 }
 
-/// As much as a part has of what the whole may have not.
+/// A range of an array that may be empty instead.
 fn part<T>(x: &mut [T], range: Range<usize>) -> &mut [T] {
     x.get_mut(range).unwrap_or_default()
 }
 
-/// The first elements, which are taken off.
+/// Takes the first elements off an array.
 fn first<'a, T>(x: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     let (first, rest) = take(x).split_at_mut_checked(len).unwrap_or_default();
     *x = rest;
@@ -136,7 +136,7 @@ impl<S: RuleState + Default> Halves<S> {
     }
 }
 
-/// The same model in `f32`, of which momentum is rounded after each step as `bf16` is.
+/// The same model in `f32`, with momentum rounded to `bf16` after each step.
 struct Whole<S> {
     weights: Vec<f32>,
     momentum: Vec<f32>,
@@ -170,7 +170,7 @@ impl<S: RuleState + Default> Whole<S> {
     }
 }
 
-/// Takes steps in one way, and fails unless they are those of `f32`.
+/// Takes steps in one way, and fails unless they match those in `f32`.
 fn check_way<R: Rule + Copy + Sync>(
     name: &str,
     optimizer: Optimizer<R>,

@@ -1,4 +1,4 @@
-//! Norms and sums of numbers of 16 bits have the bits of those of the same numbers in `f32`.
+//! Norms and sums of 16-bit floats have the same bits as those of the same numbers in `f32`.
 
 use crate::backends::{Case, backends};
 use crate::host::{Array, Type, bits, random};

@@ -1,4 +1,4 @@
-//! Special numbers of 16 bits, and those beyond a range.
+//! Special 16-bit floats, and numbers out of range.
 
 use crate::backends::{Case, backends, on};
 use crate::host::{Array, Type, bits, joined, lower, random, upper};
@@ -83,7 +83,7 @@ fn copies_overflow_where_weights_do_not() {
     for (name, backend) in backends() {
         for len in LENGTHS {
             let _case = Case(|| format!("{name}, {len}"));
-            // Between the largest number of f16 and the next that there would be, and beyond the largest of bf16.
+            // Between the largest f16 and what would be the next one, and beyond the largest bf16.
             for (w, in_f16, in_bf16) in [
                 (65519.0, f16::MAX, bf16::from_f32(65536.0)),
                 (65520.0, f16::INFINITY, bf16::from_f32(65536.0)),
@@ -105,7 +105,7 @@ fn copies_overflow_where_weights_do_not() {
     }
 }
 
-/// A step on gradients of 16 bits, and one on the same in `f32`.
+/// A step on 16-bit gradients, and one on the same numbers in `f32`.
 fn steps_alike<R: Rule + Copy>(optimizer: &Optimizer<R>, step: Step, kind: Type, gradients: &[f32], weights: &[f32]) {
     for (name, backend) in backends() {
         let _case = Case(|| format!("{name}, {kind:?}, {step:?}, {}", gradients.len()));

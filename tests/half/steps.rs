@@ -10,7 +10,7 @@ use layerwise::{
 
 const LENGTHS: [usize; 14] = [0, 1, 7, 15, 16, 17, 31, 33, 255, 300, 1025, 5000, 65_537, 70_000];
 
-/// Steps with 16 bits against the same in `f32`, whose gradients and momentum are rounded as they would be.
+/// Steps with 16-bit floats against the same steps in `f32` with rounded gradients and momentum.
 fn check<R: Rule>(optimizer: &Optimizer<R>, name: &str)
 where
     R::State: Default,

@@ -3,7 +3,7 @@
 use layerwise::rule::Rule;
 use layerwise::{Backend, Optimizer};
 
-/// The backends of this processor by name, and `None` for what the crate chooses by itself.
+/// The backends of this processor by name, and `None` for the crate's own choice.
 pub fn backends() -> impl Iterator<Item = (&'static str, Option<Backend>)> {
     Backend::available().map(|backend| (backend.name(), Some(backend))).chain([("its own choice", None)])
 }
@@ -16,7 +16,7 @@ pub fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimiz
     }
 }
 
-/// Names the case that a test is about, if the test fails while this is alive.
+/// Prints the current case if the test fails while this is alive.
 pub struct Case<F: Fn() -> String>(pub F);
 
 impl<F: Fn() -> String> Drop for Case<F> {

@@ -1,4 +1,4 @@
-//! Whether two results are the same, bit for bit. All NaNs are alike.
+//! Whether two results are the same, bit for bit. All NaNs count as equal.
 
 use layerwise::{Report, Summary};
 
@@ -49,7 +49,7 @@ impl Totals {
     }
 }
 
-/// The bits of an array, to be compared as a whole.
+/// The bits of an array, to compare it as a whole.
 pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }

@@ -36,20 +36,20 @@ pub fn fill(kind: &str, to: &mut [f32], rng: &mut fastrand::Rng) {
     }
 }
 
-/// So many random numbers of a kind.
+/// `len` random numbers of a kind.
 pub fn numbers(kind: &str, len: usize, seed: u64) -> Vec<f32> {
     let mut x = vec![0.0; len];
     fill(kind, &mut x, &mut fastrand::Rng::with_seed(seed));
     x
 }
 
-/// So many random numbers from `-scale` to `scale`.
+/// `len` random numbers from `-scale` to `scale`.
 pub fn uniform(len: usize, scale: f32, seed: u64) -> Vec<f32> {
     let mut rng = fastrand::Rng::with_seed(seed);
     (0..len).map(|_| scale * (2.0 * rng.f32() - 1.0)).collect()
 }
 
-/// Random places at which an array is cut into at most `pieces` pieces, ends included.
+/// Random places to cut an array into at most `pieces` pieces, both ends included.
 pub fn cuts(len: usize, pieces: usize, rng: &mut fastrand::Rng) -> Vec<usize> {
     let mut cuts: Vec<usize> = (1..pieces).map(|_| rng.usize(..=len)).collect();
     cuts.extend([0, len]);
@@ -57,7 +57,7 @@ pub fn cuts(len: usize, pieces: usize, rng: &mut fastrand::Rng) -> Vec<usize> {
     cuts
 }
 
-/// The same, with pieces that begin where leaves do.
+/// The same, with cuts at leaf boundaries only.
 pub fn leaf_cuts(len: usize, pieces: usize, rng: &mut fastrand::Rng) -> Vec<usize> {
     let leaf = layerwise::pieces::LEAF;
     let mut cuts = cuts(len / leaf, pieces, rng);

@@ -1,4 +1,4 @@
-//! One layer in guarded arrays, and all that a host keeps of it.
+//! One layer in guarded arrays, and everything that a host keeps for it.
 
 use super::compare::bits;
 use super::optimizers::{keeps_momentum, keeps_second_moment};
@@ -10,7 +10,7 @@ use layerwise::{CarriedNorms, LayerConfig, LayerMemory, Optimizer};
 const GUARD: usize = 32;
 const GUARDED: f32 = 12345.0;
 
-/// An array that begins a number of elements after a cache line, between guards.
+/// An array between guards, at an offset from a cache line in elements.
 #[derive(Clone, Debug)]
 pub struct Array {
     memory: Vec<f32>,
@@ -43,7 +43,7 @@ impl Array {
     }
 }
 
-/// One layer and all that a host keeps of it.
+/// One layer and everything that a host keeps for it.
 #[derive(Clone, Debug)]
 pub struct Host<S> {
     pub config: LayerConfig,
@@ -109,7 +109,7 @@ impl<S: RuleState> Host<S> {
             .norms(&self.norms.unwrap_or_default())
     }
 
-    /// Other gradients of the same length.
+    /// Replaces the gradients with others of the same length.
     pub fn set_gradients(&mut self, gradients: &[f32]) {
         self.gradients.get_mut().copy_from_slice(gradients);
     }
@@ -120,7 +120,7 @@ impl<S: RuleState> Host<S> {
             [&host.weights, &host.gradients, &host.momentum, &host.second_moment].map(|array| bits(array.get()))
         };
         assert_eq!(arrays(self), arrays(other));
-        // As text, for a state may have a NaN.
+        // Compared as text, because a state may have a NaN.
         let rest = |host: &Self| format!("{:?}", (host.config, host.state, host.norms));
         assert_eq!(rest(self), rest(other));
     }

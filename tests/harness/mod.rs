@@ -1,17 +1,17 @@
 //! What tests and fuzzing share: a host's layers and models, numbers to fill them with, optimizers, and what a step
 //! must do.
 //!
-//! It needs the module `reference` beside it, in the root of the test.
+//! It needs the module `reference` next to it, in the root of the test.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `compare` | whether numbers, reports and summaries are the same |
 //! | `data` | numbers of every kind, and lengths around every boundary |
-//! | `settings` | settings that together go through every branch of every rule |
+//! | `settings` | settings that together reach every branch of every rule |
 //! | `optimizers` | the optimizers of most tests, by name |
 //! | `backends` | every instruction set that this processor has |
-//! | `host` | [`Host`]: one layer in guarded arrays, and all that is kept of it |
-//! | `oracle` | steps of a [`Host`] that fail unless they do what they must |
+//! | `host` | [`Host`]: one layer in guarded arrays, and everything that is kept for it |
+//! | `oracle` | steps of a [`Host`] that are checked against the contract |
 //! | `net` | [`Net`]: a model in one buffer, stepped in every way that the crate has, and by the contract |
 //! | `pieces` | steps of a [`Net`] by `layerwise::pieces` |
 

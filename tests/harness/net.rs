@@ -1,4 +1,4 @@
-//! Whole models, stepped in every way that the crate has, and by the contract.
+//! Whole models, updated in every way that the crate offers, and by the contract.
 
 use super::compare::{Totals, assert_same, assert_same_report};
 use super::data::uniform;
@@ -14,7 +14,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Net<S> {
     pub spans: Vec<LayerSpan>,
-    /// The layers that have no gradient, and are not lent.
+    /// Which layers have no gradient and are not lent.
     pub absent: Vec<bool>,
     /// The length that all buffers should have.
     pub len: usize,
@@ -35,17 +35,17 @@ pub enum Walk {
     Flat,
     /// A slice of [`LayerMemory`].
     Slice,
-    /// A model type of a host's own, which lends layers by a closure. Only here layers may be absent.
+    /// A host's own model type, which lends layers to a closure. Only here may layers be absent.
     Lent,
-    /// A [`FlatModel`] on so many threads.
+    /// A [`FlatModel`] on this number of threads.
     #[cfg(feature = "rayon")]
     FlatParallel(usize),
-    /// A slice of [`LayerMemory`] on so many threads.
+    /// A slice of [`LayerMemory`] on this number of threads.
     #[cfg(feature = "rayon")]
     SliceParallel(usize),
 }
 
-/// All walks, those on threads with 1 to 8 of them.
+/// All walks; those on threads with 1 to 8 threads.
 pub fn walks() -> Vec<Walk> {
     #[cfg_attr(not(feature = "rayon"), expect(unused_mut))]
     let mut walks = vec![Walk::Flat, Walk::Slice, Walk::Lent];
@@ -54,7 +54,7 @@ pub fn walks() -> Vec<Walk> {
     walks
 }
 
-/// Runs on a pool of so many threads, at most 8, which stays.
+/// Runs on a pool of this number of threads, at most 8. Pools are kept.
 #[cfg(feature = "rayon")]
 pub fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
     static POOLS: [std::sync::OnceLock<rayon::ThreadPool>; 9] = [const { std::sync::OnceLock::new() }; 9];
@@ -110,7 +110,7 @@ impl<S: RuleState> Net<S> {
         }
     }
 
-    /// The layers as a host has them that allocates each, and the reports.
+    /// The layers as separate allocations of a host, and the reports.
     pub fn layers(&mut self) -> (Vec<LayerMemory<'_, S>>, &mut [Report]) {
         let Net { spans, weights, gradients, momentum, second_moment, states, norms, reports, .. } = self;
         let (mut weights, mut momentum, mut norms) = (&mut weights[..], &mut momentum[..], norms.iter_mut());
@@ -144,7 +144,7 @@ impl<S: RuleState> Net<S> {
         self.try_step(optimizer, step, walk).unwrap().into()
     }
 
-    /// A step of a model of which the table of layers is right, and for walks over layers the lengths too.
+    /// A step of a model. Its table of layers is right; for walks over layers, the lengths are too.
     pub fn try_step<R: Rule<State = S> + Sync>(
         &mut self,
         optimizer: &Optimizer<R>,
@@ -187,7 +187,7 @@ impl<S: RuleState> Net<S> {
         run(&mut model, &mut self.reports)
     }
 
-    /// Steps each layer by itself, as a host without a table would.
+    /// Updates the layers one by one, as a host without a table would.
     pub fn step_one_by_one<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, step: impl Into<Step>) {
         let step = step.into();
         for index in 0..self.spans.len() {
@@ -198,7 +198,7 @@ impl<S: RuleState> Net<S> {
         }
     }
 
-    /// Steps the model by the page of the contract, without carried norms.
+    /// Updates the model by the contract, without carried norms.
     pub fn step_by_contract<R: Rule<State = S>>(&mut self, optimizer: &Optimizer<R>, step: impl Into<Step>) -> Totals {
         let (step, rule, policy) = (step.into(), optimizer.rule(), optimizer.policy());
         let mut reports = self.each(|_, layer| contract::measure(rule, &step, &layer));
@@ -230,7 +230,7 @@ impl<S: RuleState> Net<S> {
         self.totals(gradient_norm, decision.clip)
     }
 
-    /// What the reports say together, with what is decided for all layers.
+    /// The summary of the reports, with the decision for the whole step.
     pub fn totals(&self, gradient_norm: f64, clip: f64) -> Totals {
         let count = |outcomes: &[Outcome]| self.reports.iter().filter(|r| outcomes.contains(&r.outcome)).count();
         Totals {
@@ -242,7 +242,7 @@ impl<S: RuleState> Net<S> {
         }
     }
 
-    /// The report of each layer, for the contract; of one that is absent it is clear.
+    /// The report of each layer by the contract. An absent layer is not run.
     fn each(&mut self, mut run: impl FnMut(usize, contract::Layer<'_, S>) -> Report) -> Vec<Report> {
         let Net { spans, absent, weights, gradients, momentum, second_moment, states, .. } = self;
         let report = |(index, span): (usize, &LayerSpan)| {
@@ -284,7 +284,7 @@ impl<S: RuleState> Net<S> {
     }
 }
 
-/// A model type of a host's own.
+/// A host's own model type.
 struct Lent<'n, S>(&'n mut Net<S>);
 
 impl<S: RuleState> Model<S> for Lent<'_, S> {

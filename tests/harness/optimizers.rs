@@ -21,12 +21,12 @@ pub fn larc() -> Sgd {
     larc_with(LarcConfig::DEFAULT)
 }
 
-/// The LARS of optax, which looks at the norm of gradient plus decay.
+/// The LARS of optax, which uses the norm of gradient plus decay.
 pub fn optax() -> Sgd {
     larc_with(LarcConfig::OPTAX)
 }
 
-/// Gradient descent with momentum, decay, and LARC so configured.
+/// Gradient descent with momentum, decay, and LARC with this configuration.
 pub fn larc_with(config: LarcConfig) -> Sgd {
     Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 0.01, larc: Some(config), ..SgdConfig::DEFAULT }).unwrap()
 }
@@ -41,12 +41,12 @@ pub fn novograd_max() -> NovoGrad {
     NovoGrad::new(NovoGradConfig { norm: MomentNorm::Max, ..NOVOGRAD }).unwrap()
 }
 
-/// NovoGrad with layer-wise update clipping, which looks at the step that it plans.
+/// NovoGrad with layer-wise update clipping, which needs the norm of its planned step.
 pub fn luc() -> NovoGrad {
     NovoGrad::new(NovoGradConfig { luc: Some(Luc::DEFAULT), ..NOVOGRAD }).unwrap()
 }
 
-/// Gradient descent with momentum and decay whose steps are limited by the norm of the weights.
+/// Gradient descent with momentum and decay, with steps limited by the norm of the weights.
 pub fn sgd_luc() -> Sgd {
     Sgd::new(SgdConfig { momentum: 0.9, weight_decay: 0.01, luc: Some(LUC), ..SgdConfig::DEFAULT }).unwrap()
 }
@@ -66,13 +66,13 @@ pub fn larc_adam() -> Adam {
     Adam::new(AdamConfig { larc: Some(LarcConfig::DEFAULT), decay_mode: AdamDecay::L2, ..ADAMW }).unwrap()
 }
 
-/// LAMB, which looks at the step that it plans.
+/// LAMB, which needs the norm of its planned step.
 pub fn lamb() -> Adam {
     let trust_ratio = Some(TrustRatio::DEFAULT);
     Adam::new(AdamConfig { eps: 1e-6, decay_mode: AdamDecay::InUpdate, trust_ratio, ..ADAMW }).unwrap()
 }
 
-/// AdamW whose steps are limited by the norm of the weights.
+/// AdamW with steps limited by the norm of the weights.
 pub fn adam_luc() -> Adam {
     Adam::new(AdamConfig { luc: Some(LUC), ..ADAMW }).unwrap()
 }
@@ -81,13 +81,13 @@ const LUC: Luc = Luc { trust: 0.01, ..Luc::DEFAULT };
 const ADAMW: AdamConfig = AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT };
 const NOVOGRAD: NovoGradConfig = NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT };
 
-/// The same optimizer that leaves all layers alone if one is bad.
+/// The same optimizer with a policy that skips the whole step if one layer is bad.
 pub fn skipping<R: Rule>(optimizer: Optimizer<R>) -> Optimizer<R> {
     let policy = Policy { non_finite: NonFinite::SkipStep, ..*optimizer.policy() };
     optimizer.with_policy(policy).unwrap()
 }
 
-/// The same optimizer that clips the gradient of the whole model to this norm.
+/// The same optimizer with a clip of the global gradient norm.
 pub fn clipping<R: Rule>(optimizer: Optimizer<R>, norm: f64) -> Optimizer<R> {
     let policy = Policy { clip_norm: Some(norm), ..*optimizer.policy() };
     optimizer.with_policy(policy).unwrap()
@@ -146,7 +146,7 @@ pub const SECOND_UPDATES: [Update; 6] = [
     Update { gradient: 1.0, direct: 0.1, second: Some(SECOND), ..Update::ZERO },
 ];
 
-/// A rule that plans one update, whatever it sees.
+/// A rule that always plans the same update.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed {
     pub update: Update,
@@ -155,7 +155,7 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// An optimizer of an update, with momentum or without; with a second moment if the update has one.
+    /// An optimizer that applies an update, with or without momentum; with a second moment if the update has one.
     pub fn optimizer(update: Update, momentum: bool) -> Optimizer<Fixed> {
         let moments = match update.second {
             Some(_) => Moments::FirstAndSecond,
@@ -165,13 +165,13 @@ impl Fixed {
         Optimizer::from_rule(Fixed { update, moments, needs: Needs::GRADIENT })
     }
 
-    /// The same that looks at the weights too, so that their norm can be carried.
+    /// The same, but it also needs the norm of the weights, so that the norm can be carried.
     pub fn summing(update: Update, momentum: bool) -> Optimizer<Fixed> {
         let rule = *Fixed::optimizer(update, momentum).rule();
         Optimizer::from_rule(Fixed { needs: rule.needs.weights(), ..rule })
     }
 
-    /// The same that looks at the norm of its step, and changes nothing.
+    /// The same, but it needs the norm of its step, and then changes nothing.
     pub fn seeing(update: Update, momentum: bool, step: StepNorm) -> Optimizer<Fixed> {
         let rule = *Fixed::optimizer(update, momentum).rule();
         Optimizer::from_rule(Fixed { needs: rule.needs.step(step), ..rule })
@@ -200,7 +200,7 @@ impl Rule for Fixed {
     }
 }
 
-/// LARC as every system has it.
+/// LARC as in each of the other systems.
 pub const LARCS: [LarcConfig; 9] = [
     LarcConfig::DEFAULT,
     LarcConfig::OPENSEQ2SEQ,

@@ -1,4 +1,4 @@
-//! What a step of one layer must do, whatever it is given. Tests and fuzzing ask here, and a wrong answer panics.
+//! What a step of one layer must do, for any input. Tests and fuzzing use it; a wrong result panics.
 
 use super::compare::{assert_same, assert_same_report, non_negative, same, wide};
 use super::host::Host;
@@ -11,8 +11,8 @@ use layerwise::{
 };
 
 impl<S: RuleState> Host<S> {
-    /// Steps this layer, and fails unless the step does what it must: an error that was to be expected and nothing
-    /// written, or all bits of the contract.
+    /// Updates this layer, and fails unless the step does what it must: return the expected error and write nothing, or
+    /// give all bits of the contract.
     pub fn step<R: Rule<State = S>>(
         &mut self,
         optimizer: &Optimizer<R>,
@@ -26,7 +26,7 @@ impl<S: RuleState> Host<S> {
 
         let result = optimizer.step_layer(step, self.memory());
         if let Some(error) = refused {
-            // As text, for a rate that is NaN does not equal itself.
+            // Compared as text, because a NaN rate does not equal itself.
             assert_eq!(format!("{result:?}"), format!("{:?}", Err::<Report, _>(error)));
             assert_eq!(format!("{:?}", self.norms), format!("{norms:?}"));
         } else {
@@ -50,7 +50,7 @@ impl<S: RuleState> Host<S> {
         assert_same("gradient", self.gradients.get(), &gradients);
         assert_same("momentum", self.momentum.get(), &momentum);
         assert_same("second moment", self.second_moment.get(), &second_moment);
-        // As text, for a state may have a NaN.
+        // Compared as text, because a state may have a NaN.
         assert_eq!(format!("{:?}", self.state), format!("{state:?}"));
         for array in [&self.weights, &self.gradients, &self.momentum, &self.second_moment] {
             array.assert_guards();
@@ -58,7 +58,7 @@ impl<S: RuleState> Host<S> {
         result
     }
 
-    /// Why a step must be refused.
+    /// The error with which a step must be refused, if any.
     fn refusal<R: Rule<State = S>>(&self, optimizer: &Optimizer<R>, step: &Step) -> Option<Error> {
         let (layer, scale, rate) = (None, step.gradient_scale, step.lr * self.config.rate);
         if !non_negative(step.lr) {
@@ -111,7 +111,7 @@ impl<S: RuleState> Host<S> {
     }
 }
 
-/// Fails unless the carried norms after a step are what they must be. The new weights are given if their norm is left.
+/// Fails unless the carried norms after a step are right. `weights` are the new weights if their norm must be carried.
 fn assert_carried(now: &CarriedNorms, before: &CarriedNorms, report: &Report, weights: Option<&Vec<f32>>) {
     let expected = match report.outcome {
         Outcome::Applied => weights.map(|w| contract::sum_of_squares(w).sqrt()).filter(|norm| *norm > 0.0),
@@ -126,7 +126,8 @@ fn assert_carried(now: &CarriedNorms, before: &CarriedNorms, report: &Report, we
 }
 
 impl Host<SgdState> {
-    /// [`step`](Host::step), and fails unless the result is that of the plain `f64` statement, as far as `f32` goes.
+    /// Like [`step`](Host::step), and also fails unless the result agrees with the plain `f64` reference, within `f32`
+    /// rounding.
     pub fn step_sgd(&mut self, config: &SgdConfig, policy: Policy, step: impl Into<Step>) -> Result<Report, Error> {
         let optimizer = layerwise::Sgd::new(*config).and_then(|sgd| sgd.with_policy(policy)).unwrap();
         let step = step.into();
@@ -161,7 +162,8 @@ impl Host<SgdState> {
 }
 
 impl Host<NovoGradState> {
-    /// [`step`](Host::step), and fails unless the result is that of the plain `f64` statement, as far as `f32` goes.
+    /// Like [`step`](Host::step), and also fails unless the result agrees with the plain `f64` reference, within `f32`
+    /// rounding.
     pub fn step_novograd(
         &mut self,
         config: &NovoGradConfig,
@@ -196,7 +198,8 @@ impl Host<NovoGradState> {
 }
 
 impl Host<AdamState> {
-    /// [`step`](Host::step), and fails unless the result is that of the plain `f64` statement, as far as `f32` goes.
+    /// Like [`step`](Host::step), and also fails unless the result agrees with the plain `f64` reference, within `f32`
+    /// rounding.
     pub fn step_adam(&mut self, config: &AdamConfig, policy: Policy, step: impl Into<Step>) -> Result<Report, Error> {
         let optimizer = layerwise::Adam::new(*config).and_then(|adam| adam.with_policy(policy)).unwrap();
         let step = step.into();
@@ -210,21 +213,22 @@ impl Host<AdamState> {
             .map_or([0.0; 3], |ratio| [ratio.eps, ratio.max_weights.unwrap_or(0.0), ratio.max_ratio.unwrap_or(0.0)]);
         let settings = settings.into_iter().chain(adaptation(config.larc, config.luc)).chain(ratio);
         let betas = [config.beta1, config.beta2].iter().all(|beta| *beta < 0.9999);
-        // (A second moment below 0 is no step's.)
+        // (No step gives a second moment below 0.)
         let squares = memory.second_moments.iter().all(|v| *v >= 0.0);
         let ordinary = self.is_ordinary(&step) && settings.into_iter().all(is_ordinary) && betas && squares;
         if !report.applied() || policy.clip_norm.is_some() || !ordinary || self.state.steps > 1000 {
             return Ok(report);
         }
         reference::adam(config, &self.config, step, &gradients, &mut memory);
-        // A second moment that is subnormal in `f32` has lost its digits.
+        // A subnormal second moment has lost digits in `f32`.
         let least = memory.second_moments.iter().filter(|v| **v > 0.0).fold(1.0_f64, |least, v| least.min(*v));
         let divides_by_it = config.eps + config.eps_root.sqrt() < 1e-12;
         let limits = config.luc.is_some() || config.trust_ratio.is_some();
         if (least < 1e-34 && divides_by_it) || (limits && has_no_norm(&memory)) {
             return Ok(report);
         }
-        // What a first moment loses to underflow is divided by eps and the root of the second, as the moment itself is.
+        // What the momentum loses to underflow is divided by eps and the root of the second moment, like the momentum
+        // itself.
         let divisor = if divides_by_it { least.sqrt() } else { config.eps + config.eps_root.sqrt() };
         self.assert_close(&memory, &gradients, divisor.min(1.0));
         Ok(report)
@@ -240,7 +244,7 @@ fn adaptation(larc: Option<LarcConfig>, luc: Option<Luc>) -> [f64; 7] {
     [a, b, c, d, e, trust, eps]
 }
 
-/// Whether the terms of a planned step cancel or underflow, so that its norm is one of rounding errors.
+/// Whether the terms of a planned step cancel or underflow, so that its norm is only rounding errors.
 fn has_no_norm(memory: &Memory) -> bool {
     let [step, sizes, weights] = [&memory.planned_step, &memory.step_sizes, &memory.weight_sizes].map(|x| l2_norm(x));
     step < 0.1 * sizes || sizes < 1e-30 * (1.0 + weights)
@@ -252,10 +256,10 @@ impl<S> Host<S> {
         [step.lr, step.gradient_scale, self.config.rate, self.config.decay].into_iter().all(is_ordinary)
     }
 
-    /// Fails unless weights and momentum are those of a memory, but for what `f32` rounds: as much as two norms may be
-    /// off, of the sizes that were added up, or of the smallest number there is. (A gradient of 10³⁸ in a step of 10⁻³⁸
-    /// costs a few more, and a scalar of the decay that is subnormal is off by up to that smallest number, times the
-    /// weights. What underflows is divided by `divisor` afterwards.)
+    /// Fails unless weights and momentum match a memory within `f32` rounding: the error of two norms, relative to the
+    /// sizes of the terms, or the smallest number. (A gradient of 10³⁸ in a step of 10⁻³⁸ costs a few more, and a
+    /// subnormal scalar of the decay is off by up to that smallest number, times the weights. What underflows is
+    /// divided by `divisor` afterwards.)
     fn assert_close(&self, memory: &Memory, gradients: &[f64], divisor: f64) {
         let finite = f64::from(f32::MAX) / 8.0;
         let mut sizes = memory.weight_sizes.iter().chain(&memory.momentum_sizes).chain(&memory.second_moment_sizes);
@@ -281,12 +285,12 @@ impl<S> Host<S> {
     }
 }
 
-/// Whether a setting is zero or of a size that products of a few of them keep within `f64` and close to `f32`.
+/// Whether a setting is zero, or of such a size that products of a few settings fit in `f64` and are close to `f32`.
 fn is_ordinary(setting: f64) -> bool {
     setting == 0.0 || (1e-30..1e30).contains(&setting)
 }
 
-/// Whether gradient and decay nearly cancel, so that the norm of their sum is a matter of rounding.
+/// Whether gradient and decay nearly cancel, so that the norm of their sum depends on rounding.
 fn cancels(gradients: &[f64], decay: f64, weights: &[f64]) -> bool {
     let terms = |sign: f64| -> Vec<f64> { gradients.iter().zip(weights).map(|(g, w)| sign * g + decay * w).collect() };
     let size = l2_norm(gradients) + decay * l2_norm(weights);

@@ -1,4 +1,4 @@
-//! Steps of a [`Net`] by `layerwise::pieces`, as hosts with loops or workers of their own make them.
+//! Steps of a [`Net`] by `layerwise::pieces`, as in hosts with their own loops or workers.
 
 use super::compare::Totals;
 use super::data::{cuts, leaf_cuts};
@@ -8,7 +8,7 @@ use layerwise::rule::{Rule, RuleState};
 use layerwise::{LayerMemory, NonFinite, Optimizer, Outcome, Report, Step};
 use std::ops::Range;
 
-/// At most so many chunks has a layer.
+/// The most chunks of a layer.
 const CHUNKS: usize = 6;
 
 impl<S: RuleState> Net<S> {
@@ -19,7 +19,7 @@ impl<S: RuleState> Net<S> {
         let layers = self.present();
         let measured: Vec<_> = layers.iter().map(|&i| pass.measure(self.layer(i).view()).unwrap()).collect();
         let decided = pass.decide();
-        // Planned only to know whether all layers can be updated.
+        // Planned only to find out whether all layers can be updated.
         let rng = &mut fastrand::Rng::with_seed(0);
         let planned: Vec<_> = layers.iter().zip(&measured).map(|(&i, m)| self.plan(&decided, *m, i, rng)).collect();
         if self.leaves_alone(optimizer, &step, &layers, &planned) {
@@ -31,8 +31,8 @@ impl<S: RuleState> Net<S> {
         self.totals(decided.gradient_norm(), decided.clip())
     }
 
-    /// A step in which workers measure and update chunks of each layer, cut at random and in any order. They bring
-    /// together the sums of leaves, or of nodes of the tree. It carries no norms.
+    /// A step in which workers measure and update chunks of each layer, cut at random and in any order. They combine
+    /// sums of leaves, or of nodes of the tree. It carries no norms.
     pub fn step_in_chunks<R: Rule<State = S>>(
         &mut self,
         optimizer: &Optimizer<R>,
@@ -84,7 +84,7 @@ impl<S: RuleState> Net<S> {
         pass.fold(config, len, &sums).unwrap()
     }
 
-    /// Plans the update of a layer, and shows the rule the step in chunks if it wants to see it.
+    /// Plans the update of a layer, and measures the planned step in chunks if the rule needs its norm.
     fn plan<R: Rule<State = S>>(
         &self,
         decided: &Decided<'_, R>,
@@ -113,8 +113,8 @@ impl<S: RuleState> Net<S> {
         limited
     }
 
-    /// Whether a host that skips whole steps finds a planned step out of range or not finite, and takes none. Then the
-    /// layers have their reports.
+    /// Whether a host that skips whole steps finds a planned step out of range or not finite, and takes no step. If so,
+    /// it fills in the reports of all layers.
     fn leaves_alone<R: Rule<State = S>>(
         &mut self,
         optimizer: &Optimizer<R>,
@@ -165,7 +165,7 @@ fn shuffled(cuts: Vec<usize>, rng: &mut fastrand::Rng) -> Vec<Range<usize>> {
     chunks
 }
 
-/// The sums of nodes of an array, of chunks that are cut at random.
+/// The sums of the nodes of an array, computed in random chunks.
 fn subtrees<T: Copy>(
     len: usize,
     unset: T,

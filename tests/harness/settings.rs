@@ -1,5 +1,4 @@
-//! Settings that together go through every branch of every rule, for tests that must see them all. Needs no `std`, so
-//! that firmware can run them.
+//! Settings that together reach every branch of every rule. They need no `std`, so firmware can use them.
 
 use layerwise::{
     AdamConfig, AdamCorrection, AdamDecay, BiasCorrection, DecayInRatio, DecayMode, GradientAveraging, LarcConfig,

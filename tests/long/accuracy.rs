@@ -1,10 +1,10 @@
-//! Many steps of every rule beside the same steps in `f64`: `LAYERWISE_STEPS=1000000 cargo test --release --test long
-//! -- --nocapture accuracy`.
+//! Many steps of every rule, compared with the same steps in `f64`: `LAYERWISE_STEPS=1000000 cargo test --release
+//! --test long -- --nocapture accuracy`.
 //!
-//! Both get the same gradients, so nothing corrects what `f32` rounds, and it adds up like a random walk. But where LARC
-//! shortens the steps of a small layer the rate follows the norm of the weights. A norm that is off in one of the two
-//! would then grow apart, since the gradients are of the other's weights. (After 10⁶ steps of 16 weights they are 19 %
-//! apart.) There each gets the gradients of its own weights, as two trainings would.
+//! Both get the same gradients, so nothing corrects rounding errors in `f32`, and they add up like a random walk. But
+//! if LARC shortens the steps of a small layer, the rate follows the norm of the weights. A small error in one norm
+//! would then grow, because its gradients are of the other's weights. (After 10⁶ steps of 16 weights the two are 19 %
+//! apart.) In that case each gets the gradients of its own weights, as in two separate runs.
 
 use super::count;
 use super::harness::Host;
@@ -15,11 +15,11 @@ use layerwise::{
     Sgd, SgdConfig, Step, TrustRatio,
 };
 
-/// A part of a vector, a layer that is not adapted and does not decay, and one of several leaves.
+/// A partial vector, a layer without adaptation and decay, and one of several leaves.
 const LAYERS: [(usize, LayerConfig); 3] =
     [(16, LayerConfig::DEFAULT), (257, LayerConfig::PLAIN), (2000, LayerConfig::DEFAULT)];
 
-/// A layer in a noisy bowl: each weight is drawn to a place of its own, and pushed about it.
+/// A layer in a noisy bowl: each weight is pulled to its own target, with noise.
 struct Bowl {
     places: Vec<f32>,
     rng: fastrand::Rng,
@@ -33,7 +33,8 @@ impl Bowl {
         (Bowl { places, rng }, weights)
     }
 
-    /// Gradients of our weights in `f32`, and of theirs in `f64`, pushed alike. (Those of ours where `theirs` is none.)
+    /// Gradients of our weights in `f32`, and of theirs in `f64`, with the same noise. (If `theirs` is `None`, those of
+    /// ours.)
     fn gradients(&mut self, ours: &[f32], theirs: Option<&[f64]>, to: &mut [f32], wide: &mut [f64]) {
         for i in 0..to.len() {
             let (place, push) = (self.places[i], self.rng.f32() - 0.5);
@@ -53,8 +54,8 @@ enum Gradients {
     Own,
 }
 
-/// Runs a rule over all layers, and prints in how many steps in a hundred its rate was adapted, and how far the weights
-/// are from those of `f64` after 100 steps, 1000 and so on.
+/// Runs a rule over all layers. Prints the percentage of steps whose rate was adapted, and the deviation of the weights
+/// from `f64` after 100 steps, 1000 and so on.
 fn run<R: Rule<State = S>, S: RuleState>(
     name: &str,
     optimizer: Optimizer<R>,
@@ -90,7 +91,7 @@ fn run<R: Rule<State = S>, S: RuleState>(
     }
 }
 
-/// The norm of the difference, of that of the weights in `f64`.
+/// The norm of the difference, relative to that of the weights in `f64`.
 fn deviation(ours: &[f32], theirs: &[f64]) -> f64 {
     let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| f64::from(*a) - b).collect();
     l2_norm(&differences) / l2_norm(theirs)

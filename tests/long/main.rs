@@ -1,6 +1,6 @@
-//! Long runs: what errors of `f32` add up to over many steps, and training that goes on from what was saved.
+//! Long runs: how `f32` errors add up over many steps, and training that is saved and resumed.
 //!
-//! They are as long as environment variables say, and short where these say nothing. `.ci/nightly` has the long ones.
+//! Environment variables set their length; by default they are short. `.ci/nightly` runs the long ones.
 
 mod accuracy;
 #[path = "../harness/mod.rs"]

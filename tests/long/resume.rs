@@ -1,7 +1,7 @@
-//! Training that is saved at a random step and goes on from the bytes alone has the bits of training that was not
-//! interrupted: `LAYERWISE_RESUMES=100000 cargo test --release --all-features --test long resume`.
+//! Training that is saved at a random step and resumed from the bytes alone has the bits of uninterrupted training:
+//! `LAYERWISE_RESUMES=100000 cargo test --release --all-features --test long resume`.
 //!
-//! Each time with settings of another rule, another schedule, loss scale and model, on an instruction set of its own.
+//! Each run has different settings: rule, schedule, loss scale, model and instruction set.
 
 use super::count;
 use super::harness::settings::{ADAM_AND_LAMB, NOVOGRAD, NOVOGRAD_IN_FRONT, SGD, SGD_LIMITED};
@@ -19,7 +19,7 @@ use layerwise::{
 /// How many settings there are.
 const SETTINGS: usize = SGD.len() + SGD_LIMITED.len() + NOVOGRAD.len() + NOVOGRAD_IN_FRONT.len() + ADAM_AND_LAMB.len();
 
-/// What is done with settings, of whatever rule they are.
+/// A visitor of settings, for any rule.
 fn with_settings(mut index: usize, visit: &mut impl Visit) {
     if let Some((name, config)) = SGD.iter().chain(&SGD_LIMITED).nth(index) {
         return visit.visit(name, Sgd::new(*config).unwrap());
@@ -37,7 +37,7 @@ trait Visit {
     fn visit<R: Rule + Copy>(&mut self, name: &str, optimizer: Optimizer<R>);
 }
 
-/// What the program of a training says, which is not saved.
+/// The fixed part of a training program, which is not saved.
 struct Training<R: Rule> {
     optimizer: Optimizer<R>,
     schedule: Schedule<Vec<f64>>,
@@ -72,7 +72,7 @@ enum Weights {
     Bf16(Vec<half::bf16>),
 }
 
-/// What a training remembers.
+/// The state of a training run.
 struct Run<S: RuleState> {
     memory: Memory<S>,
     weights: Vec<Weights>,
@@ -82,7 +82,7 @@ struct Run<S: RuleState> {
 }
 
 impl<R: Rule + Copy> Training<R> {
-    /// A training of a random model by a schedule and a loss scale of every kind.
+    /// A training run of a random model with any kind of schedule and loss scale.
     fn new(optimizer: Optimizer<R>, steps: u64, rng: &mut Rng) -> Self {
         let schedule = Schedule::try_from(rates(rng).for_training(steps, 7)).unwrap();
         let clip_norm = rng.bool().then_some(0.5);
@@ -138,7 +138,7 @@ impl<R: Rule + Copy> Training<R> {
         }
     }
 
-    /// One step. Each weight is drawn to 0 and pushed about it; now and then a gradient overflows.
+    /// One step. Each weight is pulled to 0, with noise; now and then a gradient overflows.
     fn step(&self, run: &mut Run<R::State>) {
         let scale = self.scaler.scale(&run.scale);
         let Run { memory, weights, rng, .. } = run;
@@ -250,7 +250,7 @@ fn layer_config(rng: &mut Rng) -> LayerConfig {
     configs[rng.usize(..configs.len())]
 }
 
-/// A policy of any kind, with what it leaves to the length of the training.
+/// A policy of any kind, completed with the length of the training run.
 fn rates(rng: &mut Rng) -> RatePolicy<Vec<f64>> {
     let (learning_rate, warmup_steps) = (0.03 * rng.f64(), rng.u64(..10));
     let (boundaries, decay_rates) = (vec![1.0, 3.0 * rng.f64() + 1.0], vec![0.5, 0.1]);
@@ -281,7 +281,7 @@ fn scaling(rng: &mut Rng) -> LossScaling {
     }
 }
 
-/// Interrupts a training.
+/// Interrupts a training run.
 struct Interrupted {
     rng: Rng,
     /// How many steps were taken after an interruption.
@@ -337,7 +337,7 @@ impl Visit for Forgetful {
     }
 }
 
-/// So that the test above is not one of rules without memory.
+/// Shows that the test above would notice lost memory.
 #[test]
 fn a_checkpoint_without_the_memory_is_another() {
     (0..SETTINGS).for_each(|index| with_settings(index, &mut Forgetful(Rng::with_seed(3))));

@@ -1,4 +1,4 @@
-//! What LARC and LARS do to a layer, and what exempts one.
+//! What LARC and LARS do to a layer, and which layers are exempt.
 
 use crate::harness::optimizers::LARCS;
 use layerwise::rule::Norms;
@@ -20,7 +20,7 @@ fn a_zero_initialised_layer_learns() {
             larc(config).step_layer(0.1, LayerMemory::new(&mut weights, &[1.0; 20], &mut state)).unwrap();
         }
         if config.zero_norm == ZeroNorm::Formula {
-            // OpenSeq2Seq's layers of zeros first crawl at 1e-7 of their rate.
+            // OpenSeq2Seq's layers of zeros first move at 1e-7 of their rate.
             assert!(weights.iter().all(|&w| w < 0.0 && w > -1e-6), "{config:?}: {weights:?}");
         } else {
             assert!(weights.iter().all(|&w| w < -0.09), "{config:?}: {weights:?}");
@@ -37,7 +37,7 @@ fn a_zero_initialised_layer_learns() {
 
 #[test]
 fn a_larc_of_optax_with_decay_ignores_a_zero_gradient() {
-    // The norm of the sum of gradient and decay is what counts there, and it is not zero.
+    // Optax uses the norm of gradient plus decay, which is not zero here.
     let sgd = Sgd::new(SgdConfig { weight_decay: 0.1, ..SgdConfig::OPTAX_LARS }).unwrap();
     let (mut weights, mut momentum, mut state) = ([1.0; 5], [0.0; 5], SgdState::default());
     let layer = LayerMemory::new(&mut weights, &[0.0; 5], &mut state).momentum(&mut momentum);

@@ -49,7 +49,7 @@ fn run<R: Rule>(
     (weights, [momentum, second_moment].concat(), reports)
 }
 
-/// The same, of which only the bits of weights and moments count.
+/// The same; returns only the bits of weights and moments.
 fn bits_of_run<R: Rule>(
     optimizer: &Optimizer<R>,
     config: LayerConfig,
@@ -64,7 +64,7 @@ fn bits_of_run<R: Rule>(
 /// All gradients multiplied by a power of two, without losing a bit.
 fn scaled(gradients: &[Vec<f32>], power: i32) -> [Vec<Vec<f32>>; 2] {
     let map = |f: &dyn Fn(f32) -> f32| gradients.iter().map(|g| g.iter().map(|x| f(*x)).collect()).collect();
-    // Small elements could lose bits of their squares to underflow, which scaling would not.
+    // Squares of small elements could lose bits to underflow, and scaled ones would not.
     let tidy = |x: f32| if x.abs() < 1e-6 { 0.0 } else { x };
     [map(&tidy), map(&|x| tidy(x) * 2f64.powi(power) as f32)]
 }
@@ -101,7 +101,7 @@ fn carries_the_same<R: Rule>(
     Ok(())
 }
 
-/// Takes a step in two chunks, and compares every bit with those of a whole step.
+/// Takes a step in two chunks, and compares every bit with a whole step.
 fn two_chunks_give_the_whole<R: Rule>(
     optimizer: &Optimizer<R>,
     start: &[f32],
@@ -135,7 +135,7 @@ fn two_chunks_give_the_whole<R: Rule>(
     Ok(())
 }
 
-/// A layer with a bad gradient is left as it is.
+/// A layer with a bad gradient stays as it was.
 fn leaves_alone<R: Rule>(
     optimizer: &Optimizer<R>,
     start: &[f32],
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn norms_scale_by_powers_of_two((x, _) in layers(0), exponent in -40..40_i32) {
-        // Small elements could lose bits of their squares to underflow, which scaling would not.
+        // Squares of small elements could lose bits to underflow, and scaled ones would not.
         let x: Vec<f32> = x.iter().map(|x| if x.abs() < 1e-6 { 0.0 } else { *x }).collect();
         let two = 2f64.powi(exponent);
         let scaled: Vec<f32> = x.iter().map(|x| x * two as f32).collect();
@@ -422,7 +422,7 @@ proptest! {
     }
 }
 
-/// The largest gradient that LARC's factor may leave of elements below 1.
+/// The largest gradient after LARC's factor, for elements below 1.
 fn expected_scale(factor: f64) -> f64 {
     2.0 * factor
 }

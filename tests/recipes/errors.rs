@@ -1,10 +1,10 @@
-//! Everything that can be wrong with a recipe, and the words of the error.
+//! Everything that can be wrong with a recipe, and the error messages.
 
 use super::words::with;
 use layerwise::recipe::{Configuration, Recipe, RecipeError};
 use serde_json::{Value, json};
 
-/// The error of a configuration with these words. Reading it at once has the same message.
+/// The error of a configuration with these keys. Deserializing a recipe directly gives the same message.
 fn error(changes: Value) -> RecipeError {
     let configuration = with(changes);
     let words: Configuration = serde_json::from_value(configuration.clone()).unwrap();

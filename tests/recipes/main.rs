@@ -1,5 +1,5 @@
-//! Trainings as OpenSeq2Seq configures them: all words, all errors, and steps. (`tests/golden` reads the configurations
-//! that it ships.)
+//! Training runs as OpenSeq2Seq configures them: all keys, all errors, and steps. (`tests/golden` reads the
+//! configurations that OpenSeq2Seq ships.)
 
 #![cfg(all(feature = "serde", feature = "alloc"))]
 

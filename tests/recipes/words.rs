@@ -1,4 +1,4 @@
-//! Every word of a recipe, in configurations that are made up.
+//! Every key of a recipe, in made-up configurations.
 
 use super::{BATCHES, adam, novograd, sgd, training};
 use layerwise::recipe::Recipe;
@@ -12,7 +12,7 @@ use layerwise::{
 };
 use serde_json::{Value, json};
 
-/// A configuration with some words changed or added; null takes a word away.
+/// A configuration with some keys changed or added; null removes a key.
 pub fn with(changes: Value) -> Value {
     let mut configuration = json!({
         "optimizer": "SGD", "lr_policy": "fixed_lr", "lr_policy_params": {"learning_rate": 0.5}, "num_epochs": 2,
@@ -44,7 +44,7 @@ fn larc() {
     let all = json!({"larc_eta": 0.5, "larc_mode": "scale", "min_update": 0.01, "epsilon": 0.1});
     let config = LarcConfig { mode: LarcMode::Scale, eta: 0.5, min_update: 0.01, eps: 0.1, ..LarcConfig::OPENSEQ2SEQ };
     assert_eq!(of(all), config);
-    // The regularizer is in the gradient that LARC measures.
+    // The gradient that LARC measures includes the regularizer.
     let words = json!({
         "larc_params": {"larc_eta": 0.5}, "regularizer": "l2_regularizer", "regularizer_params": {"scale": 0.25},
     });
@@ -76,7 +76,7 @@ fn adam_and_its_relatives() {
     }
     let adam_w = AdamConfig { weight_decay: 0.3, eps: 0.1, decay_mode: AdamDecay::Decoupled, ..tensorflow };
     assert_eq!(of("AdamW", json!({"weight_decay": 0.3, "epsilon": 0.1})), adam_w);
-    // A regularizer that does nothing is no contradiction.
+    // A regularizer of 0 is not a conflict.
     let words = json!({
         "optimizer": "AdamW", "optimizer_params": {"weight_decay": 0.3, "epsilon": 0.1},
         "regularizer": "l2_regularizer", "regularizer_params": {"scale": 0},
@@ -84,7 +84,7 @@ fn adam_and_its_relatives() {
     assert_eq!(adam(&training(&with(words))), adam_w);
 }
 
-/// A policy with these parameters, in a training of this length.
+/// A policy with these parameters, in a training run of this length.
 fn policy(name: &str, params: Value, length: Value) -> RatePolicy<Vec<f64>> {
     let mut words = with(json!({"lr_policy": name, "lr_policy_params": params, "num_epochs": null}));
     words.as_object_mut().unwrap().extend(length.as_object().unwrap().clone());

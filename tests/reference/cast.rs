@@ -6,8 +6,8 @@
 //! | `bf16` | 1 | 8 | 7 |
 //! | `f16` | 1 | 5 | 10 |
 //!
-//! They round to the nearest number, and between two to the one whose last bit is 0. What is beyond the largest becomes
-//! infinity, or with saturation the largest. A NaN stays one; here it becomes the quiet one without a sign.
+//! They round to the nearest number, ties to even. Numbers beyond the largest become infinity, or with saturation the
+//! largest number. A NaN stays a NaN; here it becomes the quiet one without a sign.
 
 /// A NaN of each format.
 pub const NAN: u32 = 0x7fc0_0000;
@@ -19,17 +19,17 @@ const INFINITY: u32 = 0x7f80_0000;
 const INFINITY_BF16: u16 = 0x7f80;
 const INFINITY_F16: u16 = 0x7c00;
 
-/// The number without its last bits, rounded. 0 if there are more of them than of the number.
+/// The number without its last `bits` bits, rounded; 0 if it has fewer bits.
 fn without_last(number: u64, bits: u32) -> u64 {
     if bits >= 60 {
         return 0;
     }
     let (kept, lost, half) = (number >> bits, number & ((1 << bits) - 1), (1 << bits) >> 1);
-    // Without lost bits there is no half to round up.
+    // If no bits are lost, there is nothing to round.
     if bits > 0 && (lost > half || lost == half && kept & 1 == 1) { kept + 1 } else { kept }
 }
 
-/// Puts a sign of 32 bits before a number of 16.
+/// Adds the sign of a 32-bit float to a 16-bit magnitude.
 fn signed(x: u32, magnitude: u16) -> u16 {
     (x >> 31 << 15) as u16 | magnitude
 }
@@ -91,7 +91,7 @@ pub fn f16_to_f32(x: u16) -> u32 {
     let (sign, exponent, fraction) = (u32::from(x) >> 15 << 31, u32::from(x) >> 10 & 31, u32::from(x) & 0x3ff);
     match (exponent, fraction) {
         (0, 0) => sign,
-        // A subnormal number: its highest bit becomes the one that is not written.
+        // A subnormal number: its highest bit becomes the implicit one.
         (0, _) => {
             let highest = 31 - fraction.leading_zeros();
             sign | (highest + 127 - 24) << 23 | fraction << (23 - highest) & 0x7f_ffff

@@ -1,4 +1,4 @@
-//! The numeric contract, one scalar at a time: what every backend and every way through the crate must give, bit for
+//! The numeric contract, one scalar at a time: what every backend and every path through the crate must give, bit for
 //! bit.
 
 use layerwise::rule::{GradientNorm, Moments, Needs, Norms, Plan, Rule, SecondMoment, StepNorm, Update};
@@ -59,7 +59,7 @@ pub fn max_norm(x: &[f32]) -> f32 {
     x.iter().fold(0.0_f32, |max, x| max.max(x.abs()))
 }
 
-/// Which terms of an update are added though their scalars are 0: all, where only the norm of the step is made.
+/// Which terms of an update are added even if their scalars are 0: all of them, for the norm of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Terms {
     All,
@@ -89,7 +89,7 @@ fn step_of(update: &Update, terms: Terms, w: f32, g: f32, [m, v]: [f32; 2]) -> (
             (if denominator == 0.0 { 0.0 } else { step / denominator }, m, v)
         }
     };
-    // Beside a second moment each term is left out for itself.
+    // With a second moment, each term is left out on its own.
     let both = update.second.is_none() && (direct != 0.0 || shrink != 0.0);
     if terms == Terms::All || both || direct != 0.0 {
         u += direct * h;
@@ -100,7 +100,7 @@ fn step_of(update: &Update, terms: Terms, w: f32, g: f32, [m, v]: [f32; 2]) -> (
     (u, [m, v])
 }
 
-/// A new second moment, and what the momentum is divided by.
+/// The new second moment, and the divisor of the momentum.
 fn second_moment(second: &SecondMoment, h: f32, v: f32) -> (f32, f32) {
     let fresh = (1.0 - second.keep) as f32;
     let [keep, unbias, eps_root, eps] = [second.keep, second.unbias, second.eps_root, second.eps].map(|x| x as f32);
@@ -144,8 +144,8 @@ pub fn rescaled(update: &Update, w: f32, g: f32) -> f32 {
     h
 }
 
-/// A coefficient of the gradient in `f32`, and the gradient; where the coefficient is too large or too small for
-/// products that keep all their bits, a power of two passes from one to the other.
+/// A coefficient of the gradient in `f32`, and the gradient. If the coefficient is so large or small that products
+/// would lose bits, a power of two moves from one to the other.
 fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
     if coefficient.abs() > two(100) {
         return ((coefficient / two(90)) as f32, two(90) as f32 * g);
@@ -156,7 +156,7 @@ fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
     (coefficient as f32, g)
 }
 
-/// Whether all scalars of an update are numbers that `f32` has, and the rule keeps the moments that it is for.
+/// Whether all scalars of an update are finite in `f32`, and the rule keeps the moments that the update needs.
 pub fn in_range(update: &Update, moments: Moments) -> bool {
     let Update { gradient, decay, momentum, rate, direct, shrink, second } = *update;
     let fits = |x: &f64| (*x as f32).is_finite();
@@ -171,7 +171,7 @@ pub fn in_range(update: &Update, moments: Moments) -> bool {
     scaled((rate + direct) * gradient, 0.0).0.is_finite() && fits(&((rate + direct) * decay + shrink))
 }
 
-/// The norms that a rule asks for, of gradients multiplied by `scale`; NaN where it does not ask.
+/// The norms that a rule needs, of gradients multiplied by `scale`; NaN for the others.
 pub fn norms(needs: &Needs, scale: f64, w: &[f32], g: &[f32]) -> Norms {
     let gradient = match needs.gradient {
         GradientNorm::L2 => scale * sum_of_squares(g).sqrt(),
@@ -232,12 +232,12 @@ impl<S> Layer<'_, S> {
     }
 }
 
-/// What is decided for all layers of a step together.
+/// The decision for all layers of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision {
     /// What all gradients are multiplied by.
     pub clip: f64,
-    /// Whether all layers are left alone.
+    /// Whether the whole step is skipped.
     pub skip: bool,
 }
 
@@ -246,7 +246,7 @@ pub fn clip(policy: &Policy, norm: f64) -> f64 {
     policy.clip_norm.filter(|limit| norm > *limit).map_or(1.0, |limit| limit / norm)
 }
 
-/// The first phase of a step: the norms of a layer, in a report of one that can be updated or cannot.
+/// The first phase of a step: the norms of a layer, in a report that says whether it can be updated.
 pub fn measure<R: Rule>(rule: &R, step: &Step, layer: &Layer<'_, R::State>) -> Report {
     if layer.config.frozen {
         return Report::FROZEN;
@@ -262,8 +262,8 @@ pub fn measure<R: Rule>(rule: &R, step: &Step, layer: &Layer<'_, R::State>) -> R
     report
 }
 
-/// The second phase: what would be done to a layer that was measured, and its next state; or why it is left alone. It
-/// writes nothing.
+/// The second phase: the update of a measured layer and its next state, or the reason why it is not updated. It writes
+/// nothing.
 pub fn plan<R: Rule>(
     rule: &R,
     step: &Step,
@@ -280,7 +280,7 @@ pub fn plan<R: Rule>(
     plan.update.gradient *= clip * step.gradient_scale;
     let needed = rule.needs(config).step;
     if needed != StepNorm::None {
-        // A norm of momentum takes its scalars as they are, whether the rule keeps momentum or not.
+        // The norm of the momentum uses the scalars as they are, even without momentum.
         let scalars = if needed == StepNorm::Momentum { moments.max(Moments::First) } else { moments };
         if !in_range(&plan.update, scalars) {
             return Err(Outcome::OutOfRange);
@@ -294,7 +294,7 @@ pub fn plan<R: Rule>(
     if in_range(&plan.update, moments) { Ok((plan, next)) } else { Err(Outcome::OutOfRange) }
 }
 
-/// The third phase: updates a layer, or leaves it alone.
+/// The third phase: updates a layer, or skips it.
 pub fn apply<R: Rule>(
     rule: &R,
     step: &Step,
@@ -337,7 +337,7 @@ pub fn apply<R: Rule>(
     report
 }
 
-/// A whole step of a layer that is all of the model.
+/// A whole step of a model of one layer.
 pub fn step<R: Rule>(rule: &R, policy: &Policy, step: &Step, layer: Layer<'_, R::State>) -> Report {
     let measured = measure(rule, step, &layer);
     let decision = Decision { clip: clip(policy, measured.gradient_norm), skip: false };

@@ -1,11 +1,11 @@
 //! The algorithms in plain `f64`: the readable statement of what the crate computes.
 //!
-//! Everything here is written for the eye. One loop per formula, no fusion, no SIMD, no care for range beyond what
-//! `f64` gives. It shares the configuration types with the crate, and no arithmetic.
+//! Everything here is written to be read: one loop per formula, no fusion, no SIMD, and no more range than `f64` has.
+//! It shares the configuration types with the crate, but no arithmetic.
 //!
-//! `contract` is the same to the last bit: the page of the numeric contract, one scalar at a time. `exact` sums as
-//! exactly as `f64` can. `cast` turns numbers of 32 bits into numbers of 16, and back. `tree` is the tree of every sum.
-//! `tolerances` says how far from all this the crate may be.
+//! `contract` states the same to the last bit: the numeric contract, one scalar at a time. `exact` sums as exactly as
+//! `f64` can. `cast` converts 32-bit floats to 16 bits and back. `tree` is the tree of every sum. `tolerances` says how
+//! far the crate may be from all this.
 
 #![allow(dead_code)] // Each test uses its own part.
 
@@ -20,7 +20,7 @@ use layerwise::{
     LarcMode, LayerConfig, Luc, MomentNorm, NovoGradConfig, SgdConfig, Step, TrustRatio, VInit, ZeroNorm,
 };
 
-/// One layer and all that is remembered of it.
+/// One layer and everything that is remembered about it.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub weights: Vec<f64>,
@@ -31,12 +31,12 @@ pub struct Memory {
     /// Adam's second moment, one number for each weight.
     pub second_moments: Vec<f64>,
     pub steps: i32,
-    /// The sum of the sizes of all terms that made each weight in the last step, and each moment: what `f32` may round
-    /// is in proportion to it.
+    /// The sum of the sizes of all terms of each weight in the last step, and of each moment: `f32` rounding errors are
+    /// proportional to it.
     pub weight_sizes: Vec<f64>,
     pub momentum_sizes: Vec<f64>,
     pub second_moment_sizes: Vec<f64>,
-    /// The same for the step before it is limited, which a rule has the norm of.
+    /// The same for the step before it is limited, whose norm a rule gets.
     pub step_sizes: Vec<f64>,
     pub planned_step: Vec<f64>,
     /// The largest factor between a weight and what was added to its momentum in the last step.
@@ -63,8 +63,8 @@ impl Memory {
         (self.planned_step, self.step_sizes) = (steps, sizes);
     }
 
-    /// Replaces weights and momentum by what `new` makes of them, and their sizes by what `size` makes of their
-    /// absolute values.
+    /// Replaces weights and momentum with the results of `new`, and their sizes with the results of `size` on absolute
+    /// values.
     fn update(
         &mut self,
         gradients: &[f64],
@@ -89,7 +89,7 @@ pub fn max_norm(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |max, x| x.abs().max(max))
 }
 
-/// The rate that LUC leaves of `rate`, for a layer whose step at rate 1 has this norm.
+/// `rate` limited by LUC, for a layer whose step at rate 1 has this norm.
 fn luc_rate(luc: Option<Luc>, rate: f64, weight_norm: f64, step_norm: f64) -> f64 {
     match luc {
         Some(luc) if step_norm + luc.eps > 0.0 && (weight_norm > 0.0 || luc.freezes_zeros) => {
@@ -99,7 +99,7 @@ fn luc_rate(luc: Option<Luc>, rate: f64, weight_norm: f64, step_norm: f64) -> f6
     }
 }
 
-/// LARC's factor and the weight decay it leaves.
+/// LARC's factor and the weight decay to apply.
 pub fn larc_factor(config: &LarcConfig, lr: f64, decay: f64, weights: &[f64], gradients: &[f64]) -> (f64, f64) {
     if config.only_with_decay && decay == 0.0 {
         return (1.0, decay);
@@ -126,7 +126,7 @@ pub fn larc_factor(config: &LarcConfig, lr: f64, decay: f64, weights: &[f64], gr
     }
 }
 
-/// The gradients as a rule sees them: scaled, and turned round where it ascends.
+/// The gradients as a rule sees them: scaled, and negated if it ascends.
 fn scaled(gradients: &[f64], step: &Step, maximize: bool) -> Vec<f64> {
     let scale = if maximize { -step.gradient_scale } else { step.gradient_scale };
     gradients.iter().map(|g| scale * g).collect()
@@ -174,7 +174,7 @@ pub fn sgd(
     factor
 }
 
-/// NovoGrad's second moment with a new gradient in it.
+/// NovoGrad's second moment, updated with a new gradient.
 fn second_moment(config: &NovoGradConfig, gradients: &[f64], memory: &mut Memory) -> f64 {
     let s = match config.norm {
         MomentNorm::L2 => l2_norm(gradients).powi(2),

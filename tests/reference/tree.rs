@@ -1,4 +1,4 @@
-//! The tree of rule 5 of the contract, in the words of the contract.
+//! The tree of rule 5 of the contract, as the contract states it.
 
 use std::ops::Range;
 
@@ -23,7 +23,8 @@ pub fn cover(node: Range<usize>, range: &Range<usize>) -> Vec<Range<usize>> {
     parts(&node).into_iter().flatten().flat_map(|part| cover(part, range)).collect()
 }
 
-/// One node for each of several workers: the largest is divided until there are enough, of several the rightmost.
+/// One node for each of several workers: the largest is split, the rightmost if there are several, until there are
+/// enough.
 pub fn shares(leaves: usize, workers: usize) -> Vec<Range<usize>> {
     let mut nodes: Vec<_> = std::iter::once(0..leaves).collect();
     while nodes.len() < workers {
@@ -36,7 +37,7 @@ pub fn shares(leaves: usize, workers: usize) -> Vec<Range<usize>> {
     nodes
 }
 
-/// The value of a node, of those of its leaves.
+/// The value of a node, from those of its leaves.
 pub fn fold<T>(node: Range<usize>, leaf: &dyn Fn(usize) -> T, add: &dyn Fn(T, T) -> T) -> T {
     match parts(&node) {
         None => leaf(node.start),

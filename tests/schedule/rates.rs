@@ -194,12 +194,12 @@ fn the_length_of_the_training_fills_in_what_is_not_named() {
     assert_eq!(filled(RatePolicy::InvPolyDecay(inverse)), RatePolicy::InvPolyDecay(full));
     let epochs = PiecewiseConstant { steps_per_epoch: 50, ..DROPS };
     assert_eq!(filled(RatePolicy::PiecewiseConstant(DROPS)), RatePolicy::PiecewiseConstant(epochs));
-    // What is named stays, and so does what has no length.
+    // Settings with values stay, and so do those that do not depend on the length.
     for policy in all_policies().into_iter().filter(|policy| !matches!(policy, RatePolicy::PiecewiseConstant(_))) {
         assert_eq!(filled(policy), policy);
     }
     assert_eq!(RatePolicy::PiecewiseConstant(epochs).for_training(1000, 7), RatePolicy::PiecewiseConstant(epochs));
-    // A training that ends during the warm-up.
+    // A training run that ends during the warm-up.
     let policy: RatePolicy = RatePolicy::PolyDecay(poly);
     assert_eq!(rates(policy.for_training(50, 0), [0, 50, 200, 201]), [0.0, 0.25, 0.5, 0.0]);
 }

@@ -8,7 +8,7 @@ fn scaler(scaling: LossScaling) -> LossScaler {
     LossScaler::new(scaling).unwrap()
 }
 
-/// The scales after each of some steps, of each whether it was finite and its largest gradient.
+/// The scales after each step, given whether the step was finite and its largest gradient.
 fn scales<const N: usize>(scaler: &LossScaler, state: &mut LossScaleState, steps: [(bool, f64); N]) -> [f64; N] {
     steps.map(|(finite, max_norm)| {
         let update = scaler.update(state, finite, max_norm);
@@ -62,7 +62,7 @@ fn a_run_of_overflows_backs_off_to_the_least_scale() {
     let (good, bad) = ((true, 1.0), (false, f64::INFINITY));
     assert_eq!(scales(&scaler, &mut state, [bad; 6]), [32.0, 16.0, 8.0, 4.0, 4.0, 4.0]);
     assert_eq!(scales(&scaler, &mut state, [good; 10]), [4.0, 8.0, 8.0, 16.0, 16.0, 32.0, 32.0, 64.0, 64.0, 64.0]);
-    // A bad step begins the count anew.
+    // A bad step restarts the count.
     assert_eq!(scales(&scaler, &mut state, [good, bad, good, good]), [64.0, 32.0, 32.0, 64.0]);
 }
 
@@ -136,7 +136,7 @@ fn log_max_follows_its_formulas() {
 
 #[test]
 fn log_max_of_gradients_that_are_all_alike() {
-    // The deviation is 0, and rounded it may be the root of a negative number.
+    // The deviation is 0; with rounding it could be the root of a negative number.
     for max_norm in [0.3_f64, 0.7, 3.0, 1e-20, 1e20] {
         let config = LogMax { scale_min: 1e-30, scale_max: 1e30, ..LogMax::DEFAULT };
         let (scaler, mut state) = (scaler(LossScaling::LogMax(config)), LossScaleState::START);
@@ -180,7 +180,7 @@ fn log_max_keeps_within_its_limits() {
     assert_eq!(scaler.scale(&state), 8.0);
     assert_eq!(scales(&scaler, &mut state, [(true, 5e-324)]), [1024.0]);
     assert_eq!(scales(&scaler, &mut state, [(true, f64::MAX), (false, f64::NAN)]), [8.0; 2]);
-    // A count that cannot rise any more.
+    // A count at its maximum.
     let [mean, slow_mean, mean_square, _] = state.to_numbers();
     let mut late = scaler.restore([mean, slow_mean, mean_square, 2f64.powi(53)]).unwrap();
     assert!(scaler.update(&mut late, true, 1.0).scale >= 8.0);
@@ -193,17 +193,17 @@ fn log_max_as_it_is_executed() {
     let mut state = LossScaleState::START;
     scales(&executed, &mut state, [(true, 1.0); 1000]);
     assert_eq!(executed.scale(&state), 16384.0);
-    // One overflow counts as 2¹⁶ where 16 is meant: the smallest scale for thousands of steps.
+    // One overflow counts as 2¹⁶ where 16 is intended: this gives the smallest scale for thousands of steps.
     assert_eq!(scales(&executed, &mut state, [(false, f64::INFINITY)]), [1.0]);
     for _ in 0..4000 {
         assert_eq!(executed.update(&mut state, true, 1.0).scale, 1.0);
     }
-    // A gradient of zeros is the end.
+    // A gradient of zeros makes all later scales NaN.
     let mut state = LossScaleState::START;
     for scale in scales(&executed, &mut state, [(true, 0.0), (true, 1.0), (false, f64::INFINITY), (true, 1.0)]) {
         assert!(scale.is_nan());
     }
-    // `log_max` is not what the scale is computed with, and the first scale is 1 whatever the limits are.
+    // The scale does not depend on `log_max`, and the first scale is 1 whatever the limits are.
     let other = scaler(LossScaling::LogMax(LogMax { log_max: 10.0, scale_min: 2.0, ..LogMax::OPENSEQ2SEQ }));
     assert_eq!(other.scale(&LossScaleState::START), 1.0);
     let [scale] = scales(&other, &mut LossScaleState::default(), [(true, 256.0)]);

@@ -1,5 +1,4 @@
-//! The cases of the tripwire: fixed inputs, and the bits that come of them. Needs no `std`, so that firmware can run
-//! them.
+//! The cases of the tripwire: fixed inputs, and the resulting bits. They need no `std`, so firmware can run them.
 
 #[cfg(feature = "half")]
 use crate::halves::{self, Halves};
@@ -11,7 +10,7 @@ use layerwise::{
     SgdConfig, SgdState, Step, accumulate,
 };
 
-/// The longest array: four leaves and a part, so that there is a tree.
+/// The longest array: four leaves and a partial one, so that there is a tree.
 pub const LEN: usize = 5000;
 
 /// The arrays that the cases use, in the caller's memory.
@@ -35,8 +34,8 @@ impl Arrays {
     };
 }
 
-/// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of a mantissa
-/// are in use, so that any rounding that is left out or added shows.
+/// Numbers by a linear congruential generator (Knuth's MMIX constants), the same everywhere. All 24 bits of the
+/// mantissa are in use, so that any missing or extra rounding shows.
 pub struct Numbers(pub u64);
 
 impl Numbers {
@@ -55,17 +54,17 @@ impl Numbers {
     }
 }
 
-/// Mixes the bits of an array into one number (FNV-1a over words), so that no change goes unseen.
+/// Hashes the bits of an array into one number (FNV-1a over words), so that any change shows.
 pub fn hash(x: &[f32]) -> u64 {
     hash_words(x.iter().map(|x| x.to_bits()))
 }
 
-/// The same of words.
+/// The same for words.
 pub fn hash_words(words: impl Iterator<Item = u32>) -> u64 {
     words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ u64::from(word)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Runs all cases on a backend, or on what the crate chooses, and passes to `found` the name of each and its bits.
+/// Runs all cases on a backend, or on the crate's choice, and passes the name and bits of each to `found`.
 pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(&str, &str, u64)) {
     norms(arrays, backend, &mut found);
     subnormal(arrays, backend, &mut found);
@@ -90,7 +89,7 @@ pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(
     for (name, config) in settings::NOVOGRAD {
         scaled.steps(name, NovoGrad::new(config).ok(), arrays, &mut found);
     }
-    // A power of two passes from the scalar to the gradient where the scalar is far from 1.
+    // If the scalar is far from 1, a power of two moves from it to the gradient.
     for (numbers, scale) in [
         (["weights, scaled up", "momentum, scaled up", "", "reports, scaled up"], 1e33),
         (["weights, scaled down", "momentum, scaled down", "", "reports, scaled down"], 1e-33),
@@ -107,7 +106,7 @@ pub fn run(arrays: &mut Arrays, backend: Option<Backend>, mut found: impl FnMut(
     halves::run(arrays, backend, &mut found);
 }
 
-/// Limits of the step, LARC in front of NovoGrad and Adam, second moments, and rules that are chosen at run time.
+/// Limits of the step, LARC in front of NovoGrad and Adam, second moments, and rules chosen at run time.
 fn more_rules(way: &Way, arrays: &mut Arrays, found: &mut impl FnMut(&str, &str, u64)) {
     for (name, config) in settings::SGD_LIMITED {
         way.steps(name, Sgd::new(config).ok(), arrays, found);
@@ -126,7 +125,7 @@ fn more_rules(way: &Way, arrays: &mut Arrays, found: &mut impl FnMut(&str, &str,
     way.steps("any lamb", any_adam, arrays, found);
 }
 
-/// The sum of squares on a backend, or on what the crate chooses.
+/// The sum of squares on a backend, or on the crate's choice.
 pub fn sum_of_squares<'a>(backend: Option<Backend>, x: impl Into<Floats<'a>>) -> f64 {
     match backend {
         Some(backend) => layerwise::on::sum_of_squares(backend, x),
@@ -143,7 +142,7 @@ fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
         ("tiny", |_| -120),
         ("large and small", |i| if i % 3 == 0 { 100 } else { -100 }),
         ("leaf by leaf", |i| if i < 1024 { 90 } else { -90 }),
-        // The sums of these leaves add up to more bits than an f64 has, so the order in which they are added shows.
+        // The sum of these leaves needs more bits than an f64 has, so the order of the additions shows.
         ("first leaf large", |i| if i < 1024 { 0 } else { -15 }),
         ("second leaf large", |i| if i / 1024 == 1 { 0 } else { -16 }),
         ("third leaf large", |i| if i / 1024 == 2 { 0 } else { -17 }),
@@ -154,7 +153,7 @@ fn norms(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
         for (what, len) in [("of 1", 1), ("of 31", 31), ("of 1025", 1025), ("of 3000", 3000), ("of 5000", LEN)] {
             found(name, what, sum_of_squares(backend, &weights[..len]).to_bits());
         }
-        // At a rate of 0 LARC looks at both norms and changes nothing.
+        // At a rate of 0 LARC measures both norms and changes nothing.
         let larc = SgdConfig { larc: Some(LarcConfig::DEFAULT), ..SgdConfig::DEFAULT };
         let report = plain_step(larc, backend, 0.0, weights, gradients);
         found(name, "two norms", report.weight_norm.to_bits() ^ report.gradient_norm.to_bits());
@@ -191,7 +190,7 @@ fn nodes(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&
     found("nodes", "added", sum.map_or(0, f64::to_bits) ^ hash(weights));
 }
 
-/// Subnormal numbers, which a machine that flushes them would lose.
+/// Subnormal numbers, which would be lost on a machine that flushes them to zero.
 fn subnormal(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut(&str, &str, u64)) {
     let Arrays { weights, gradients, .. } = arrays;
     for (i, x) in weights.iter_mut().enumerate() {
@@ -220,7 +219,7 @@ pub fn on<R: Rule>(optimizer: Optimizer<R>, backend: Option<Backend>) -> Optimiz
     }
 }
 
-/// How a layer is stepped.
+/// How to step a layer.
 struct Way {
     /// The names of what is found.
     numbers: [&'static str; 4],

@@ -1,4 +1,4 @@
-//! The cases of numbers of 16 bits. Their names begin with "16 bits".
+//! The cases of 16-bit floats. Their names begin with "16 bits".
 
 use crate::cases::{Arrays, LEN, Numbers, hash, hash_words, on, sum_of_squares};
 use crate::settings;
@@ -45,7 +45,7 @@ impl Halves {
         }
     }
 
-    /// Cuts weights in halves.
+    /// Splits weights into halves.
     fn split(&mut self, weights: &[f32]) {
         for ((upper, lower), w) in self.upper.iter_mut().zip(&mut self.lower).zip(weights) {
             (*upper, *lower) = (bf16::from_bits((w.to_bits() >> 16) as u16), w.to_bits() as u16);
@@ -80,7 +80,7 @@ pub fn run(arrays: &mut Arrays, backend: Option<Backend>, found: &mut impl FnMut
     let scaled = Way { step: plain.step.gradient_scale(0.3), ..plain };
     let split = Way { gradients: Type::F16, bf16_momentum: false, weights: Weights::Split, ..scaled };
     plain.steps("16 bits novograd", NovoGrad::new(settings::NOVOGRAD[1].1).ok(), arrays, found);
-    // At a rate at which there is something to limit.
+    // At a rate high enough for the limit to act.
     let fast = Way { step: Step::new(0.5).gradient_scale(0.3), ..plain };
     fast.steps("16 bits novograd luc", NovoGrad::new(settings::NOVOGRAD[11].1).ok(), arrays, found);
     split.steps("16 bits larc", Sgd::new(settings::SGD[4].1).ok(), arrays, found);
@@ -118,7 +118,7 @@ fn hash_widened(arrays: &mut Arrays, backend: Option<Backend>, of: Type) -> u64 
     words
 }
 
-/// Copies of many weights, which a step at a rate of 0 leaves as they are. All NaNs are alike.
+/// Copies of many weights, which a step at a rate of 0 does not change. All NaNs count as equal.
 fn hash_copied(arrays: &mut Arrays, backend: Option<Backend>, of: Type, saturating: bool) -> u64 {
     let Arrays { weights, gradients, halves, .. } = arrays;
     gradients.fill(0.0);
@@ -169,11 +169,11 @@ fn sums(arrays: &mut Arrays, backend: Option<Backend>, of: Type, name: &str, fou
 enum Weights {
     F32,
     Split,
-    /// With a copy, which of `f16` saturates.
+    /// With a copy; an `f16` copy saturates.
     Copied(Type),
 }
 
-/// How a layer is stepped.
+/// How to step a layer.
 #[derive(Clone, Copy)]
 struct Way {
     backend: Option<Backend>,
@@ -234,7 +234,7 @@ impl Way {
         if moments >= Moments::FirstAndSecond { layer.second_moment(second_moment) } else { layer }
     }
 
-    /// What the steps have left. What they have no use for is zeros.
+    /// The results of the steps. Arrays that they do not use are zeros.
     fn results(&self, name: &str, arrays: &Arrays, found: &mut impl FnMut(&str, &str, u64)) {
         let halves = &arrays.halves;
         match self.weights {

@@ -1,8 +1,8 @@
 //! Fixed inputs have the bits that are stored in `tests/data/tripwire.txt`, on every machine and every backend. They
 //! change if anything is fused, reassociated or flushed.
 //!
-//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --features half --test tripwire` writes the file anew. A line that changes is a
-//! change of the numeric contract. Lines of numbers of 16 bits are passed over by a build that has none.
+//! `LAYERWISE_NEW_TRIPWIRE=1 cargo test --features half --test tripwire` writes the file anew. A changed line is a
+//! change of the numeric contract. A build without 16-bit floats skips their lines.
 
 mod cases;
 #[cfg(feature = "half")]
@@ -41,7 +41,7 @@ fn bits_are_those_that_are_stored() {
     }
 }
 
-/// A rule that is chosen at run time has the bits of the rule by its name.
+/// A rule chosen at run time has the bits of the named rule.
 #[test]
 fn any_rule_has_the_bits_of_its_name() {
     let found = cases(None);

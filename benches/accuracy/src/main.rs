@@ -1,6 +1,6 @@
 //! Measures the relative error of norms against an exact sum, for this crate and others, and of a step against `f64`,
-//! and prints tables. The name of a file as the argument gets the figures of the chart in docs, of the first kind of data:
-//! `docs/data/norms.csv`.
+//! and prints tables. If the argument names a file, it gets the figures of the chart in docs, for the first kind of
+//! data: `docs/data/norms.csv`.
 
 #[path = "../../../tests/reference/exact.rs"]
 mod exact;
@@ -18,7 +18,7 @@ unsafe extern "C" {
 
 type Rng = Xoshiro256PlusPlus;
 
-/// A kind of data, by its name, and a maker of so many elements.
+/// A kind of data: its name, and a function that makes a given number of elements.
 type Data = (&'static str, fn(usize, &mut Rng) -> Vec<f32>);
 
 const DATA: [Data; 6] = [
@@ -38,7 +38,7 @@ fn draw(len: usize, rng: &mut Rng, distribution: impl Distribution<f32>) -> Vec<
     distribution.sample_iter(rng).take(len).collect()
 }
 
-/// The norm against which all are measured.
+/// The norm that all others are compared with.
 fn exact_norm(x: &[f32]) -> f64 {
     exact::sum_of_squares(x).sqrt()
 }
@@ -110,7 +110,7 @@ fn norms(csv: Option<&str>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The worst error of the weights after a step, as a part of the sizes of all that is added up.
+/// The worst error of the weights after a step, relative to the sizes of the terms that are added up.
 fn steps() {
     println!(
         "\nOne step of 10^6 weights against the same in f64: the largest error as a part of the sizes of what is added \
@@ -122,7 +122,7 @@ fn steps() {
     let worst = |exact: &dyn Fn(f64, f64, f64) -> f64, found: &[f32]| {
         let errors = found.iter().zip(&w).zip(&g).zip(&m).map(|(((&found, &w), &g), &m)| {
             let (w, found) = (f64::from(w), f64::from(found));
-            // With this sign no part of the sum cancels another.
+            // With this sign no terms of the sum cancel.
             let size = exact(-w.abs(), f64::from(g).abs(), f64::from(m).abs()).abs();
             (found - exact(w, g.into(), m.into())).abs() / size
         });

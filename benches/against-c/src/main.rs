@@ -1,6 +1,6 @@
-//! Times the crate beside hand-written C with fused multiply-adds and no reproducibility, for each instruction set that
-//! this processor has, and prints tables of nanoseconds per element. AdamW is also timed beside C that rounds each
-//! product, and two steps of the crate beside its cheaper ones: LAMB beside AdamW, NovoGrad with LARC beside LARC.
+//! Compares the crate with hand-written C with fused multiply-adds and no reproducibility, for each instruction set of
+//! this processor, and prints tables of nanoseconds per element. AdamW is also compared with C that rounds each
+//! product, and two steps of the crate with cheaper ones: LAMB with AdamW, NovoGrad with LARC with LARC alone.
 //!
 //! ```text
 //! cargo run --release                   # all, about six minutes
@@ -26,7 +26,7 @@ use theirs::C;
 const LR: f32 = 1e-6;
 const LENGTHS: [usize; 10] = [12, 132, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20];
 const OFFSETS: [[usize; 4]; 3] = [[0; 4], [4; 4], [1, 6, 11, 14]];
-/// From this length on arrays are in memory that cores share, and its speed is the limit.
+/// From this length on, arrays are in memory shared by all cores, whose speed is the limit.
 const SHARED: usize = 256 << 10;
 
 /// What to time, and for how long.
@@ -39,19 +39,19 @@ struct Args {
     csv: Figures,
 }
 
-/// The file of the figures of the chart, if one is wanted. Of a figure that it has already it keeps the lower one, so a
-/// busy machine may be asked several times.
+/// The file for the figures of the chart, if requested. It keeps the lower of the old and the new figure, so on a busy
+/// machine several runs help.
 #[derive(Default)]
 struct Figures {
     path: Option<String>,
-    /// Each line but for its two times, and these.
+    /// Each line without its two times, and the times.
     lines: Vec<(String, [f64; 2])>,
 }
 
 impl Figures {
     const HEAD: &str = "backend,elements,offsets,work,c,layerwise";
 
-    /// What the file has, if there is one.
+    /// Reads the file, if it exists.
     fn open(path: String) -> Self {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let figure = |line: &str| {
@@ -77,7 +77,7 @@ impl Figures {
     }
 }
 
-/// How long two functions take turns: in each of several places of memory for `time`, and at least for `turns`.
+/// How long two functions take turns: for `time` in each of several places in memory, and at least `turns` times.
 #[derive(Clone, Copy)]
 struct Pace {
     places: usize,
@@ -120,19 +120,19 @@ impl Args {
 /// Calls `step` on all layers in turn, several times if they are small; in nanoseconds per element.
 fn time(layers: &mut [Layer], step: impl Fn(&mut Layer)) -> f64 {
     let elements: usize = layers.iter().map(|layer| layer.weights.len()).sum();
-    // Some fifty microseconds: long enough for the clock, and short enough that many are not interrupted.
+    // About fifty microseconds: long enough for the clock, and short enough that many runs are not interrupted.
     let calls = 1 + (1 << 20) / (elements + 512 * layers.len());
     let start = Instant::now();
     for _ in 0..calls {
         for layer in &mut *layers {
-            // One pointer at a time: of slices that pass through memory, the processor would wait for both halves.
+            // Passes a single pointer: with slices that go through memory, the processor would wait for both halves.
             step(black_box(layer));
         }
     }
     start.elapsed().as_secs_f64() * 1e9 / (calls * elements) as f64
 }
 
-/// The best times of two functions that take turns on the same memory, from the best until now.
+/// Lowers the best times so far of two functions that take turns on the same memory.
 fn race(best: &mut [f64; 2], layers: &mut [Layer], pace: Pace, theirs: impl Fn(&mut Layer), ours: impl Fn(&mut Layer)) {
     let (start, mut turns) = (Instant::now(), 0);
     while turns < pace.turns || start.elapsed() < pace.time {
@@ -184,7 +184,7 @@ fn row(name: &str, lengths: &[usize], offsets: [usize; 4], pace: Pace, (c, ours)
     best
 }
 
-/// What the memory allows: a copy moves 8 bytes an element, a triad 12, a NovoGrad step 24.
+/// The limit of the memory: a copy moves 8 bytes per element, a triad 12, a NovoGrad step 24.
 fn limits(pace: Pace, csv: &mut Figures) {
     println!("\n## Limits of memory\n\n| elements | copy | triad |\n|---|---|---|");
     for len in LENGTHS.into_iter().filter(|&len| len >= SHARED) {
@@ -205,7 +205,7 @@ fn limits(pace: Pace, csv: &mut Figures) {
     }
 }
 
-/// Both sides compute the same, but for rounding.
+/// Checks that both sides compute the same, except for rounding.
 fn check(c: &C, ours: &Ours) {
     let lengths = [12, 1000, 5000];
     type Steps = (fn(&C, f32, &mut Layer), fn(&Ours, f32, &mut Layer));

@@ -6,7 +6,7 @@ use crate::{ours, theirs};
 const LINE: usize = 16;
 const PAGE: usize = 1024;
 
-/// The arrays of one layer, and what each side remembers of it.
+/// The arrays of one layer, and the state of each side.
 pub(crate) struct Layer<'a> {
     pub(crate) weights: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
@@ -16,17 +16,18 @@ pub(crate) struct Layer<'a> {
     pub(crate) theirs: theirs::State,
 }
 
-/// Memory that is large enough for layers of these lengths in any of several places.
+/// Memory large enough for layers of these lengths in any of several places.
 pub(crate) fn memory(lengths: &[usize], places: usize) -> Vec<f32> {
     vec![0.0; lengths.iter().map(|len| 4 * (len + places * PAGE + LINE)).sum()]
 }
 
-/// Layers with numbers without a pattern. Weights, gradients and both moments begin at `offsets`, in floats from a
-/// cache line. As with `malloc`, arrays of a page or more begin on a page, and smaller ones lie side by side: addresses are
-/// the same in every run, modulo a page.
+/// Layers of numbers without a pattern. Weights, gradients and both moments begin at `offsets`, in floats from a cache
+/// line. As with `malloc`, arrays of a page or more begin at a page, and smaller ones are adjacent. Addresses are the
+/// same in every run, modulo a page.
 ///
-/// The rest of an address matters too, since a first-level cache may distinguish lines by a few of its bits: a step can
-/// take twice as long in one place as in another. So each place has other distances between arrays of a page or more.
+/// The upper bits of an address matter too, because a first-level cache may distinguish lines by only a few of them: a
+/// step can take twice as long in one place as in another. So each place has different distances between arrays of a
+/// page or more.
 pub(crate) fn layers<'a>(
     memory: &'a mut [f32],
     lengths: &[usize],

@@ -4,7 +4,7 @@ use crate::memory::Layer;
 use layerwise::{Adam, AdamConfig, AdamDecay, AdamState, Backend, CarriedNorms, LarcConfig, LayerMemory};
 use layerwise::{NovoGrad, NovoGradConfig, NovoGradState, Sgd, SgdConfig, SgdState, TrustRatio};
 
-/// What the crate remembers of a layer beside its moments.
+/// What the crate remembers about a layer besides its moments.
 #[derive(Default)]
 pub(crate) struct State {
     novograd: NovoGradState,

@@ -2,7 +2,7 @@
 
 use crate::memory::Layer;
 
-/// What the C remembers of a layer beside its moments.
+/// What the C remembers about a layer besides its moments.
 #[derive(Default)]
 pub(crate) struct State {
     second_moment: f32,
@@ -47,7 +47,7 @@ macro_rules! c {
 }
 
 impl C {
-    /// The C for the instructions of a backend, if there is one that this processor can run.
+    /// The C for the instruction set of a backend, if there is one that this processor can run.
     pub(crate) fn beside(backend: &str) -> Option<C> {
         let fma = is_x86_feature_detected!("fma");
         [c!("portable", "SSE2", "sse2"), c!("avx2", "AVX2", "avx2"), c!("avx512", "AVX-512", "avx512")]
@@ -55,8 +55,8 @@ impl C {
             .find(|c| c.backend == backend && (fma || c.backend == "portable"))
     }
 
-    // The arrays of a layer have one length, and the processor has the instructions: `beside` and the crate's own choice
-    // of backends see to it.
+    // The arrays of a layer have equal lengths, and the processor has the instructions: `beside` and the crate's list
+    // of backends ensure it.
 
     #[inline]
     pub(crate) fn norm(&self, layer: &Layer) -> f64 {
@@ -78,7 +78,7 @@ impl C {
         unsafe { (self.larc)(w, g, m, layer.weights.len(), lr) }
     }
 
-    /// The sum of squares that `carried` begins with.
+    /// Computes the sum of squares that `carried` starts with.
     pub(crate) fn carry(&self, layer: &mut Layer) {
         // SAFETY: see above.
         layer.theirs.weights = unsafe { (self.norm)(layer.weights.as_ptr(), layer.weights.len()) };

@@ -1,5 +1,5 @@
 //! Optimizer steps of this crate, of C and of other Rust crates, in the format of `peers.py`: name, model, ns per
-//! parameter, peak bytes. With an argument, of those whose names contain it. Where rayon has several threads, only this
+//! parameter, peak bytes. With an argument, only those whose names contain it. If rayon has several threads, only this
 //! crate uses them, so only it is timed.
 
 // The C, as `benches/against-c` calls it.
@@ -29,24 +29,24 @@ use std::time::{Duration, Instant};
 use tensors::{keyword_spotter, perceptron, resnet50};
 use theirs::C;
 
-/// An allocator that knows how much is in use and how much was at the most.
+/// An allocator that tracks the bytes in use and their peak.
 struct Counting;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(used, Ordering::Relaxed);
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         USED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -83,7 +83,7 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len as u32).map(|i| 0.5 + (i.wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 24) as f32).collect()
 }
 
-/// What the memory bus allows: 8 bytes per parameter, and 12.
+/// The limit of the memory bus: 8 bytes per parameter, and 12.
 fn limits(model: &str, parameters: usize) {
     let (mut a, b, c) = (numbers(parameters), numbers(parameters), numbers(parameters));
     measure("copy", model, parameters, || black_box(&mut a).copy_from_slice(&b));
@@ -132,7 +132,7 @@ fn run<R: Rule + Sync>(
     });
 }
 
-/// C with fused multiply-adds and no search for a NaN, for the instructions that this crate uses here.
+/// C with fused multiply-adds and no check for NaN, for the instruction set that this crate uses here.
 fn c(model: &str, tensors: &[usize], parameters: usize) {
     let Some(c) = C::beside(Backend::best().name()) else { return };
     let mut memory = memory::memory(tensors, 1);

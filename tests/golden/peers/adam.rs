@@ -47,7 +47,7 @@ pub fn optax(k: &mut Keys, base: AdamConfig) -> Settings {
     };
     // The mask is that of the decay. (`optax.adam` has none.)
     let decay = if k.flag("mask", true) { 1.0 } else { 0.0 };
-    // Another type of the momentum: there is one only if it is null.
+    // The type of the momentum: only null is known.
     k.read::<()>("mu_dtype", |_| None);
     Settings { layer: LayerConfig { decay, ..LayerConfig::DEFAULT }, ..config.into() }
 }

@@ -1,6 +1,6 @@
-//! The settings of other systems in the words of this crate: a list of peers, and a function for each.
+//! The settings of other systems, translated to this crate: a list of peers, and a function for each.
 //!
-//! A setting that no function asks for is a failure, and so is one that the crate does not have.
+//! A setting that no function reads is a failure, and so is one that the crate does not have.
 
 mod adam;
 mod novograd;
@@ -25,14 +25,14 @@ pub struct Settings {
     pub config: Config,
     pub layer: LayerConfig,
     pub clip: Option<Clip>,
-    /// 1, or -1 where the peer's momentum is what is added to the weights.
+    /// 1, or -1 if the peer adds its momentum to the weights.
     pub momentum_sign: f64,
     /// Whether the second moment that the peer keeps is the root of this crate's.
     pub keeps_root: bool,
 }
 
-/// To which norm the peer clips the gradient of the model: it is multiplied by `norm / (|g| + eps)` if that is less
-/// than 1.
+/// The peer's clip of the global gradient norm: the gradient is multiplied by `norm / (|g| + eps)` if that is less than
+/// 1.
 pub struct Clip {
     pub norm: f64,
     pub eps: f64,
@@ -65,7 +65,7 @@ impl From<AdamConfig> for Settings {
 /// The settings of a peer.
 pub fn settings(peer: &str, version: &str, config: &Value) -> Settings {
     let mut keys = Keys::new(peer, config);
-    // The rate of each step is in the trace, and that of the construction counts for few.
+    // The rate of each step is in the trace; that of the constructor matters for few peers.
     keys.no_matter(&["lr"]);
     let k = &mut keys;
     let settings = match peer {
@@ -99,7 +99,7 @@ pub fn settings(peer: &str, version: &str, config: &Value) -> Settings {
     settings
 }
 
-/// Settings of torch's optimizers, and of those that follow them, that change no number.
+/// Settings of torch's optimizers, and of those like them, that do not change results.
 const LOOPS_OF_TORCH: [&str; 5] = ["foreach", "fused", "capturable", "differentiable", "set_grad_none"];
 
 /// Whether this is a version of pytorch_optimizer before 4.

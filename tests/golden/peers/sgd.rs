@@ -26,8 +26,8 @@ fn torch(k: &mut Keys, base: SgdConfig) -> SgdConfig {
     }
 }
 
-/// LARC adds the decay to the gradient before the inner optimizer sees it, so there AdamW is Adam, and an ascent would
-/// turn the decay round too.
+/// LARC adds the decay to the gradient before the inner optimizer sees it. So AdamW becomes Adam, and ascending would
+/// flip the sign of the decay too.
 pub fn apex_larc(k: &mut Keys) -> Settings {
     let mut larc = k.part("larc");
     let config = LarcConfig {
