@@ -1,4 +1,4 @@
-//! A layer-wise rule that the crate does not have, plugged into its driver: Fromage.
+//! A layer-wise rule that the crate does not have, run by its driver: Fromage.
 //!
 //! ```text
 //! w = (w − lr·(|w|/|g|)·g) / √(1 + lr²)

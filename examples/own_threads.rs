@@ -1,13 +1,13 @@
-//! A host with threads of its own: steps in pieces on four threads, with the bits of whole steps on one.
+//! A host with its own threads: steps in pieces on four threads, with the bits of whole steps on one.
 //!
 //! ```text
 //! cargo run --release --example own_threads
 //! ```
 //!
 //! Each thread owns a chunk of the layer, which is whole leaves. It sums the leaves of its chunk, waits for the others,
-//! and updates its chunk. Between the two every thread makes the same decision from the same sums: how much to clip,
-//! and whether to skip the step. A rule that limits its step must see the step first, which is one more exchange of
-//! sums. OpenMP teams, ggml's `ith` of `nth` and the cores of a PULP cluster work alike.
+//! and updates its chunk. In between, every thread makes the same decision from the same sums: how much to clip, and
+//! whether to skip the step. A rule that limits its step needs the norm of the step first, which takes one more
+//! exchange of sums. OpenMP teams, ggml's `ith` of `nth` and the cores of a PULP cluster work the same way.
 
 use layerwise::pieces::{LEAF, LayerView, SUMS, chunk};
 use layerwise::rule::Rule;
@@ -34,7 +34,7 @@ fn gradients(step: usize, start: usize, weights: &[f32], gradients: &mut [f32]) 
     }
 }
 
-/// Sums of the leaves of the whole layer, to which each thread brings those of its chunk.
+/// Sums of the leaves of the whole layer, collected from all threads.
 struct Exchange<'b, T> {
     sums: Mutex<Vec<T>>,
     barrier: &'b Barrier,
@@ -45,12 +45,12 @@ impl<'b, T: Clone> Exchange<'b, T> {
         Exchange { sums: Mutex::new(vec![zero; LEN.div_ceil(LEAF)]), barrier }
     }
 
-    /// Brings the sums of the leaves from `first` on, waits for the other threads, and returns all sums.
+    /// Stores the sums of the leaves from `first` on, waits for the other threads, and returns all sums.
     fn all(&self, first: usize, own: &[T]) -> Vec<T> {
         self.sums.lock().expect("no thread panics")[first..first + own.len()].clone_from_slice(own);
         self.barrier.wait();
         let all = self.sums.lock().expect("no thread panics").clone();
-        // Nobody brings the next sums before everybody has these.
+        // No thread stores the next sums before all threads have read these.
         self.barrier.wait();
         all
     }

@@ -1,11 +1,11 @@
-//! Draws the pictures in `docs` from the figures in `docs/data`, and makes the links by which rustdoc shows them.
+//! Draws the pictures in `docs` from the figures in `docs/data`, and writes the links with which rustdoc shows them.
 //!
 //! ```text
 //! cargo run --release --features alloc,half --example charts
 //! ```
 //!
-//! Where the figures come from is said in `docs/data/README.md`. `tests/pictures.rs` checks that the pictures are those
-//! of the figures.
+//! `docs/data/README.md` says where the figures come from. `tests/pictures.rs` checks that the pictures match the
+//! figures.
 
 mod pictures;
 

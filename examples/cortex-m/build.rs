@@ -1,5 +1,5 @@
-//! Puts the memory map of a machine, which the environment names, where the linker finds it, and digits where the
-//! program does.
+//! Puts the memory map of the machine named by the environment where the linker finds it, and digits where the program
+//! does.
 
 use flate2::read::GzDecoder;
 use std::{env, fs, fs::File, path::PathBuf};

@@ -1,4 +1,4 @@
-//! The digits data set, split into a part to learn from and a part to test in five ways.
+//! The digits data set, with five ways to split it into a training and a test part.
 
 use flate2::read::GzDecoder;
 use std::error::Error;
@@ -6,7 +6,7 @@ use std::fs::File;
 
 pub const PIXELS: usize = 64;
 pub const CLASSES: usize = 10;
-/// Parts of the data set, each of which is the test once.
+/// Parts of the data set, each of which is the test part once.
 pub const FOLDS: usize = 5;
 
 /// One handwritten digit.
@@ -38,7 +38,7 @@ impl Digits {
         self.0.len()
     }
 
-    /// The digits to learn from and the digits to test, for one of [`FOLDS`] disjoint tests.
+    /// The digits for training and for the test, for one of [`FOLDS`] disjoint tests.
     pub fn split(&self, fold: usize) -> (Vec<&Digit>, Vec<&Digit>) {
         let numbered = self.0.iter().enumerate();
         let (test, train): (Vec<_>, Vec<_>) = numbered.partition(|(i, _)| i % FOLDS == fold);

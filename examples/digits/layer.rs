@@ -1,4 +1,4 @@
-//! A layer in the memory of a host, in numbers of 32 and 16 bits.
+//! A layer in the memory of a host, in 32-bit and 16-bit floats.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -17,7 +17,7 @@ pub enum Type {
 pub enum Place {
     /// They are the weights that the optimizer trains.
     Same,
-    /// They are a copy of those, which the step writes. Weights beyond the range of the copy become its largest number.
+    /// They are a copy of those, written by the step. Weights beyond the range of the copy become its largest number.
     Copy,
     /// They are the upper halves of those.
     Split,
@@ -115,7 +115,7 @@ impl Array {
         }
     }
 
-    /// Takes these numbers, rounded to nearest. Those beyond the range become infinite.
+    /// Stores these numbers, rounded to nearest. Numbers out of range become infinite.
     pub fn round(&mut self, from: &[f32]) {
         match self {
             Array::F32(x) => x.copy_from_slice(from),

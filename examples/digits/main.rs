@@ -8,8 +8,8 @@
 //! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights beside f32
 //! ```
 //!
-//! The charts and their figures are written to the current directory. The repository has them in `docs` and
-//! `docs/data`, from where the example `charts` draws them again.
+//! It writes charts and their figures to the current directory. The repository has them in `docs` and `docs/data`, and
+//! the example `charts` redraws them from there.
 
 #[path = "../charts/pictures/accuracy.rs"]
 mod accuracy_chart;
@@ -38,13 +38,13 @@ use training::{BATCH, Training};
 const EPOCHS: usize = 40;
 const USAGE: &str = "there are --short, and one of --sweep, --restarts and --mixed";
 
-/// What one training run came to.
+/// The result of one training run.
 struct Outcome {
-    /// How many test digits are read right.
+    /// How many test digits are classified correctly.
     right: usize,
     /// How many test digits there are.
     tested: usize,
-    /// Bytes that the optimizer remembers from step to step.
+    /// Bytes that the optimizer keeps from step to step.
     state_bytes: usize,
     /// Mean time of an optimizer step over all layers.
     step_time: Duration,

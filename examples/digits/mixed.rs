@@ -1,10 +1,10 @@
-//! Mixed precision: gradients, and the weights that the network computes with, have 16 bits. The optimizer trains `f32`
-//! weights all the same.
+//! Mixed precision: gradients, and the weights that the network computes with, have 16 bits. The optimizer still trains
+//! `f32` weights.
 //!
-//! Activations and sums are `f32`, as in the matrix units of a GPU. What comes out of the backward pass is rounded. An
-//! `f16` has a short range: small gradients would become 0. So they are multiplied by a loss scale. It begins too high,
-//! rises now and then, and is lowered when a gradient overflows. A step that overflows is skipped. A `bf16` has the
-//! range of an `f32` and needs no scale.
+//! Activations and sums are `f32`, as in the matrix units of a GPU. The results of the backward pass are rounded. An
+//! `f16` has a small range: small gradients would become 0. So they are multiplied by a loss scale. It starts too high,
+//! rises now and then, and falls when a gradient overflows. A step that overflows is skipped. A `bf16` has the range of
+//! an `f32` and needs no scale.
 
 use crate::data::{Digits, FOLDS};
 use crate::layer::{Layer, Place, Type};
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 
 const OPTIMIZERS: [&str; 3] = ["LARC", "NovoGrad", "AdamW"];
 
-/// What has how many bits.
+/// A combination of number formats.
 struct Combination {
-    /// Of gradients and of the weights that the network computes with.
+    /// The type of gradients and of the weights that the network computes with.
     number: Type,
     place: Place,
     momentum: Type,
 }
 
-/// The first is what the others are compared with.
+/// The first is the baseline for the others.
 const COMBINATIONS: [Combination; 7] = [
     Combination { number: Type::F32, place: Place::Same, momentum: Type::F32 },
     Combination { number: Type::F16, place: Place::Copy, momentum: Type::F32 },
@@ -39,11 +39,11 @@ const COMBINATIONS: [Combination; 7] = [
     Combination { number: Type::Bf16, place: Place::Split, momentum: Type::Bf16 },
 ];
 
-/// It begins at 2²⁴, as some versions of OpenSeq2Seq do, where these gradients overflow. It rises after 200 steps, not
-/// 2000, for a training has only 1800.
+/// It starts at 2²⁴, as in some versions of OpenSeq2Seq, at which these gradients overflow. It rises after 200 steps,
+/// not 2000, because a run has only 1800.
 const BACKOFF: Backoff = Backoff { scale_max: 16_777_216.0, step_window: 200, ..Backoff::DEFAULT };
 
-/// A network's layers, their optimizer, and what surrounds the steps.
+/// A network's layers, their optimizer, the schedule and the loss scale.
 struct Mixed {
     lr: f64,
     optimizer: AnyOptimizer,
@@ -88,7 +88,7 @@ impl Mixed {
         self.scaler.scale(&self.loss_scale)
     }
 
-    /// One step with the gradients of the network, which goes on with the new weights.
+    /// One step with the gradients of the network, which then gets the new weights.
     fn step(&mut self, network: &mut [Parameters]) {
         let scale = self.scale();
         for (layer, parameters) in self.layers.iter_mut().zip(&mut *network) {
@@ -96,7 +96,7 @@ impl Mixed {
             layer.gradients.round(&parameters.gradients);
         }
         let is_finite = self.update(scale).skipped == 0;
-        // A step that is skipped does not count: the rate stays where it is.
+        // A skipped step does not count: the rate does not change.
         match self.scaler.update(&mut self.loss_scale, is_finite, 0.0).skip {
             true => self.skipped += 1,
             false => self.taken += 1,
@@ -130,16 +130,16 @@ fn optimizer(config: &Config) -> Result<AnyOptimizer, ConfigError> {
     })
 }
 
-/// What the trainings with all folds came to.
+/// The result of the training runs with all folds.
 struct Outcome {
     right: usize,
     tested: usize,
     skipped: usize,
-    /// The lowest at the end of a training.
+    /// The lowest at the end of a run.
     loss_scale: f64,
     /// Of each step.
     times: Vec<Duration>,
-    /// Of weights, gradients and moments, without the few numbers that a layer has beside them.
+    /// For weights, gradients and moments, without the few other numbers of a layer.
     bytes_per_weight: [usize; 3],
 }
 
@@ -182,7 +182,7 @@ fn bytes_per_weight(layers: &[Layer], network: &[Parameters]) -> [usize; 3] {
 ///
 /// # Errors
 ///
-/// No `f16` gradient overflowed, so that the loss scale was not tried.
+/// No `f16` gradient overflowed, so the loss scale was not tested.
 pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
     let contenders = ALL.iter().filter(|contender| OPTIMIZERS.contains(&contender.name));
     let bar = progress_bar(OPTIMIZERS.len() * COMBINATIONS.len() * FOLDS * epochs, "epochs");

@@ -9,7 +9,7 @@ pub type Step = Box<dyn FnMut(f64, &mut [Parameters])>;
 
 pub struct Contender {
     pub name: &'static str,
-    /// A learning rate that suits the optimizer, out of those of the sweep.
+    /// A good learning rate for the optimizer, one of those of the sweep.
     pub lr: f64,
     pub config: Config,
 }
@@ -35,7 +35,7 @@ pub const ALL: [Contender; 7] = [
 ];
 
 impl Contender {
-    /// A fresh optimizer for these layers, and how many bytes it remembers from step to step.
+    /// A new optimizer for these layers, and how many bytes it keeps from step to step.
     pub fn start(&self, layers: &[Parameters]) -> (usize, Step) {
         match self.config {
             Config::Sgd(config) => sgd(config, layers),
@@ -49,7 +49,7 @@ pub fn sgd(config: SgdConfig, layers: &[Parameters]) -> (usize, Step) {
     of_crate(Sgd::new(config).expect("valid settings"), layers)
 }
 
-/// Any optimizer, with what it remembers of each layer.
+/// Any optimizer, with its memory of each layer.
 fn of_crate<R: Rule + 'static>(optimizer: Optimizer<R>, layers: &[Parameters]) -> (usize, Step) {
     let zeros = |is_kept: bool| -> Vec<Vec<f32>> {
         layers.iter().map(|layer| vec![0.0; if is_kept { layer.weights.len() } else { 0 }]).collect()
@@ -61,7 +61,8 @@ fn of_crate<R: Rule + 'static>(optimizer: Optimizer<R>, layers: &[Parameters]) -
     let step = move |lr: f64, layers: &mut [Parameters]| {
         for (((layer, first), second), state) in layers.iter_mut().zip(&mut first).zip(&mut second).zip(&mut states) {
             let layer = LayerMemory::new(&mut layer.weights, &layer.gradients, state).momentum(first);
-            // At the largest rates of the sweep a run may diverge; its layers are then skipped, and it stays as it is.
+            // At the largest rates of the sweep a run may diverge; its layers are then skipped, and nothing changes any
+            // more.
             optimizer.step_layer(lr, layer.second_moment(second)).expect("slices of the right lengths");
         }
     };

@@ -1,7 +1,7 @@
-//! LARC with momentum where the rate rises: in a warm-up, and where it starts again after it has fallen to 0.
+//! LARC with momentum and a rising rate: in a warm-up, and in a restart after the rate has fallen to 0.
 //!
-//! LARC reduces a gradient so far that a step at the *current* rate is short. At a tiny rate there is little to reduce.
-//! The momentum then keeps large gradients, and the next rate multiplies them, however high it is.
+//! LARC reduces a gradient just enough for a short step at the *current* rate. At a tiny rate there is little to
+//! reduce, so the momentum keeps large gradients, and the next rate multiplies them, however high it is.
 
 use crate::data::{Digits, FOLDS};
 use crate::network::Parameters;
@@ -19,8 +19,8 @@ const LR: f64 = 10.0;
 const FALLS: f64 = 4.0;
 /// The part of the training in which the rate rises from 0.
 const WARM_UP: f64 = 1.0 / 40.0;
-/// LARC's `eta` / (1 − momentum): as far as its steps add up to if they all go the same way. The limit is for those
-/// that go further.
+/// LARC's `eta` / (1 − momentum): the most that its steps add up to if they all have the same direction. The limit acts
+/// on longer steps.
 const LIMIT: Luc = Luc { trust: 0.02, ..Luc::DEFAULT };
 
 const CASES: [(&str, SgdConfig); 3] = [
@@ -29,7 +29,7 @@ const CASES: [(&str, SgdConfig); 3] = [
     ("limit of the step", SgdConfig { luc: Some(LIMIT), ..LARC }),
 ];
 
-/// Trains LARC as published and with each cure at all rates. Prints a table of the highest rate, and draws a chart.
+/// Trains LARC as published and with each fix at all rates. Prints a table of the highest rate, and draws a chart.
 ///
 /// # Errors
 ///
@@ -70,12 +70,13 @@ pub fn run(digits: &Digits, epochs: usize) -> Result<(), Box<dyn Error>> {
     save("restarts", &runs, &restarts_chart::draw(&runs)?)
 }
 
-/// The rate when a part of the training is done, of a schedule that begins by rising to `highest`.
+/// The rate after the fraction `done` of the run, in a schedule that first rises to `highest`.
 fn rate(highest: f64, done: f64) -> f64 {
     highest * (done / WARM_UP).min(1.0) * (1.0 - (FALLS * done).fract())
 }
 
-/// Trains, and notes the largest step relative to the weights: in the first fall with its warm-up, and after restarts.
+/// Trains, and records the largest step relative to the weights: in the first cycle with its warm-up, and after
+/// restarts.
 fn train(training: &mut Training, config: SgdConfig, highest: f64, largest: &mut [f64; 2], progress: &ProgressBar) {
     let (_, mut step) = sgd(config, &training.network.layers);
     training.run(progress, |done, layers| {
@@ -88,7 +89,7 @@ fn train(training: &mut Training, config: SgdConfig, highest: f64, largest: &mut
     });
 }
 
-/// The weights without the biases. Those begin at 0, and beside next to nothing any step is long.
+/// The weights without the biases. Biases start at 0, and relative to almost nothing every step is long.
 fn weights(layers: &[Parameters]) -> [&[f32]; 2] {
     [0, 2].map(|layer| layers[layer].weights.as_slice())
 }

@@ -1,4 +1,4 @@
-//! Accuracy against learning rate: how far from the best rate may one be?
+//! Accuracy against learning rate: how far from the best rate does it still work?
 
 use crate::data::Digits;
 use crate::optimizers::ALL;

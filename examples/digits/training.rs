@@ -1,4 +1,4 @@
-//! One training: a fresh network, and the digits that it learns from and is tested with.
+//! One training run: a new network, and its training and test digits.
 
 use crate::data::{Digit, Digits};
 use crate::network::{Network, Parameters};
@@ -15,7 +15,7 @@ pub struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    /// `scale` multiplies the usual initial weights. These and the order of the digits are the same in every training.
+    /// `scale` multiplies the usual initial weights. These and the order of the digits are the same in every run.
     pub fn new(digits: &'a Digits, fold: usize, scale: f32, epochs: usize) -> Self {
         let (train, test) = digits.split(fold);
         let mut rng = fastrand::Rng::with_seed(1998);
@@ -26,7 +26,7 @@ impl<'a> Training<'a> {
         self.epochs * self.train.len().div_ceil(BATCH)
     }
 
-    /// Takes all steps. `step` gets how much of the training is done, from 0 to 1.
+    /// Takes all steps. `step` gets the progress of the run, from 0 to 1.
     pub fn run(&mut self, progress: &ProgressBar, mut step: impl FnMut(f64, &mut [Parameters])) {
         let (steps, mut done) = (self.steps(), 0);
         for _ in 0..self.epochs {
@@ -40,7 +40,7 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// How many test digits are read right.
+    /// How many test digits are classified correctly.
     pub fn right(&self) -> usize {
         self.test.iter().filter(|digit| self.network.read(digit) == digit.label).count()
     }

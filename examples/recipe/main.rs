@@ -1,14 +1,14 @@
-//! Trains a small network to read handwritten digits, as a configuration of OpenSeq2Seq says.
+//! Trains a small network to read handwritten digits, as configured by an OpenSeq2Seq file.
 //!
 //! ```text
 //! cargo run --release --features serde,alloc --example recipe -- examples/recipe/larc.json
 //! cargo run --release --features serde,alloc --example recipe -- examples/recipe/novograd.json --short
 //! ```
 //!
-//! With `--short` it is three epochs, whatever length the recipe has.
+//! With `--short` it trains three epochs, whatever the length in the recipe.
 //!
-//! A recipe whose `dtype` is `mixed` wants 16-bit numbers. With the feature `half` it gets them. Without the feature it
-//! trains in `f32`, with the loss scale of the recipe, and says so:
+//! A recipe whose `dtype` is `mixed` uses 16-bit floats, if the feature `half` is on. Without the feature it trains in
+//! `f32`, with the loss scale of the recipe, and says so:
 //!
 //! ```text
 //! cargo run --release --features serde,alloc,half --example recipe -- examples/recipe/mixed.json

@@ -34,7 +34,7 @@ impl Mixed {
     }
 }
 
-/// What a step reads. A step with one batch reads its gradients as they are.
+/// The gradients that a step reads. With a single batch these are its own gradients.
 fn read<'a>(gradients: &'a [f16], mean: &'a Option<Vec<f32>>) -> Floats<'a> {
     match mean {
         Some(mean) => mean.into(),
@@ -47,7 +47,7 @@ impl Precision for Mixed {
         self.layers.iter_mut().filter_map(|layer| layer.mean.as_mut()).for_each(|mean| mean.fill(0.0));
     }
 
-    /// A gradient that is too large for `f16` becomes infinite, and so does the mean. The step is skipped then.
+    /// A gradient that overflows `f16` becomes infinite, and so does the mean. The step is then skipped.
     fn add(&mut self, network: &[Parameters], scale: f64, batches: u64) -> Result<(), Error> {
         for (layer, from) in self.layers.iter_mut().zip(network) {
             let scaled: Vec<f32> = from.gradients.iter().map(|gradient| gradient * scale as f32).collect();

@@ -3,7 +3,7 @@
 use crate::network::Parameters;
 use layerwise::{Error, LayerMemory, Memory, accumulate, max_norm};
 
-/// What a rule that is chosen at run time remembers of a layer beside its moments.
+/// What a rule chosen at run time remembers about a layer besides its moments.
 pub type State = [f64; 3];
 
 /// The tensors of a network in training.
@@ -11,8 +11,8 @@ pub trait Precision {
     /// Makes the mean gradient 0.
     fn clear(&mut self);
 
-    /// Adds the gradients of a batch, which the network has just computed, to the mean over `batches`. They are of a
-    /// loss that is multiplied by `scale`.
+    /// Adds the gradients of a batch, which the network has just computed, to the mean over `batches`. Their loss was
+    /// multiplied by `scale`.
     fn add(&mut self, network: &[Parameters], scale: f64, batches: u64) -> Result<(), Error>;
 
     /// The largest magnitude in the mean gradient.
@@ -29,7 +29,7 @@ pub trait Precision {
     fn write(&self, network: &mut [Parameters]);
 }
 
-/// Everything is `f32`. The optimizer trains the weights of the network where they are.
+/// Everything is `f32`. The optimizer trains the weights of the network in place.
 pub struct Single {
     /// The mean gradient of each layer.
     gradients: Vec<Vec<f32>>,

@@ -22,7 +22,7 @@ pub struct Trainer<'a> {
     digits: Vec<&'a Digit>,
     rng: fastrand::Rng,
     loss_scale: LossScaleState,
-    /// Steps that count, and steps that were tried: a step that is skipped does not count.
+    /// Steps that count, and all steps: a skipped step does not count.
     step: u64,
     tried: u64,
 }
@@ -34,7 +34,7 @@ pub struct Epoch {
     pub rate: f64,
     /// For the next step.
     pub loss_scale: f64,
-    /// How many updates of layers there were to be, how many were clipped, and how many skipped.
+    /// How many layer updates were planned, how many were clipped, and how many skipped.
     pub layers: usize,
     pub clipped: usize,
     pub skipped: usize,
@@ -46,7 +46,7 @@ impl<'a> Trainer<'a> {
         let mut network = Network::new(&mut rng, 1.0);
         let optimizer = training.optimizer();
         let mut memory = optimizer.memory(network.layers.iter().map(|layer| layer.weights.len()));
-        // Biases have neither decay nor a rate of their own: OpenSeq2Seq's LARC would leave those that are 0 at 0.
+        // Biases have neither decay nor adaptation: OpenSeq2Seq's LARC would keep zero biases at 0.
         for bias in [1, 3] {
             *memory.config_mut(bias).expect("four layers") = LayerConfig::PLAIN;
         }
@@ -104,7 +104,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Makes the mean gradient of some batches, of a loss that is multiplied by `scale`.
+    /// Computes the mean gradient of some batches, of a loss multiplied by `scale`.
     fn gradients(&mut self, digits: &[&Digit], scale: f64) -> Result<(), Error> {
         self.tensors.clear();
         for batch in digits.chunks(BATCH) {
@@ -115,7 +115,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// The tensors of a recipe: of mixed precision if it says so and there are 16-bit numbers.
+/// The tensors of a recipe: in mixed precision if the recipe asks for it and the feature `half` is on.
 fn tensors(training: &Training, network: &[Parameters]) -> Box<dyn Precision> {
     #[cfg(feature = "half")]
     if training.is_mixed {

@@ -1,4 +1,4 @@
-//! Charts of the model: how much of the time all ranks compute, and how many bytes norms take.
+//! Charts of the model: the fraction of time in which all ranks compute, and the bytes of norms.
 
 use crate::model::{Model, Way};
 use crate::svg::Svg;
@@ -34,7 +34,7 @@ pub fn draw(models: &[Model]) -> String {
     svg.finish("Training on 1 to 100,000 ranks, modelled")
 }
 
-/// Numbers of ranks: powers of two, and three times these, that are whole replicas; and the most.
+/// Numbers of ranks that make whole replicas: powers of two, three times those, and the maximum.
 fn ranks(model: &Model) -> impl Iterator<Item = usize> {
     let all = (0..17).flat_map(|height| [1 << height, 3 << height >> 1]).filter(|ranks| *ranks > 0);
     let mut all: Vec<usize> = all.chain([MOST as usize]).filter(|r| *r <= MOST as usize).collect();

@@ -6,7 +6,7 @@
 //! cargo run --release --example scale -- --check    fails unless they are what it would write
 //! ```
 //!
-//! Vectors, pieces and bytes are counted, with the crate's own tree. Times are those of a model, whose numbers are at
+//! Vectors, pieces and bytes are counted with the crate's own tree. Times come from a model, whose parameters are at
 //! the top of `model.rs`.
 
 #[path = "chart.rs"]

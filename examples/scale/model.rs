@@ -1,5 +1,5 @@
-//! An alpha-beta model of a step: what is computed, what is sent, how often a rank waits for the latency of the
-//! network. Nothing overlaps.
+//! An alpha-beta model of a step: computation, bytes sent, and how often a rank waits for the latency of the network.
+//! Nothing overlaps.
 
 use layerwise::pieces::{LEAF, Tree};
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub struct Model {
     /// Micro-batches of a step: a constant of the training.
     pub leaves: usize,
     pub leaf: &'static str,
-    /// Ranks that together have one replica of the model. Each has its part of every tensor.
+    /// Ranks that share one replica of the model. Each has a part of every tensor.
     pub parallel: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Model {
 pub enum Way {
     /// Nodes of the tree, with the best cuts.
     Tree,
-    /// A ring of numbers of `f32`, as libraries add long vectors: bits depend on the number of ranks.
+    /// A ring in `f32`, as libraries add long vectors: bits depend on the number of ranks.
     Ring,
     /// Every micro-batch to every owner of a shard, without the tree.
     Owners,
@@ -116,13 +116,12 @@ impl Model {
         self.tensors.iter().sum::<usize>() as f64 / self.parallel as f64
     }
 
-    /// The seconds of a step if all ranks computed all the time.
+    /// The seconds per step if all ranks computed all the time.
     pub fn ideal(&self, ranks: usize) -> f64 {
         self.leaves as f64 * self.operations / FLOPS / ranks as f64
     }
 
-    /// A step on so many ranks; nothing if they are too few for a replica. Ranks for which there is no micro-batch
-    /// idle.
+    /// A step on this number of ranks; `None` if they are too few for a replica. Ranks without a micro-batch are idle.
     pub fn step(&self, way: Way, ranks: usize) -> Option<Step> {
         let replicas = (ranks / self.parallel).min(self.leaves);
         let average = self.leaves.div_ceil(replicas.max(1));
@@ -143,13 +142,13 @@ impl Model {
         }
     }
 
-    /// A step in which the busiest rank has so many micro-batches, and ranks send so many vectors, on average and at
-    /// most.
+    /// A step in which the busiest rank has `busiest` micro-batches, and ranks send `mean` vectors on average and
+    /// `most` at most.
     fn with(&self, replicas: usize, cuts: String, busiest: usize, mean: f64, most: usize) -> Step {
         let (n, p) = (self.parameters(), replicas as f64);
         let others = 1.0 - 1.0 / p;
         let leaf = self.operations / self.parallel as f64 / FLOPS + ADDITION * n / MEMORY;
-        // One node each exchanges halves, in as many rounds as the tree is deep; other ways send to all.
+        // With one node each, ranks exchange halves in as many rounds as the tree is deep; other ways send to all.
         let tree = cuts == "one node each";
         let rounds = if tree { p.log2().ceil() } else { p - 1.0 };
         let reduce = rounds * LATENCY + most as f64 * others * 4.0 * n / NETWORK;
@@ -170,8 +169,8 @@ impl Model {
         self.tensors.iter().map(|len| len.div_ceil(self.parallel).div_ceil(LEAF))
     }
 
-    /// Bytes of the sums that every rank gets, with one group for each node that covers a part of a tensor, in shards
-    /// of as many leaves as can be.
+    /// Bytes of the sums that every rank receives, with one group for each node that covers a part of a tensor, in
+    /// shards as equal as possible.
     pub fn norm_bytes(&self, ranks: usize) -> f64 {
         let replicas = (ranks / self.parallel).clamp(1, self.leaves);
         let all: usize = self.tensor_leaves().sum();

@@ -64,7 +64,7 @@ fn bar(svg: &mut Svg, y: f64, name: &str, parts: &[(f64, f64, usize)], named: bo
     }
 }
 
-/// The sum of ranks 0 and 1, and what rank 2 has beside it; with the parts that will go to others.
+/// The sum of ranks 0 and 1, and that of rank 2 next to it, with the parts that go to other ranks.
 fn halves(svg: &mut Svg, y: f64) {
     bar(svg, y, "sum of 0 and 1", &[(0.0, 3.0, 0), (3.0, 6.0, 1)], true);
     bar(svg, y + 34.0, "rank 2", &[(0.0, 6.0, 2)], false);

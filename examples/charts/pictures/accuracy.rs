@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use std::cmp::Reverse;
 use std::error::Error;
 
-/// The accuracy of one training.
+/// The accuracy of one training run.
 #[derive(serde::Deserialize, serde::Serialize)]
 pub struct Run {
     pub initial_weights: f64,
@@ -14,11 +14,11 @@ pub struct Run {
     pub accuracy: f64,
 }
 
-/// Colours and widths, in the order of the optimizers. LARC is like SGD with momentum where the rate is small, and Adam
-/// like AdamW: of such a pair one is wide, and below the other.
+/// Colours and widths, in the order of the optimizers. At small rates LARC equals SGD with momentum, and Adam equals
+/// AdamW: one curve of each pair is wide and lies below the other.
 const STYLES: [(RGBColor, u32); 7] = [(GREY, 2), (BLUE, 2), (RED, 5), (GREEN, 2), (ORANGE, 5), (PURPLE, 2), (TEAL, 2)];
 
-/// One panel per initial scale, one curve per optimizer, and what the colours mean.
+/// One panel per initial scale, one curve per optimizer, and a legend.
 pub fn draw(runs: &[Run]) -> Result<String, Box<dyn Error>> {
     let mut scales: Vec<f64> = runs.iter().map(|run| run.initial_weights).collect();
     scales.dedup();

@@ -1,4 +1,4 @@
-//! Bytes a weight, of what the crate itself keeps for a model.
+//! Bytes per weight that the crate itself keeps for a model.
 
 use super::paper::{BLUE, GREEN, GREY, ORANGE, PURPLE, font, picture};
 use half::bf16;
@@ -7,10 +7,10 @@ use layerwise::{Adam, AdamConfig, LarcConfig, Memory, NovoGrad, NovoGradConfig, 
 use plotters::prelude::*;
 use std::error::Error;
 
-/// Long enough that the few bytes of a layer's state do not count.
+/// Long enough that the few bytes of a layer's state do not matter.
 const WEIGHTS: usize = 1 << 16;
 
-/// Bytes a weight of each part.
+/// Bytes per weight of each part.
 #[derive(Debug, PartialEq)]
 pub struct Bytes {
     pub name: &'static str,
@@ -21,7 +21,7 @@ pub struct Bytes {
 const PARTS: [(&str, RGBColor); 5] =
     [("weights", GREY), ("16-bit copy", PURPLE), ("gradients", BLUE), ("momentum", GREEN), ("second moment", ORANGE)];
 
-/// What a rule keeps of each weight: its memory with these settings, less the state of a layer.
+/// What a rule keeps for each weight: its memory with these settings, minus the state of a layer.
 fn kept<R: Rule>(optimizer: &Optimizer<R>, set: impl Fn(Memory<R::State>) -> Memory<R::State>) -> usize
 where
     R::State: RuleState,

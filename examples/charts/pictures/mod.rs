@@ -18,7 +18,8 @@ pub type Picture = (&'static str, String);
 /// Drawn by hand, and by the example `scale`.
 const OTHERS: [&str; 3] = ["floors.svg", "scale.svg", "scale_model.svg"];
 
-/// All pictures of this example, drawn from the figures in `docs/data`. Bytes need none: the crate is asked.
+/// All pictures of this example, drawn from the figures in `docs/data`. The picture of bytes measures the crate
+/// instead.
 pub fn all(docs: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     let data = docs.join("data");
     Ok(vec![
@@ -30,8 +31,8 @@ pub fn all(docs: &Path) -> Result<Vec<Picture>, Box<dyn Error>> {
     ])
 }
 
-/// The pictures as rustdoc can show them without a file: each name that a page uses for one, with its text in base64.
-/// Those that are not drawn here are among them.
+/// The pictures in a form that rustdoc can show without a file: each name that a page uses, with the picture in base64.
+/// This includes pictures that are not drawn here.
 pub fn links(docs: &Path, pictures: &[Picture]) -> Result<String, Box<dyn Error>> {
     let link = |name: &str, svg: &str| format!("[{name}]: data:image/svg+xml;base64,{}\n", base64(svg.as_bytes()));
     let mut links: String = pictures.iter().map(|(name, svg)| link(name, svg)).collect();

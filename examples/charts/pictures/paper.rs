@@ -15,11 +15,11 @@ pub const ORANGE: RGBColor = RGBColor(235, 160, 40);
 pub const PURPLE: RGBColor = RGBColor(160, 90, 200);
 pub const TEAL: RGBColor = RGBColor(0, 170, 185);
 
-/// A picture brings its own paper, which is dark where the reader's pages are.
+/// A picture has its own background, which is dark if the reader's pages are.
 const STYLE: &str = "<style>text{font-family:system-ui,sans-serif}@media(prefers-color-scheme:dark){\
     [fill=\"#FFFFFF\"]{fill:#16191d}[fill=\"#000000\"]{fill:#e4e6e8}[stroke=\"#000000\"]{stroke:#e4e6e8}}</style>";
 
-/// The text of an SVG picture of this size, drawn by `draw`; `title` is for readers who hear it.
+/// The text of an SVG picture of this size, drawn by `draw`; `title` is for screen readers.
 pub fn picture(title: &str, size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Result<String, Box<dyn Error>> {
     let mut svg = String::new();
     {
@@ -32,7 +32,7 @@ pub fn picture(title: &str, size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn)
     Ok(format!("{tag}\n<title>{title}</title>\n{STYLE}\n{rest}"))
 }
 
-/// A label: of the colour of the text around it.
+/// A label, in the colour of the text around it.
 pub fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&BLACK)
 }
@@ -41,7 +41,7 @@ pub fn size(size: u32) -> (&'static str, u32) {
     ("sans-serif", size)
 }
 
-/// What the colours mean, side by side from `x` on.
+/// The legend, side by side from `x` on.
 pub fn legend(area: &Area, mut x: i32, y: i32, entries: &[(&str, RGBColor, u32)]) -> Drawn {
     for (name, colour, width) in entries {
         area.draw(&PathElement::new([(x, y + 8), (x + 24, y + 8)], colour.stroke_width(*width)))?;

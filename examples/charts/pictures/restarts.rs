@@ -1,10 +1,10 @@
-//! LARC with momentum where the rate restarts, and two cures, from the example `digits`.
+//! LARC with momentum under restarts of the rate, and two fixes, from the example `digits`.
 
 use super::paper::{Area, BLUE, Drawn, GREEN, RED, font, legend, picture, size};
 use plotters::prelude::*;
 use std::error::Error;
 
-/// What came of one training.
+/// The result of one training run.
 #[derive(serde::Deserialize, serde::Serialize)]
 pub struct Run {
     pub case: String,

@@ -1,4 +1,4 @@
-//! The time of a step against the size of the layer, beside C and a triad, from `benches/against-c`.
+//! The time of a step against the size of the layer, compared with C and a triad, from `benches/against-c`.
 
 use super::paper::{Area, BLUE, Drawn, GREEN, GREY, font, legend, picture, size};
 use plotters::prelude::*;
@@ -10,14 +10,14 @@ pub struct Figure {
     elements: f64,
     offsets: String,
     work: String,
-    /// Nanoseconds an element.
+    /// Nanoseconds per element.
     c: f64,
     layerwise: f64,
 }
 
-/// Steps, and how many bytes they move for each element that is not in a cache.
+/// Steps, and how many bytes they move per element if the arrays are not in a cache.
 const STEPS: [(&str, f64); 3] = [("NovoGrad", 24.0), ("LARC", 28.0), ("AdamW", 32.0)];
-/// What a triad moves: two arrays are read and one is written, whose old lines are read first.
+/// The bytes that a triad moves: it reads two arrays and writes one, whose cache lines are read first.
 const TRIAD: f64 = 16.0;
 const LENGTHS: std::ops::RangeInclusive<f64> = 4096.0..=16_777_216.0;
 

@@ -1,5 +1,5 @@
 //! Trains a small classifier of handwritten digits with all arrays in static memory. The same code runs on a
-//! microcontroller and on a desktop, and has the same bits there.
+//! microcontroller and on a desktop, with the same bits.
 
 #![no_std]
 
@@ -53,12 +53,12 @@ const BATCH: usize = 20;
 /// Weights and gradients.
 pub type Arrays = [[f32; PARAMETERS]; 2];
 
-/// How far the training has come after an epoch.
+/// The progress of training after an epoch.
 pub struct Progress {
     pub epoch: usize,
-    /// The mean cross-entropy of the training digits as they were learnt from.
+    /// The mean cross-entropy of the training digits during the epoch.
     pub loss: f32,
-    /// How many of the test digits are read right.
+    /// How many of the test digits are classified correctly.
     pub right: usize,
     pub tested: usize,
 }
@@ -85,7 +85,7 @@ pub fn train<R: Rule, M: Element + Default>(
         for batch in 0..TRAINED / BATCH {
             gradients.fill(0.0);
             for i in 0..BATCH {
-                // A prime that visits all digits in another order each epoch.
+                // Strides by a prime, to visit all digits in a different order each epoch.
                 let digit = ((batch * BATCH + i) * 191 + 37 * epoch) % TRAINED;
                 loss += backward(weights, &DIGITS[digit], gradients);
             }
@@ -112,7 +112,7 @@ fn moments<R: Rule>(optimizer: &Optimizer<R>) -> [usize; 2] {
     }
 }
 
-/// How many bytes an optimizer remembers of the network from step to step.
+/// How many bytes an optimizer keeps for the network from step to step.
 pub fn state_bytes<R: Rule, M: Element>(optimizer: &Optimizer<R>, _: &[M]) -> usize {
     let [first, second] = moments(optimizer);
     size_of::<M>() * first + size_of::<f32>() * second + LENGTHS.len() * size_of::<R::State>()

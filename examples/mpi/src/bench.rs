@@ -1,4 +1,4 @@
-//! The time of a reduce-scatter, against that of MPI, in one run.
+//! The time of a reduce-scatter compared with MPI's, in one run.
 
 use crate::Result;
 use crate::model;
@@ -10,7 +10,7 @@ use layerwise::pieces::LEAF;
 use mpi::traits::*;
 use std::time::Instant;
 
-/// Best and median of `times` runs of each, one after the other in turn, in milliseconds.
+/// Best and median of `times` runs of each, in turns, in milliseconds.
 pub fn bench(net: &Net, units: usize, times: usize) -> Result<()> {
     let leaves = net.ranks.next_power_of_two();
     let plan = Plan::new(Way::Halving, leaves, net.ranks, &model::layers(&[units * LEAF]))?;

@@ -1,4 +1,4 @@
-//! Every way on this number of ranks, against one process.
+//! Compares every way on this number of ranks with one process.
 
 use crate::Result;
 use crate::model::RULES;
@@ -9,8 +9,8 @@ use crate::train::{Job, alone, train};
 
 const STEPS: usize = 8;
 
-/// Trains in every way. Returns an error unless each has the bits of one process, and MPI's own sum of several ranks
-/// has not.
+/// Trains in every way. Returns an error unless each has the bits of one process, and MPI's own sum over several ranks
+/// does not.
 pub fn check(net: &Net, all: bool) -> Result<()> {
     let leaves: &[usize] = if all { &[24, 32, 21] } else { &[24, 21] };
     let (mut runs, mut differing) = (0, 0);
@@ -37,10 +37,10 @@ pub fn check(net: &Net, all: bool) -> Result<()> {
             }
         }
     }
-    // One more, in which ranks compute with different instructions.
+    // One more, in which ranks use different instruction sets.
     let mixed = Job { mixed: true, ..Job::new("lamb", Way::Halving, 24, STEPS) };
     same(net, &mixed, expected(net, &mixed)?.as_ref())?;
-    // One rank adds as the tree does.
+    // A single rank adds like the tree.
     if net.rank == 0 && net.ranks > 1 && differing == 0 {
         return Err("MPI's own sums have the bits of the tree: the control shows nothing".into());
     }
@@ -56,7 +56,7 @@ pub fn check(net: &Net, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// What one process makes of it; only the first rank needs it.
+/// The result of one process; only the first rank needs it.
 fn expected(net: &Net, job: &Job) -> Result<Option<Whole>> {
     if net.rank > 0 {
         return Ok(None);
@@ -70,7 +70,7 @@ fn expected(net: &Net, job: &Job) -> Result<Option<Whole>> {
     Ok(Some(whole))
 }
 
-/// An error unless a training has the bits of one process.
+/// Returns an error unless a run has the bits of one process.
 fn same(net: &Net, job: &Job, expected: Option<&Whole>) -> Result<()> {
     let found = train(net, job, &job.start()?)?;
     match expected.map_or(0, |expected| found.differ(expected)) {

@@ -1,4 +1,4 @@
-//! Checkpoints: the whole of a training in one file, in which there is no number of ranks.
+//! Checkpoints: a whole training run in one file, independent of the number of ranks.
 //!
 //! Words of 8 bytes, least significant first: a mark, the rule, the step, the micro-batches, the lengths of weights,
 //! momentum, second moment and states, these arrays (an `f32` in a word, for simplicity), and a hash of all before.
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const MARK: u64 = u64::from_le_bytes(*b"lw tree1");
 
-/// Writes a checkpoint beside the old one, and then moves it there: a job that dies meanwhile leaves the old one whole.
+/// Writes a checkpoint next to the old one, then renames it: if the job dies meanwhile, the old one stays whole.
 pub fn save(path: &Path, rule: &str, whole: &Whole) -> Result<()> {
     let rule = RULES.iter().position(|other| *other == rule).ok_or("a rule of this example")?;
     let arrays = [&whole.weights, &whole.momentum, &whole.second_moment];

@@ -1,4 +1,4 @@
-//! Which cuts, and how many micro-batches: said with numbers.
+//! Which cuts, and how many micro-batches: a choice in numbers.
 
 use crate::Result;
 use crate::plan::{moved, one_node_each, vectors};
@@ -10,7 +10,7 @@ pub struct Costs {
     pub bytes: f64,
     /// Seconds of a micro-batch, forward and backward.
     pub leaf: f64,
-    /// Bytes a second that a rank sends.
+    /// Bytes per second that a rank sends.
     pub bandwidth: f64,
 }
 
@@ -35,7 +35,7 @@ impl Cuts {
         }
     }
 
-    /// Seconds of a step, without what all choices share.
+    /// Seconds per step, without the costs that all choices share.
     fn seconds(&self, ranks: usize, costs: &Costs) -> f64 {
         let sent = self.most as f64 * costs.bytes * (1.0 - 1.0 / ranks as f64);
         self.busiest as f64 * costs.leaf + sent / costs.bandwidth
@@ -54,7 +54,7 @@ pub fn choices(leaves: usize, ranks: usize) -> Vec<Cuts> {
     all
 }
 
-/// Explains the choices for so many micro-batches on so many ranks.
+/// Explains the choices for this number of micro-batches and ranks.
 pub fn explain(leaves: usize, ranks: usize, costs: &Costs) -> Result<()> {
     if ranks == 0 || leaves < ranks {
         return Err(format!("{leaves} micro-batches on {ranks} ranks: every rank needs one").into());
@@ -110,8 +110,7 @@ mod tests {
         assert!(explain(3, 4, &Costs { bytes: 1.0, leaf: 1.0, bandwidth: 1.0 }).is_err());
     }
 
-    /// The program picks by time: where a micro-batch takes long, equal ranges; where the network is slow, one node
-    /// each.
+    /// The program picks by time: equal ranges if a micro-batch takes long, one node each if the network is slow.
     #[test]
     fn the_fastest_choice_depends_on_the_costs() {
         let best = |leaf, bandwidth| {

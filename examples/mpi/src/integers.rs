@@ -1,15 +1,15 @@
-//! Sums of integers: any engine may add them, in any order, and there is one result.
+//! Sums of integers: any library may add them, in any order, with the same result.
 //!
-//! The elements of a unit share an exponent: that of the largest, over all micro-batches, which all ranks learn by a
-//! maximum. Each element becomes a multiple of `2^(exponent − bits)`, where `bits = 31 − ⌈log2(M + 1)⌉`, so that `M` of
-//! them cannot overflow. MPI's own reduce-scatter adds these.
+//! The elements of a unit share an exponent: that of the largest one over all micro-batches, which all ranks get by a
+//! max-reduction. Each element becomes a multiple of `2^(exponent − bits)`, where `bits = 31 − ⌈log2(M + 1)⌉`, so that
+//! `M` of them cannot overflow. MPI's own reduce-scatter adds these.
 //!
 //! Limits:
-//! - The exponent is known only when all micro-batches are, so a rank keeps `M/P` vectors, where the tree needs
-//!   `⌊log2(M/P)⌋ + 1`. Or it computes them twice.
-//! - An element is rounded to half of `2^(exponent − bits)`, where an `f32` has 24 bits of its own: small elements
-//!   beside large ones lose theirs. The error of a sum is at most `M/2` of these, and the rounding to `f32`. With some
-//!   hundreds of micro-batches that is still some 10⁻⁶ of the largest element.
+//! - The exponent is known only after all micro-batches. So a rank keeps `M/P` vectors, where the tree needs
+//!   `⌊log2(M/P)⌋ + 1`, or computes them twice.
+//! - An element is rounded to half of `2^(exponent − bits)`, where each `f32` has its own 24 bits: small elements next
+//!   to large ones lose theirs. The error of a sum is at most `M/2` of these, plus the rounding to `f32`. With a few
+//!   hundred micro-batches that is still about 10⁻⁶ of the largest element.
 //! - A NaN or an infinity has the exponent 255. All elements of its unit become NaN, and the step is skipped.
 
 use crate::model::elements;
@@ -31,13 +31,13 @@ pub fn exponents(x: &[f32]) -> Vec<u8> {
     x.chunks(LEAF).map(|unit| unit.iter().map(exponent).max().unwrap_or(0)).collect()
 }
 
-/// `2^(exponent − bits)`, of a unit in which no element is beyond `2^exponent`.
+/// `2^(exponent − bits)`, for a unit in which no element is beyond `2^exponent`.
 fn quantum(exponent: u8, bits: i32) -> f64 {
     let exponent = i32::from(exponent.max(1)) - 126;
     f64::from_bits(((1023 + exponent - bits) as u64) << 52)
 }
 
-/// Adds a vector to sums of integers. What is not finite becomes anything: its unit will be NaN.
+/// Adds a vector to sums of integers. A number that is not finite adds garbage: its unit will be NaN.
 pub fn add_quantised(sums: &mut [i32], x: &[f32], exponents: &[u8], bits: i32) {
     for ((sums, x), exponent) in sums.chunks_mut(LEAF).zip(x.chunks(LEAF)).zip(exponents) {
         let quantum = quantum(*exponent, bits);
@@ -96,7 +96,7 @@ mod tests {
         (0..2 * LEAF).map(|_| number()).collect()
     }
 
-    /// As many of the largest numbers as there can be do not overflow.
+    /// The largest numbers do not overflow even if all elements have that size.
     #[test]
     fn equal_maxima_do_not_overflow() {
         for leaves in [1, 2, 3, 24, 32, 255, 256, 257] {
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// The stated limit of the error holds, and is nearly reached where numbers differ much in size.
+    /// The stated error bound holds, and is nearly reached if numbers differ greatly in size.
     #[test]
     fn errors_are_within_their_limit() {
         for (leaves, spread) in [1, 24, 32, 256].into_iter().flat_map(|leaves| [(leaves, 0), (leaves, 20)]) {
@@ -126,7 +126,7 @@ mod tests {
             }
             assert!(worst <= 1.0, "{leaves} leaves: {worst} of the limit");
         }
-        // Small numbers beside large ones lose all their bits: that is the limit of this way.
+        // Small numbers next to large ones lose all their bits: that is the limit of this method.
         let mut unit = vec![1e-9; LEAF];
         unit[0] = 1.0;
         assert_eq!(sum(&vec![unit; 32])[1], 0.0);

@@ -16,14 +16,14 @@
 //! | `model` | what is trained, and by which rules |
 //! | `plan` | who computes, owns and sends what |
 //! | `ways` | the reduce-scatter: halving, direct, MPI's own |
-//! | `integers` | the reduce-scatter of integers, which any engine may add in any order |
+//! | `integers` | the reduce-scatter of integers, which any library may add in any order |
 //! | `step` | the optimizer's step on shards |
-//! | `state`, `checkpoint` | what is remembered, and how it is kept |
-//! | `train`, `check` | trainings, and their comparison with one process |
+//! | `state`, `checkpoint` | the training state, and its file |
+//! | `train`, `check` | training runs, and their comparison with one process |
 //! | `choose` | which cuts, and how many micro-batches |
-//! | `traffic` | bytes that monitoring has counted, beside the formula |
+//! | `traffic` | bytes counted by monitoring, compared with the formula |
 //! | `bench` | the time of a reduce-scatter |
-//! | `net` | the little that is wanted of MPI |
+//! | `net` | the few MPI calls that are needed |
 
 mod bench;
 mod check;
@@ -48,7 +48,7 @@ use train::Job;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// The words of the command line.
+/// The arguments of the command line.
 struct Words(Vec<String>);
 
 impl Words {
@@ -93,14 +93,14 @@ fn number<T: std::str::FromStr>(word: &str) -> Result<T> {
     word.parse().map_err(|_| format!("{word} is not a number").into())
 }
 
-/// A training from the beginning, or from a checkpoint.
+/// A training run from the beginning, or from a checkpoint.
 fn train_from(net: &Net, words: &Words) -> Result<()> {
     let mut job = words.job()?;
     let start = match words.option("--from") {
         Some(path) => checkpoint::load(Path::new(path), job.rule)?,
         None => job.start()?,
     };
-    // Bits depend on the number of micro-batches: it is the checkpoint's.
+    // Bits depend on the number of micro-batches, so take the checkpoint's.
     job.leaves = start.leaves;
     let whole = train::train(net, &job, &start)?;
     if net.rank == 0 {
@@ -113,7 +113,7 @@ fn print_hash(whole: &Whole, how: &str) {
     println!("{:016x} steps {how}", whole.hash());
 }
 
-/// What needs no other ranks.
+/// Commands that need no other ranks.
 fn run_alone(words: &Words) -> Result<bool> {
     match words.at(0)? {
         "alone" => {
@@ -155,7 +155,7 @@ fn main() -> Result<()> {
     let universe = mpi::initialize().ok_or("MPI is initialised already")?;
     let net = Net::new(universe.world());
     if let Err(error) = run(&net, &words) {
-        // The others may wait for this rank for ever.
+        // Otherwise the other ranks might wait for this one indefinitely.
         eprintln!("rank {} of {}: {error}", net.rank, net.ranks);
         net.world.abort(1);
     }

@@ -1,4 +1,4 @@
-//! What is trained: one affine layer, which is to learn another. And who trains it: three optimizers.
+//! The model: one affine layer that learns another one. And three optimizers that train it.
 
 use crate::Result;
 use layerwise::pieces::{LEAF, add};
@@ -15,7 +15,7 @@ pub const MICRO: usize = 2;
 /// An example whose gradient overflows: its step is skipped.
 const BAD: usize = 200;
 
-/// Where a layer is in the flat buffer, in which each begins at a leaf. Zeros that fill up a leaf change no bit.
+/// Where a layer is in the flat buffer, in which each begins at a leaf. Padding a leaf with zeros changes no bit.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub units: Range<usize>,
@@ -23,7 +23,7 @@ pub struct Layer {
     pub len: usize,
 }
 
-/// The layers of lengths, one after the other.
+/// Layers of these lengths, one after the other.
 pub fn layers(lengths: &[usize]) -> Vec<Layer> {
     let mut end = 0;
     let place = |&len: &usize| {
@@ -44,7 +44,7 @@ pub fn elements(units: &Range<usize>) -> Range<usize> {
     units.start * LEAF..units.end * LEAF
 }
 
-/// The weights that are to be found, and those to begin with.
+/// The target weights, and the initial weights.
 pub fn teacher_and_start() -> [Vec<f32>; 2] {
     let mut rng = fastrand::Rng::with_seed(0);
     [0, 1].map(|_| {

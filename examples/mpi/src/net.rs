@@ -1,4 +1,4 @@
-//! The little that is wanted of MPI.
+//! The few MPI calls that are needed.
 
 use mpi::Count;
 use mpi::collective::SystemOperation;
@@ -26,7 +26,7 @@ impl Net {
         Net { world, rank, ranks }
     }
 
-    /// Brings the pieces of all ranks together in their order.
+    /// Gathers the pieces of all ranks in order.
     pub fn all_gather<T: Equivalence + Clone + Default>(
         &self,
         piece: &[T],
@@ -38,7 +38,7 @@ impl Net {
         all
     }
 
-    /// Sends a part of a buffer to each rank, and gets one of each.
+    /// Sends a part of a buffer to each rank, and receives one from each.
     pub fn all_to_all(
         &self,
         sent: &[f32],
@@ -53,12 +53,12 @@ impl Net {
         all
     }
 
-    /// MPI's own sum: of blocks of one length, one for each rank, each gets its own.
+    /// MPI's own sum of blocks of equal length: each rank gets its own block.
     pub fn reduce_scatter<T: Equivalence>(&self, blocks: &[T], own: &mut [T]) {
         self.world.reduce_scatter_block_into(blocks, own, SystemOperation::sum());
     }
 
-    /// The largest of each number.
+    /// The element-wise maximum over all ranks.
     pub fn max(&self, x: &[u8]) -> Vec<u8> {
         let mut max = vec![0; x.len()];
         self.world.all_reduce_into(x, &mut max[..], SystemOperation::max());

@@ -1,8 +1,8 @@
 //! Who does what: which micro-batches a rank computes, which part of the flat buffer it owns, and what it sends to
 //! whom.
 //!
-//! Everything follows from the number of micro-batches, the number of ranks and the lengths of the layers, so every
-//! rank makes the whole plan, and nothing is agreed on.
+//! Everything follows from the number of micro-batches, the number of ranks and the lengths of the layers. So every
+//! rank computes the whole plan by itself, without communication.
 
 use crate::Result;
 use crate::model::Layer;
@@ -14,14 +14,14 @@ use std::ops::Range;
 pub enum Way {
     /// Every rank computes one node of the tree; two nodes exchange halves on the way up.
     Halving,
-    /// Every rank computes one node; the owner of a shard gets that part of all of them, and adds.
+    /// Every rank computes one node; the owner of a shard receives its part of all nodes, and adds.
     Direct,
-    /// Every rank computes as many micro-batches as the others, but for cuts that are moved to multiples of a number,
-    /// and sends a vector for each node among them.
+    /// All ranks compute about the same number of micro-batches, with cuts at multiples of a number, and send a vector
+    /// for each node in their range.
     Ranges(usize),
     /// Integers with common exponents, added by MPI in any order.
     Integers,
-    /// Numbers of `f32`, added by MPI: the control, whose bits depend on the number of ranks.
+    /// `f32` numbers added by MPI: the control, whose bits depend on the number of ranks.
     Mpi,
 }
 
@@ -70,7 +70,7 @@ pub struct Plan {
     pub leaves: usize,
     pub units: usize,
     pub layers: Vec<Layer>,
-    /// The micro-batches of each rank.
+    /// The micro-batches that each rank computes.
     pub ranges: Vec<Range<usize>>,
     /// The units of each rank, in the order in which it keeps them.
     pub shards: Vec<Vec<Range<usize>>>,
@@ -128,12 +128,12 @@ pub fn one_node_each(leaves: usize, ranks: usize) -> Vec<Range<usize>> {
     (0..ranks).map(|rank| Tree::new(leaves).share(rank, ranks)).collect()
 }
 
-/// Ranges of as many leaves as can be.
+/// Ranges of leaves that are as equal as possible.
 pub fn equal(leaves: usize, ranks: usize) -> Vec<Range<usize>> {
     (0..ranks).map(|rank| leaves * rank / ranks..leaves * (rank + 1) / ranks).collect()
 }
 
-/// The same, with cuts moved to the next multiple of `grid`: fewer nodes, and less even ranges.
+/// The same, with cuts moved to the next multiple of `grid`: fewer nodes, but less equal ranges.
 pub fn moved(leaves: usize, ranks: usize, grid: usize) -> Result<Vec<Range<usize>>> {
     let cut = |rank: usize| match rank {
         0 => 0,
@@ -156,7 +156,7 @@ fn contiguous(units: usize, ranks: usize) -> Vec<Vec<Range<usize>>> {
     in_one_part(equal(units, ranks))
 }
 
-/// Blocks of one length, of which the last ones may be short or empty.
+/// Blocks of equal length; the last ones may be short or empty.
 fn blocks(units: usize, ranks: usize) -> Vec<Vec<Range<usize>>> {
     let block = units.div_ceil(ranks);
     in_one_part((0..ranks).map(|rank| (rank * block).min(units)..((rank + 1) * block).min(units)))
@@ -190,12 +190,12 @@ struct Held {
     rank: usize,
 }
 
-/// Plans the exchanges below a node of which the ranks from `first` on have the ranges; returns who holds which part of
+/// Plans the exchanges below a node whose ranges belong to the ranks from `first` on; returns who holds which part of
 /// its sum.
 ///
-/// Of two nodes with `l` and `r` ranks, those on the left hold their sum in parts of `1/l` and keep `l/(l + r)` of it;
-/// what they do not keep they send. Everybody's part shrinks from `1/l`, or `1/r`, to `1/(l + r)`. So over the whole
-/// way up each sends `1 − 1/P` of a vector, whatever the tree and whatever the number of ranks.
+/// For two nodes with `l` and `r` ranks, those on the left hold their sum in parts of `1/l`, keep `l/(l + r)` of it,
+/// and send the rest. Each rank's part shrinks from `1/l`, or `1/r`, to `1/(l + r)`. So on the whole way up each rank
+/// sends `1 − 1/P` of a vector, for any tree and any number of ranks.
 fn join_node(
     node: Range<usize>,
     ranges: &[Range<usize>],
@@ -215,8 +215,8 @@ fn join_node(
     held
 }
 
-/// Overlays two divisions of a vector, and divides each cell between its two holders. A holder that comes from the cell
-/// before takes the head, so that shards fall into few parts.
+/// Overlays two divisions of a vector, and divides each cell between its two holders. A holder of the previous cell
+/// takes the head, so that shards have few parts.
 fn exchange(left: &[Held], right: &[Held], l: usize, r: usize) -> (Vec<Held>, Vec<Message>) {
     let (mut held, mut messages): (Vec<Held>, Vec<Message>) = Default::default();
     let mut keep = |units: Range<usize>, keeper: usize, sender: usize| {
@@ -232,7 +232,7 @@ fn exchange(left: &[Held], right: &[Held], l: usize, r: usize) -> (Vec<Held>, Ve
     let (mut i, mut j, mut at) = (0, 0, 0);
     while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
         let end = a.units.end.min(b.units.end);
-        // Who began before this cell, or else who ends with it.
+        // The holder that began before this cell, or else the one that ends with it.
         let left_first = a.units.start < at || (b.units.start == at && a.units.end == end);
         let share = if left_first { l } else { r };
         let cut = at + ((end - at) * share + (l + r) / 2) / (l + r);
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
     use crate::model;
 
-    /// The bytes that ranks send, in units: on average N(1 − 1/P) of a vector, exactly.
+    /// Ranks send exactly N(1 − 1/P) units of a vector on average.
     #[test]
     fn every_rank_sends_one_vector_but_for_its_part() {
         for (leaves, ranks) in (1..40).flat_map(|leaves| (1..=leaves).map(move |ranks| (leaves, ranks))) {
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    /// Every way divides all units between the ranks, and every part of a layer is somebody's.
+    /// Every way divides all units between the ranks, and every part of a layer has an owner.
     #[test]
     fn shards_are_the_whole_buffer() {
         let layers = model::of_this_example();
@@ -297,7 +297,7 @@ mod tests {
         }
     }
 
-    /// The vectors of all ranks are one, and one more for each node that a cut divides.
+    /// The ranks send one vector in total, plus one for each node that a cut divides.
     #[test]
     fn vectors_are_counted_by_divided_nodes() {
         for (leaves, ranks) in (1..70).flat_map(|leaves| (1..=leaves).map(move |ranks| (leaves, ranks))) {

@@ -1,4 +1,4 @@
-//! What is remembered of a training: the whole of it, and the shard of one rank.
+//! The state of a training run: as a whole, and the shard of one rank.
 
 use crate::net::Net;
 use crate::plan::Plan;
@@ -9,19 +9,19 @@ use layerwise::AnyOptimizer;
 use layerwise::pieces::LEAF;
 use layerwise::rule::Moments;
 
-/// In what the new weights go to all ranks. Masters in `f32` stay in the shards.
+/// The format in which the new weights go to all ranks. Master weights in `f32` stay in the shards.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gather {
     F32,
     Bf16,
 }
 
-/// A training between two steps. There is no number of ranks in it.
+/// A training run between two steps. It does not depend on the number of ranks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whole {
     /// The next step.
     pub step: usize,
-    /// The micro-batches of a step: bits depend on them, so they belong to the training.
+    /// The number of micro-batches per step: bits depend on it, so it is part of the state.
     pub leaves: usize,
     pub weights: Vec<f32>,
     pub momentum: Vec<f32>,
@@ -43,7 +43,7 @@ impl Whole {
         }
     }
 
-    /// How many numbers differ in their bits.
+    /// How many numbers have different bits.
     pub fn differ(&self, other: &Whole) -> usize {
         let differ = |a: &[f32], b: &[f32]| {
             a.len().abs_diff(b.len()) + a.iter().zip(b).filter(|(a, b)| a.to_bits() != b.to_bits()).count()
@@ -78,7 +78,7 @@ pub fn seen(gather: Gather, weights: &[f32]) -> Vec<f32> {
     }
 }
 
-/// What a rank has: the weights of the model, which all ranks have, and the arrays of its shard.
+/// The memory of a rank: the weights of the model, which all ranks have, and the arrays of its shard.
 pub struct Shard {
     pub gather: Gather,
     pub model: Vec<f32>,
@@ -108,7 +108,7 @@ impl Shard {
         }
     }
 
-    /// Brings the shards of all ranks together.
+    /// Gathers the shards of all ranks.
     pub fn whole(&self, net: &Net, plan: &Plan, leaves: usize, step: usize) -> Whole {
         let all = |own: &[f32], len: usize| {
             if len == 0 {

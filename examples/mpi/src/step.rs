@@ -1,7 +1,7 @@
 //! The optimizer's step, on shards (ZeRO-1): a rank updates what it owns.
 //!
-//! Norms take one message a step, for all layers and all norms: a few numbers for each node that covers a part of a
-//! layer. A rule that looks at the step it planned (LAMB, LUC) takes a second.
+//! Norms take one message per step for all layers and all norms: a few numbers for each node that covers a part of a
+//! layer. A rule that needs the norm of its planned step (LAMB, LUC) takes a second message.
 
 use crate::Result;
 use crate::model::Layer;
@@ -13,7 +13,7 @@ use layerwise::pieces::{LEAF, LayerView, SUMS};
 use layerwise::{AnyOptimizer, LayerConfig, LayerMemory, Step};
 use std::ops::Range;
 
-/// The elements of a part of a layer: in the shard, in whose arrays whole leaves follow one another.
+/// The elements of a part of a layer in the shard, whose arrays consist of whole leaves.
 fn place(part: &Part, layer: &Layer) -> Range<usize> {
     let len = (part.leaves.end * LEAF).min(layer.len) - part.leaves.start * LEAF;
     part.at * LEAF..part.at * LEAF + len
@@ -22,7 +22,7 @@ fn place(part: &Part, layer: &Layer) -> Range<usize> {
 /// Sums of all nodes of a layer, from left to right.
 type Pieces<const N: usize> = Vec<(Range<usize>, [f64; N])>;
 
-/// Brings the sums of all ranks together, layer by layer. `own` are those of the rank's parts.
+/// Gathers the sums of all ranks, layer by layer. `own` are those of the rank's parts.
 fn gather_sums<const N: usize>(net: &Net, plan: &Plan, own: &[[f64; N]]) -> Vec<Pieces<N>> {
     let nodes = |rank: usize| plan.parts[rank].iter().flat_map(|part| plan.norm_nodes(part).map(|n| (part.layer, n)));
     let all = net.all_gather(own.as_flattened(), (0..net.ranks).map(|rank| N * nodes(rank).count()));
@@ -30,12 +30,12 @@ fn gather_sums<const N: usize>(net: &Net, plan: &Plan, own: &[[f64; N]]) -> Vec<
     for ((layer, node), sums) in (0..net.ranks).flat_map(nodes).zip(all.as_chunks::<N>().0) {
         layers[layer].push((node, *sums));
     }
-    // Shards of the exchange of halves are not in order.
+    // When halves are exchanged, shards are not in order.
     layers.iter_mut().for_each(|pieces| pieces.sort_by_key(|piece| piece.0.start));
     layers
 }
 
-/// The sums of the rank's parts, of which `measure` makes those of one.
+/// The sums of the rank's parts; `measure` computes those of one part.
 fn own_sums<const N: usize>(
     net: &Net,
     plan: &Plan,
@@ -50,7 +50,7 @@ fn own_sums<const N: usize>(
     Ok(own)
 }
 
-/// A step with the gradient of the shard. Afterwards the weights that all ranks compute with are the new ones.
+/// A step with the gradient of the shard. Afterwards all ranks have the new weights.
 pub fn step(
     net: &Net,
     plan: &Plan,
@@ -102,7 +102,7 @@ pub fn step(
     Ok(())
 }
 
-/// To all: the new weights, or their copies of 16 bits.
+/// Sends all ranks the new weights, or their 16-bit copies.
 fn gather_weights(net: &Net, plan: &Plan, shard: &mut Shard) {
     let lengths = (0..net.ranks).map(|rank| plan.shard_units(rank) * LEAF);
     let all = match shard.gather {
@@ -116,7 +116,7 @@ fn gather_weights(net: &Net, plan: &Plan, shard: &mut Shard) {
     scatter(plan, &all, &mut shard.model);
 }
 
-/// Puts the shards of all ranks, one after the other, to their places in the flat buffer.
+/// Copies the shards of all ranks, which follow one another, to their places in the flat buffer.
 pub fn scatter(plan: &Plan, all: &[f32], flat: &mut [f32]) {
     let mut rest = all;
     for units in plan.shards.iter().flatten() {
@@ -127,14 +127,14 @@ pub fn scatter(plan: &Plan, all: &[f32], flat: &mut [f32]) {
 }
 
 impl Shard {
-    /// Elements of the shard, to be read.
+    /// A read-only view of elements of the shard.
     fn view<'a>(&'a self, gradient: &'a [f32], at: Range<usize>) -> LayerView<'a> {
         LayerView::new(&self.weights[at.clone()], &gradient[at.clone()])
             .momentum(self.momentum.get(at.clone()).unwrap_or_default())
             .second_moment(self.second_moment.get(at).unwrap_or_default())
     }
 
-    /// Elements of the shard, to be updated.
+    /// Elements of the shard, for an update.
     fn memory<'a>(&'a mut self, gradient: &'a [f32], at: Range<usize>) -> LayerMemory<'a, ()> {
         let layer = LayerMemory::new(&mut self.weights[at.clone()], &gradient[at.clone()], &mut self.nothing)
             .momentum(self.momentum.get_mut(at.clone()).unwrap_or_default())

@@ -1,13 +1,13 @@
-//! Bytes that ranks send, as Open MPI's monitoring has counted them, beside those of the formula.
+//! Bytes that ranks send, counted by Open MPI's monitoring, compared with the formula.
 //!
-//! What a training does once would be counted too, so two trainings are compared that differ in their steps.
+//! Traffic that occurs once per run would be counted too, so it compares two runs with different numbers of steps.
 
 use crate::Result;
 use crate::model;
 use crate::plan::{Plan, Way};
 use layerwise::pieces::LEAF;
 
-/// The bytes that each rank has sent, of the files `PREFIX.RANK.prof`.
+/// The bytes that each rank has sent, from the files `PREFIX.RANK.prof`.
 fn sent(prefix: &str, ranks: usize) -> Result<Vec<u64>> {
     (0..ranks).map(|rank| of_file(&std::fs::read_to_string(format!("{prefix}.{rank}.prof"))?)).collect()
 }
@@ -18,16 +18,16 @@ fn of_file(text: &str) -> Result<u64> {
     lines.map(|line| Ok(line.split(['\t', ' ']).nth(2).ok_or("bytes")?.parse::<u64>()?)).sum()
 }
 
-/// Numbers of the whole gradient that a rank sends in a step, on average, by the formula: each of its vectors but for
-/// its own shard, and its shard of the new weights to all others.
+/// How many whole gradients a rank sends in a step, on average, by the formula: each of its vectors except its own
+/// shard, and its shard of the new weights to all others.
 pub fn expected(plan: &Plan, ranks: usize) -> f64 {
     let vectors: usize = (0..ranks).map(|rank| plan.nodes(rank).len()).sum();
     let vectors = if plan.way == Way::Mpi { 1.0 } else { vectors as f64 / ranks as f64 };
     (vectors + 1.0) * (1.0 - 1.0 / ranks as f64)
 }
 
-/// Prints what was counted, and returns an error if it is more than a hundredth away from the formula: of MPI's own
-/// sum, which has no such formula, it is only printed.
+/// Prints what was counted, and returns an error if it is more than 1 % off the formula. For MPI's own sum, which has
+/// no such formula, it only prints.
 pub fn compare(way: Way, leaves: usize, ranks: usize, prefixes: [&str; 2], steps: usize) -> Result<()> {
     let plan = Plan::new(way, leaves, ranks, &model::of_this_example())?;
     let [short, long] = prefixes.map(|prefix| sent(prefix, ranks));

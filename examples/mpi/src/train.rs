@@ -1,4 +1,4 @@
-//! A training over all ranks, and the same in one process.
+//! A training run over all ranks, and the same in one process.
 
 use crate::model::{self, Layer, MICRO, elements, gradient};
 use crate::net::Net;
@@ -10,7 +10,7 @@ use layerwise::{AnyOptimizer, Backend, LayerMemory, Report, Step};
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// What is trained how.
+/// What to train, and how.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub rule: &'static str,
@@ -19,12 +19,12 @@ pub struct Job {
     pub leaves: usize,
     /// The step before which it ends.
     pub end: usize,
-    /// A checkpoint is written after every so many steps, and at the end.
+    /// The interval of checkpoints in steps; there is one at the end too.
     pub every: usize,
     pub to: Option<PathBuf>,
-    /// The rank that is killed, and the step before which.
+    /// The rank to kill, and the step before which to do so.
     pub lose: Option<(usize, usize)>,
-    /// Whether the ranks compute with different instructions.
+    /// Whether the ranks use different instruction sets.
     pub mixed: bool,
 }
 
@@ -44,7 +44,7 @@ impl Job {
     }
 }
 
-/// The instructions of a rank: those of the processor one after the other, or the best of them.
+/// The instruction set of a rank: each of the processor's in turn, or the best one.
 pub fn backend(rank: usize, mixed: bool) -> Backend {
     let all: Vec<Backend> = Backend::available().collect();
     if mixed { all[rank % all.len()] } else { Backend::best() }
@@ -78,14 +78,14 @@ pub fn train(net: &Net, job: &Job, start: &Whole) -> Result<Whole> {
     Ok(shard.whole(net, &plan, job.leaves, job.end))
 }
 
-/// Kills this process as a machine that fails does: no word to anybody.
+/// Kills this process without notice, like a machine that fails.
 fn die(step: usize) -> ! {
     eprintln!("process {} is killed before step {step}", std::process::id());
     let killed = std::process::Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
     unreachable!("{killed:?}")
 }
 
-/// The same training in one process, with whole layers and the optimizer's own step.
+/// The same run in one process, with whole layers and the optimizer's own step.
 pub fn alone(job: &Job, start: &Whole) -> Result<Whole> {
     let ((optimizer, lr), [teacher, _]) = (model::optimizer(job.rule)?, model::teacher_and_start());
     let mut whole = start.clone();
@@ -103,7 +103,7 @@ pub fn alone(job: &Job, start: &Whole) -> Result<Whole> {
     Ok(whole)
 }
 
-/// A step over all layers as the optimizer makes it.
+/// The optimizer's own step over all layers.
 fn step_alone(
     optimizer: &AnyOptimizer,
     step: Step,
@@ -126,8 +126,8 @@ fn step_alone(
     Ok(())
 }
 
-/// Cuts a layer off the rest of the flat buffer, without the zeros that fill up its last leaf; nothing of an array that
-/// the rule does not keep.
+/// Takes a layer off the rest of the flat buffer, without the zeros that pad its last leaf; empty for an array that the
+/// rule does not keep.
 fn next<'a>(rest: &mut &'a mut [f32], at: &Range<usize>, len: usize) -> &'a mut [f32] {
     let layer = rest.split_off_mut(..at.len()).unwrap_or_default();
     layer.split_at_mut_checked(len).map(|(layer, _)| layer).unwrap_or_default()

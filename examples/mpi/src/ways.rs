@@ -10,10 +10,11 @@ use layerwise::{Backend, on};
 use mpi::traits::*;
 use std::ops::Range;
 
-/// What comes is added in segments of 256 KiB, which stay in the cache.
+/// Received data are added in segments of 256 KiB, which stay in the cache.
 pub const SEGMENT: usize = 64 * LEAF;
 
-/// The sum of the gradients of a node, whose leaves come one after the other. `⌊log2 n⌋ + 1` vectors are alive at most.
+/// The sum of the gradients of a node, whose leaves are computed one after the other. At most `⌊log2 n⌋ + 1` vectors
+/// are alive.
 pub fn sum_node(
     backend: Backend,
     node: Range<usize>,
@@ -58,11 +59,11 @@ pub fn take(x: &[f32], shard: &[Range<usize>]) -> Vec<f32> {
     shard.iter().flat_map(|units| &x[elements(units)]).copied().collect()
 }
 
-/// Two nodes exchange halves, on the way up the tree. At the end the rank's shard is the sum; the rest of `sum` is left
-/// over.
+/// Two nodes exchange halves, on the way up the tree. At the end the rank's shard is the sum; the rest of `sum` is
+/// garbage.
 ///
-/// What is sent and what is received are different parts of one vector, so nothing is copied but into `buffer`. All
-/// messages of a join are sent before the first is waited for, so ranks of unequal nodes cannot wait for each other.
+/// The parts sent and received are different parts of one vector, so the only copy is into `buffer`. All messages of a
+/// join are sent before waiting for the first, so ranks of unequal nodes cannot deadlock.
 pub fn halving(net: &Net, plan: &Plan, backend: Backend, sum: &mut [f32], buffer: &mut [f32]) -> Result<()> {
     for join in &plan.joins {
         let mut messages: Vec<_> = join.iter().filter(|m| m.from == net.rank || m.to == net.rank).collect();
@@ -95,7 +96,7 @@ pub fn halving(net: &Net, plan: &Plan, backend: Backend, sum: &mut [f32], buffer
     Ok(())
 }
 
-/// Adds what comes. A sum commutes, so nobody need know who is on the left.
+/// Adds what is received. Addition is commutative, so it does not matter who is on the left.
 fn add_all(net: &Net, backend: Backend, to_add: Vec<(usize, &mut [f32])>, buffer: &mut [f32]) -> Result<()> {
     for (from, part) in to_add {
         let from = net.world.process_at_rank(from as i32);

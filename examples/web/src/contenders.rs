@@ -1,4 +1,4 @@
-//! The optimizers, and the learning rates that they are tried at.
+//! The optimizers, and the learning rates to try.
 
 use layerwise::{Adam, AdamConfig, AnyOptimizer, LarcConfig, NovoGrad, NovoGradConfig, Sgd, SgdConfig};
 
@@ -9,7 +9,7 @@ pub const RATES: [f64; 11] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0,
 pub struct Contender {
     /// What the page calls it.
     pub name: &'static str,
-    /// The one of [`RATES`] that suits it.
+    /// A good rate for it, one of [`RATES`].
     pub rate: f64,
     make: fn() -> AnyOptimizer,
 }
@@ -41,7 +41,7 @@ const ADAMW: Adam = match Adam::new(AdamConfig::TORCH_ADAMW) {
     Err(_) => panic!("settings out of range"),
 };
 
-/// All of them. The page knows them by their place here.
+/// All of them. The page refers to them by index.
 pub const CONTENDERS: [Contender; 4] = [
     Contender { name: "LARC", rate: 1.0, make: || LARC.any() },
     Contender { name: "NovoGrad", rate: 0.01, make: || NOVOGRAD.any() },

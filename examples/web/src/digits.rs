@@ -1,4 +1,4 @@
-//! The data set, and the order in which it is seen.
+//! The data set, and the order in which it is used.
 
 /// Pixels of an image.
 pub const PIXELS: usize = 64;
@@ -44,7 +44,7 @@ impl Random {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    /// Puts `order` into another one (Fisher and Yates).
+    /// Shuffles `order` (Fisher and Yates).
     pub fn shuffle(&mut self, order: &mut [u16]) {
         for i in (1..order.len()).rev() {
             order.swap(i, (self.next() % (i as u64 + 1)) as usize);

@@ -1,7 +1,7 @@
-//! What the page calls. No address comes from the page: the module has its arrays itself, and gives away where the
-//! digits belong. It never grows its memory, so views of the page stay valid.
+//! The functions that the page calls. No address comes from the page: the module owns its arrays, and returns where to
+//! put the digits. It never grows its memory, so the page's views stay valid.
 
-// The only unsafe code: names for the page, and access to what is static.
+// The only unsafe code: exported names, and access to static memory.
 #![allow(unsafe_code)]
 
 use crate::digits::{DIGITS, Digits, PIXELS};
@@ -23,7 +23,7 @@ unsafe impl Sync for Static {}
 
 static PAGE: Static = Static(UnsafeCell::new(Page { digits: [[0; PIXELS + 1]; DIGITS], training: Training::new() }));
 
-/// The only way to what is static. What is given to `run` calls no export, and nothing of the page.
+/// The only access to static memory. `run` must not call an export or the page.
 fn page<T>(run: impl FnOnce(&mut Page) -> T) -> T {
     // SAFETY: there is one thread, and an export returns before another is called.
     run(unsafe { &mut *PAGE.0.get() })
@@ -41,7 +41,7 @@ extern "C" fn digits_len() -> usize {
     size_of::<Digits>()
 }
 
-/// Starts anew; 0, or the number of a refusal.
+/// Starts training; returns 0, or the number of a refusal.
 #[unsafe(no_mangle)]
 extern "C" fn start(optimizer: usize, lr: f64, epochs: usize) -> u32 {
     match page(|Page { training, digits }| training.start(optimizer, lr, epochs, digits)) {
@@ -53,7 +53,7 @@ extern "C" fn start(optimizer: usize, lr: f64, epochs: usize) -> u32 {
     }
 }
 
-/// Takes up to so many steps, and returns how many have been taken since the start.
+/// Takes up to `steps` steps, and returns how many have been taken since the start.
 #[unsafe(no_mangle)]
 extern "C" fn train(steps: usize) -> usize {
     page(|Page { training, digits }| {
@@ -69,13 +69,13 @@ extern "C" fn steps() -> usize {
     page(|page| page.training.steps())
 }
 
-/// How many of the digits that are tested are read right.
+/// How many of the test digits are classified correctly.
 #[unsafe(no_mangle)]
 extern "C" fn right() -> usize {
     page(|Page { training, digits }| training.right(digits))
 }
 
-/// How many digits are tested.
+/// The number of test digits.
 #[unsafe(no_mangle)]
 extern "C" fn tested() -> usize {
     TESTED
@@ -87,7 +87,7 @@ extern "C" fn hash() -> u64 {
     page(|page| page.training.hash())
 }
 
-/// Repeats the optimizer's part of the last step, at the lowest rate, for the page to take the time. It spoils the
+/// Repeats the optimizer's part of the last step, at the lowest rate, so that the page can time it. It spoils the
 /// weights.
 #[unsafe(no_mangle)]
 extern "C" fn repeat_update(times: usize) {

@@ -1,8 +1,8 @@
 //! Trains a small classifier of handwritten digits with all arrays in static memory, in a web page or natively, with
 //! the same bits.
 //!
-//! `exports` is what the page calls, and nothing else is particular to WebAssembly. `bin/native.rs` runs the same
-//! trainings on the desktop.
+//! `exports` is what the page calls, and nothing else is specific to WebAssembly. `bin/native.rs` runs the same
+//! training on the desktop.
 
 #![no_std]
 

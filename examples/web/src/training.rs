@@ -1,4 +1,4 @@
-//! One training, step by step.
+//! One training run, step by step.
 
 use crate::contenders::CONTENDERS;
 use crate::digits::{DIGITS, Digits, Random, are_digits, label};
@@ -7,34 +7,34 @@ use layerwise::rule::Moments;
 use layerwise::{FlatModel, Report};
 
 const BATCH: usize = 32;
-/// Digits to test.
+/// The number of test digits.
 pub const TESTED: usize = DIGITS / 5;
-/// Digits to learn from.
+/// The number of training digits.
 pub const TRAINED: usize = DIGITS - TESTED;
 const SEED: u64 = 1998;
 
-/// Why a training does not start.
+/// Why training does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no optimizer of that number.
+    /// There is no optimizer with that number.
     Optimizer,
     /// The learning rate is negative or not finite.
     Rate,
-    /// The digits are seen no or too many times.
+    /// The number of epochs is 0 or too large.
     Epochs,
     /// A pixel or a label is out of range.
     Digits,
 }
 
-/// One training, with all its memory. All of it is zero before it starts, so that as a static it takes no room in the
-/// file of the module.
+/// One training run, with all its memory. All of it is zero before it starts, so that a static takes no space in the
+/// module's file.
 pub struct Training {
     weights: Parameters,
     gradients: Parameters,
     momentum: Parameters,
     second_moment: Parameters,
     states: [[f64; 3]; COUNT],
-    /// Those to learn from, and after them those to test.
+    /// Training digits first, then test digits.
     order: [u16; DIGITS],
     random: Random,
     optimizer: usize,
@@ -44,7 +44,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// A training that has not started.
+    /// A run that has not started.
     pub const fn new() -> Self {
         Training {
             weights: [0.0; PARAMETERS],
@@ -61,8 +61,8 @@ impl Training {
         }
     }
 
-    /// Starts anew with the optimizer of this number, at a learning rate that will fall linearly from `lr` to zero. The
-    /// initial weights and the order of the digits are the same in every training.
+    /// Starts a new run with the optimizer of this number. The learning rate falls linearly from `lr` to zero. The
+    /// initial weights and the order of the digits are the same in every run.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Training {
         let mut model = FlatModel::new(&LAYERS, &mut self.weights, &self.gradients, &mut self.states)
             .momentum(&mut self.momentum[..first])
             .second_moment(&mut self.second_moment[..second]);
-        // At the largest rates training may diverge; layers without a finite step are left as they are.
+        // At the largest rates training may diverge; layers without a finite step are not updated.
         let step = optimizer.step(lr, &mut model, &mut [Report::ABSENT; COUNT]);
         debug_assert!(step.is_ok(), "slices of the right lengths");
     }
@@ -131,12 +131,12 @@ impl Training {
         self.step
     }
 
-    /// Steps of the whole training.
+    /// The number of steps of the whole run.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// How many of the [`TESTED`] digits are read right.
+    /// How many of the [`TESTED`] digits are classified correctly.
     pub fn right(&self, digits: &Digits) -> usize {
         let tested = self.order[TRAINED..].iter().map(|&digit| &digits[usize::from(digit)]);
         tested.filter(|digit| read(&self.weights, digit) == label(digit)).count()

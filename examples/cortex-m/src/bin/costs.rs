@@ -1,8 +1,8 @@
-//! Counts instructions per element of norms and steps, beside the loops that a programmer without this crate writes.
+//! Counts instructions per element of norms and steps, compared with the loops that one would write without this crate.
 //!
-//! With the feature `half`, the same steps with momentum of 16 bits are counted instead.
+//! With the feature `half`, it counts the same steps with 16-bit momentum instead.
 //!
-//! QEMU's `-icount shift=0` lets one instruction take one nanosecond, so its timers count instructions.
+//! With QEMU's `-icount shift=0` one instruction takes one nanosecond, so timers count instructions.
 
 #![no_std]
 #![no_main]
@@ -19,7 +19,7 @@ use semihosting::{println, process};
 
 const LEN: usize = 4096;
 
-/// What momentum is made of.
+/// The element type of the momentum.
 #[cfg(not(feature = "half"))]
 mod moment {
     pub type Moment = f32;
@@ -65,7 +65,7 @@ const PLAIN_LARC: Sgd = larc(LarcConfig::DEFAULT, 0.0);
 const PLAIN_NOVOGRAD: NovoGrad = novograd(NovoGradConfig { beta1: 0.0, ..*NOVOGRAD.config() });
 const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
-/// What everybody writes.
+/// The obvious loop.
 fn naive_norm(x: &[f32]) -> f32 {
     libm::sqrtf(x.iter().map(|x| x * x).sum::<f32>())
 }
@@ -91,7 +91,7 @@ fn naive_novograd(lr: f32, w: &mut [f32], g: &[f32], m: &mut [Moment], v: &mut f
     }
 }
 
-/// What is missing of moments that begin at zero.
+/// The bias corrections of moments that start at zero.
 struct Start([f32; 2]);
 
 impl Start {
@@ -102,7 +102,7 @@ impl Start {
     }
 }
 
-/// The step of an element, for which its moments are renewed.
+/// Updates the moments of an element and returns its step.
 fn naive_adam(g: f32, m: &mut Moment, v: &mut f32, [c1, c2]: [f32; 2]) -> f32 {
     let new = 0.9 * moment::get(*m) + 0.1 * g;
     *m = moment::of(new);
@@ -117,7 +117,7 @@ fn naive_adamw(lr: f32, w: &mut [f32], g: &[f32], m: &mut [Moment], v: &mut [f32
     }
 }
 
-/// The layer that all steps but that of plain gradient descent take.
+/// The layer for all steps except plain gradient descent.
 fn layer<'a, S>(w: &'a mut [f32], g: &'a [f32], m: &'a mut [Moment], state: &'a mut S) -> LayerMemory<'a, S> {
     LayerMemory::new(w, g, state).momentum(m)
 }
@@ -180,7 +180,7 @@ mod counter {
     }
 }
 
-/// Prints how many bytes of stack a function takes: those below this one's frame that it has overwritten.
+/// Prints how many bytes of stack a function uses: those below this frame that it has overwritten.
 #[cfg(target_arch = "arm")]
 fn stack(name: &str, run: impl FnOnce()) {
     const BYTES: usize = 4096;
@@ -188,7 +188,7 @@ fn stack(name: &str, run: impl FnOnce()) {
     let below = cortex_m::register::msp::read() as usize - BYTES;
     let words = core::ptr::with_exposed_provenance_mut::<u32>(below);
     for i in 0..BYTES / 4 {
-        // SAFETY: the stack has megabytes below this frame, of which nothing is in use.
+        // SAFETY: the stack has megabytes below this frame, none of them in use.
         unsafe { words.add(i).write_volatile(MARK) };
     }
     run();
@@ -200,7 +200,7 @@ fn stack(name: &str, run: impl FnOnce()) {
 #[cfg(target_arch = "riscv32")]
 fn stack(_: &str, _: impl FnOnce()) {}
 
-/// Runs a function a few times and prints what it takes for an element, or in all for few elements.
+/// Runs a function a few times and prints its cost per element, or in total if there are few elements.
 fn count(name: &str, len: usize, mut run: impl FnMut()) {
     const TIMES: u32 = 8;
     run();

@@ -1,5 +1,5 @@
 //! Trains with six optimizers and prints loss, accuracy and a hash of the weights: on a microcontroller over
-//! semihosting, on a desktop to the terminal. With the feature `half`, also with momentum of 16 bits.
+//! semihosting, on a desktop to the terminal. With the feature `half`, also with 16-bit momentum.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(clippy::deref_addrof)] // A reference to a mutable static is made by way of a pointer.
@@ -14,7 +14,7 @@ use semihosting::{println, process};
 #[cfg(not(target_os = "none"))]
 use std::process;
 
-/// How often the training digits are seen; machines without a floating-point unit see them less often.
+/// The number of epochs; there are fewer on machines without a floating-point unit.
 const EPOCHS: usize = match option_env!("EPOCHS") {
     Some(epochs) => (epochs.as_bytes()[0] - b'0') as usize,
     None => 8,

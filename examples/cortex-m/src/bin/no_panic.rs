@@ -1,6 +1,6 @@
 //! Links only if nothing in the library can panic: the panic handler calls a function that does not exist. Every public
-//! function that does work is called with numbers and lengths that the compiler does not know. With the feature `half`
-//! it does not know the types of numbers either.
+//! function that does work is called with numbers and lengths that are unknown to the compiler. With the feature `half`
+//! the element types are unknown too.
 //!
 //! With the feature `control` there is a panic, and it must not link.
 
@@ -37,7 +37,7 @@ fn unknown<T>(slice: &mut [T]) -> &mut [T] {
 
 const LEN: usize = 100;
 
-/// What a host has, in every type. One of them is lent.
+/// The arrays of a host, in every type. One type is lent.
 struct Host {
     weights: [f32; LEN],
     gradients: [f32; LEN],
@@ -57,7 +57,7 @@ struct Halves {
     copy: ([bf16; LEN], [f16; LEN]),
 }
 
-/// What is lent. (The compiler does not know which type it is.)
+/// The arrays that are lent. (The compiler does not know their type.)
 struct Arrays<'a> {
     weights: FloatsMut<'a>,
     gradients: Floats<'a>,
@@ -202,7 +202,7 @@ fn steps<R: Rule>(optimizer: &Optimizer<R>, mut arrays: Arrays) {
     let layer = arrays.reborrow().layer(state).config(config);
     let layer = if let Some(norms) = norms.first_mut() { layer.norms(norms) } else { layer };
     let mut layers = [layer, LayerMemory::new(&mut [0.0; 0], &[0.0; 0], other_state)];
-    // (Each call has the loops of all types, which take long to compile. These have nothing else of their own.)
+    // (Each call compiles the loops of all types, which takes long. These calls add no other code.)
     if cfg!(not(feature = "half")) {
         _ = black_box(optimizer.step(step, &mut layers, reports));
     }
@@ -302,7 +302,7 @@ fn main() -> ! {
     if let Ok(novograd) = novograd.and_then(|novograd| novograd.with_policy(policy)) {
         steps(&novograd, host.lend());
     }
-    // With its settings, which the compiler does not know, it is AdamW and LAMB too.
+    // The compiler does not know the settings, so this covers AdamW and LAMB too.
     let adam = Adam::new(black_box(AdamConfig { larc: Some(larc), ..AdamConfig::DEFAULT }));
     if let Ok(adam) = adam.and_then(|adam| adam.with_policy(policy)) {
         steps(&adam, host.lend());

@@ -1,6 +1,6 @@
-//! An image with one step and nothing else, to see how much code that is. `RULE` is `larc`, `novograd`, `adamw`,
-//! `lamb`, `norm` or unset. With `MOMENTUM=none`, LARC and NovoGrad have no momentum. With the feature `half`, momentum
-//! has 16 bits.
+//! An image with one step and nothing else, to measure its code size. `RULE` is `larc`, `novograd`, `adamw`, `lamb`,
+//! `norm` or unset. With `MOMENTUM=none`, LARC and NovoGrad have no momentum. With the feature `half`, the momentum has
+//! 16 bits.
 
 #![no_std]
 #![no_main]
@@ -28,7 +28,7 @@ const NOVOGRAD: NovoGrad = novograd(NovoGradConfig {
 const ADAMW: Adam = adam(AdamConfig { weight_decay: 0.01, ..AdamConfig::DEFAULT });
 const LAMB: Adam = adam(AdamConfig { trust_ratio: Some(TrustRatio::DEFAULT), ..*ADAMW.config() });
 
-/// The first letters of `RULE`, which a constant can be compared with.
+/// The first letters of `RULE`, which can be compared in a constant.
 const RULE: [u8; 3] = match option_env!("RULE") {
     Some(rule) => [rule.as_bytes()[0], rule.as_bytes()[1], rule.as_bytes()[2]],
     None => *b"---",

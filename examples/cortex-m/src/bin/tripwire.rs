@@ -1,4 +1,4 @@
-//! Prints the bits that `tests/tripwire` finds on this machine, for comparison with those that are stored.
+//! Prints the bits that `tests/tripwire` finds on this machine, to compare them with the stored ones.
 
 #![no_std]
 #![no_main]

@@ -1,5 +1,4 @@
-//! Runs the trainings of the page natively, and prints what they come to as the JSON that the page compares itself
-//! with.
+//! Runs the page's training natively, and prints the results as the JSON that the page compares with.
 //!
 //! ```text
 //! cargo run --release --bin native >page/native.json
@@ -14,7 +13,7 @@ use std::io::Read;
 use std::thread;
 use std::time::Instant;
 
-/// How often the digits are seen: in a short training, and in the page's.
+/// The number of epochs: of a short run, and of the page's.
 const EPOCHS: [usize; 2] = [2, 30];
 
 fn read_digits() -> Result<Box<Digits>, Box<dyn Error>> {
@@ -38,7 +37,7 @@ fn start(contender: usize, rate: f64, epochs: usize, digits: &Digits) -> Box<Tra
     training
 }
 
-/// The hash of the weights and how many digits are read right, after training at each of the rates.
+/// The hash of the weights and how many digits are classified correctly, after training at each of the rates.
 fn at_all_rates(contender: usize, epochs: usize, digits: &Digits) -> [(u64, usize); RATES.len()] {
     RATES.map(|rate| {
         let mut training = start(contender, rate, epochs, digits);
@@ -51,7 +50,7 @@ fn join(separator: &str, items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().collect::<Vec<_>>().join(separator)
 }
 
-/// A list of lists, one of which is in a line.
+/// A list of lists, one per line.
 fn table<T>(rows: &[[T; RATES.len()]], cell: impl Fn(&T) -> String) -> String {
     join(",\n      ", rows.iter().map(|row| format!("[{}]", join(", ", row.iter().map(&cell)))))
 }
