@@ -1,8 +1,7 @@
-//! Writes a corpus to begin with for every target, or for those that are named, and runs each input once:
-//! `cargo run --release --example seeds [TARGET...]`.
+//! Writes an initial corpus for every target, or for those that are named, and runs each input once: `cargo run
+//! --release --example seeds [TARGET...]`.
 //!
-//! Inputs are decoded from bytes, so random bytes of many lengths are a good beginning; the same ones are written every
-//! time.
+//! Inputs are decoded from bytes, so random bytes of many lengths are good seeds. They are the same every time.
 
 use layerwise::{NovoGrad, NovoGradConfig, Sgd, SgdConfig};
 use std::path::Path;

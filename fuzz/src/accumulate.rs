@@ -30,7 +30,7 @@ impl Layer {
         Ok(Layer { sum: Array::new(&sum, offsets[0]), gradients: Array::new(&gradients, offsets[1]), norms })
     }
 
-    /// Why the sum must be refused, as text.
+    /// The expected error of the sum as text, if any.
     fn refusal(&self, layer: Option<usize>, scale: f64) -> Option<String> {
         let (expected, found) = (self.sum.get().len(), self.gradients.get().len());
         if expected != found {
@@ -57,7 +57,7 @@ impl Layer {
     }
 }
 
-/// The update that a sum is, where the sum is what an update calls weights.
+/// A sum as an update, whose weights are the sum.
 fn update(scale: f64) -> Update {
     Update { gradient: -scale, direct: 1.0, ..Update::ZERO }
 }
@@ -105,7 +105,7 @@ fn model(u: &mut Unstructured) -> Result<()> {
     let copies: Vec<_> =
         layers.iter().map(|layer| (layer.sum.get().to_vec(), layer.gradients.get().to_vec())).collect();
     let expected: Vec<_> = layers.iter().map(|layer| layer.expected(scale)).collect();
-    // The scale is looked at first, if there is no layer too.
+    // The scale is checked first, even without layers.
     let out_of_range = !contract::in_range(&update(scale), Moments::None);
     let refused = out_of_range || layers.iter().any(|layer| layer.refusal(None, scale).is_some());
     let adds = !refused && layers.iter().all(Layer::is_finite);

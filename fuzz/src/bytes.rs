@@ -1,4 +1,4 @@
-//! Bytes of any length at any address instead of numbers.
+//! Byte buffers of any length at any address instead of numbers.
 
 use crate::harness::{assert_same, assert_same_report, optimizers::keeps_momentum};
 use crate::input;
@@ -12,7 +12,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Whole numbers at a multiple of 4, mostly.
+    /// Mostly aligned to 4 bytes and a whole number of floats.
     fn new(u: &mut Unstructured, numbers: usize) -> Result<Self> {
         let (mut offset, mut len) = (4 * u.int_in_range(0..=3)?, 4 * numbers);
         if u.ratio(1, 8)? {
@@ -64,7 +64,7 @@ pub fn bytes(u: &mut Unstructured) -> Result<()> {
     let mut momentum = Buffer::new(u, if keeps_momentum(&novograd) { len } else { 0 })?;
     let (step, layer) = (input::step(u)?, input::layer(u)?);
 
-    // Seen as numbers, or refused; to be read and to be written.
+    // Viewed as numbers or refused, both read-only and writable.
     for buffer in [&mut weights, &mut momentum] {
         let (numbers, fault) = (buffer.numbers(), buffer.fault());
         assert_eq!(floats(buffer.get()).err(), fault);
@@ -80,7 +80,7 @@ pub fn bytes(u: &mut Unstructured) -> Result<()> {
         return Ok(());
     }
 
-    // A step in place is that of the same numbers elsewhere.
+    // A step in place equals the step on a copy.
     let (mut w, g, mut m) = (weights.numbers(), gradients.numbers(), momentum.numbers());
     let (mut state, mut expected_state) = (NovoGradState::default(), NovoGradState::default());
     let memory = LayerMemory::new(floats_mut(weights.get_mut()).unwrap(), floats(gradients.get()).unwrap(), &mut state);

@@ -1,5 +1,5 @@
-//! Steps of numbers of 16 bits, against the same step of the same numbers in `f32`; now and then of types and lengths
-//! that must be refused.
+//! Steps on 16-bit floats, compared with the same step on the same numbers in `f32`; now and then with types and
+//! lengths that must be refused.
 
 use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
 use crate::harness::{assert_same, assert_same_report, on, same};
@@ -31,13 +31,13 @@ pub enum Type {
     F16,
 }
 
-/// Mostly the first of them, or one of the others.
+/// Mostly a usual type, or one of the others.
 fn type_of(u: &mut Unstructured, usual: &[Type], others: &[Type]) -> Result<Type> {
     let types = if others.is_empty() || u.ratio(15, 16)? { usual } else { others };
     u.choose(types).copied()
 }
 
-/// An array of any type, between elements that must not be written to.
+/// An array of any type between guards.
 #[derive(Clone)]
 pub struct Array {
     elements: Elements,
@@ -93,7 +93,7 @@ impl Array {
         }
     }
 
-    /// Other numbers of the same type at the same place.
+    /// Other numbers of the same type at the same alignment.
     pub fn with(&self, numbers: &[f32]) -> Self {
         Array::new(self.of(), numbers, self.start)
     }
@@ -111,7 +111,7 @@ impl Array {
         self.of() as u32
     }
 
-    /// Where an element is.
+    /// A pointer to an element.
     pub fn pointer(&mut self, element: usize) -> *mut c_void {
         let at = self.start + element;
         match &mut self.elements {
@@ -121,7 +121,7 @@ impl Array {
         }
     }
 
-    /// All numbers, guards too. NaNs are alike.
+    /// All numbers, including guards. All NaNs count as equal.
     pub fn bits(&self) -> Vec<u32> {
         self.all().into_iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
     }
@@ -235,11 +235,11 @@ impl<S: RuleState> Lent<S> {
         weights || copy || self.types[2] == Type::F16 || self.types[3] != Type::F32
     }
 
-    /// The weights in `f32`, if nothing is wrong with them.
+    /// The weights in `f32`, if they are valid.
     fn joined(&self) -> Vec<f32> {
         let (widened, join) = (self.weights.widened(), |(u, l): (&f32, &u16)| u.to_bits() | u32::from(*l));
         match (&self.lower, &self.weights.elements) {
-            // (Not by way of a cast, which may change the bits of a NaN.)
+            // (Not by a cast, which may change the bits of a NaN.)
             (Some(lower), Elements::Bf16(upper)) => {
                 let upper = upper[self.weights.start..][..self.weights.len].iter();
                 let upper: Vec<f32> = upper.map(|x| f32::from_bits(u32::from(x.to_bits()) << 16)).collect();
@@ -286,7 +286,7 @@ fn one_step<R: Rule<State = S> + Copy, S: RuleState>(
     let found = on(*optimizer, backend).step_layer(step, lent.memory().config(config));
     match (found, expected) {
         (Ok(report), Ok(expected)) => {
-            // Nobody looks at what is frozen.
+            // Nothing checks a frozen layer.
             assert!(!before.is_wrong() || config.frozen);
             assert_same_report(&report, &expected);
             if before.is_wrong() {
@@ -309,12 +309,12 @@ fn one_step<R: Rule<State = S> + Copy, S: RuleState>(
     }
 }
 
-/// Whether an error is about what only numbers of 16 bits can have.
+/// Whether an error is specific to 16-bit floats.
 fn is_of_16_bits(error: &Error) -> bool {
     matches!(error, Error::Type { .. } | Error::Length { what: Argument::Lower | Argument::Copy, .. })
 }
 
-/// Fails unless a copy is of the new weights, or as it was if none were written.
+/// Fails unless the copy is of the new weights, or unchanged if none were written.
 fn assert_copy<S: RuleState>(lent: &Lent<S>, before: &Lent<S>, report: &Report, weights: &[f32]) {
     let (Some(copy), Some(old)) = (&lent.copy, &before.copy) else { return };
     let expected = match report.outcome {

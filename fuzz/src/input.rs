@@ -1,4 +1,4 @@
-//! Inputs of every kind. Most are such that a step goes deep, some are of any bits at all.
+//! Inputs of every kind. Most are valid, so that a step gets far; some are arbitrary bits.
 
 use crate::harness::{backends, compare::non_negative};
 use arbitrary::{Result, Unstructured};
@@ -258,7 +258,7 @@ pub fn update(u: &mut Unstructured) -> Result<Update> {
     })
 }
 
-/// The part of it that is about a second moment.
+/// Its part for a second moment.
 pub fn second_moment(u: &mut Unstructured) -> Result<SecondMoment> {
     Ok(SecondMoment {
         share: setting(u, &[0.1, 1.0])?,
@@ -275,7 +275,7 @@ pub fn second_moments(u: &mut Unstructured, len: usize) -> Result<Vec<f32>> {
     Ok(if u.ratio(7, 8)? { x.into_iter().map(f32::abs).collect() } else { x })
 }
 
-/// Where an array is cut into pieces, ends included.
+/// Places to cut an array into pieces, both ends included.
 pub fn cuts(u: &mut Unstructured, len: usize) -> Result<Vec<usize>> {
     let mut cuts = vec![0, len];
     for _ in 0..u.int_in_range(0..=8)? {
@@ -285,7 +285,7 @@ pub fn cuts(u: &mut Unstructured, len: usize) -> Result<Vec<usize>> {
     Ok(cuts)
 }
 
-/// Where three arrays begin, in elements after a cache line: often alike.
+/// Offsets of three arrays from a cache line, in elements: often equal.
 pub fn offsets(u: &mut Unstructured) -> Result<[usize; 3]> {
     let first = u.int_in_range(0..=15)?;
     if u.arbitrary()? { Ok([first; 3]) } else { Ok([first, u.int_in_range(0..=15)?, u.int_in_range(0..=15)?]) }

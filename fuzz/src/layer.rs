@@ -21,7 +21,7 @@ pub fn sgd(u: &mut Unstructured) -> Result<()> {
     let Some(sgd) = optimizer(Sgd::new(config), policy, valid) else { return Ok(()) };
     let mut host = host(u, &sgd, |u| Ok(SgdState { steps: u.arbitrary()? }))?;
     if config.starts_at_gradient {
-        // Where it is replaced in the first step, the momentum before that must be 0.
+        // If the first step replaces the momentum, it must be 0 before.
         host.momentum.get_mut().fill(0.0);
     }
     steps(u, sgd, host, |host, step| host.step_sgd(&config, policy, step))
@@ -50,7 +50,7 @@ pub fn adam(u: &mut Unstructured) -> Result<()> {
     steps(u, adam, host, |host, step| host.step_adam(&config, policy, step))
 }
 
-/// An optimizer, if its settings and its policy are valid; each must be refused if it is not.
+/// An optimizer, if its settings and its policy are valid; otherwise they must be refused.
 fn optimizer<R: Rule + Debug>(
     made: core::result::Result<Optimizer<R>, ConfigError>,
     policy: Policy,
@@ -62,7 +62,7 @@ fn optimizer<R: Rule + Debug>(
     with_policy.ok()
 }
 
-/// A few steps, on any backend; on the crate's own choice also by the reference.
+/// A few steps, on any backend; with the crate's own choice, also compared with the reference.
 fn steps<R: Rule<State = S> + Copy, S: RuleState>(
     u: &mut Unstructured,
     optimizer: Optimizer<R>,
@@ -81,13 +81,13 @@ fn steps<R: Rule<State = S> + Copy, S: RuleState>(
     Ok(())
 }
 
-/// Whether a step that is limited by the norm of the weights has a rate without all its digits in `f32`. Then only the
-/// contract says what it gives.
+/// Whether the rate of a step limited by the norm of the weights loses digits in `f32`. Then only the contract predicts
+/// the result.
 fn is_tiny<S>(host: &Host<S>) -> bool {
     l2_norm(host.weights.get()) < 1e-30
 }
 
-/// A layer for an optimizer. Now and then a length is wrong, or the state is any.
+/// A layer for an optimizer. Now and then a length is wrong, or the state is arbitrary.
 fn host<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     optimizer: &Optimizer<R>,
@@ -114,7 +114,7 @@ fn host<R: Rule<State = S>, S: RuleState>(
     Ok(host)
 }
 
-/// Prepares the next step: other gradients, of which the norm may be known, and now and then another weight.
+/// Prepares the next step: new gradients, whose norm may be known, and now and then a changed weight.
 fn next<S: RuleState>(u: &mut Unstructured, host: &mut Host<S>) -> Result<()> {
     let (len, gradients) = (host.weights.get().len(), host.gradients.get().len());
     host.set_gradients(&input::numbers(u, gradients)?);
@@ -127,7 +127,7 @@ fn next<S: RuleState>(u: &mut Unstructured, host: &mut Host<S>) -> Result<()> {
         if u.arbitrary()? {
             norms.set_gradient(sum_of_squares(host.gradients.get()));
         }
-        // A host must do so. Debug assertions find that it did not.
+        // A host must do this. Debug assertions detect if it does not.
         if changed && (u.arbitrary()? || !cfg!(debug_assertions)) {
             norms.forget_weights();
         }

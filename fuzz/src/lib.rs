@@ -1,5 +1,4 @@
-//! What fuzzing does with an input. Each target turns bytes into calls, right ones and wrong ones, and asks the oracle
-//! that the tests ask.
+//! The fuzz targets. Each turns bytes into calls, valid and invalid ones, and checks them with the oracle of the tests.
 
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
@@ -37,7 +36,7 @@ pub use tree::tree;
 
 use arbitrary::Unstructured;
 
-/// What a target does with its input; an error if the input ends too early.
+/// Runs on an input; an error if the input ends too early.
 pub type Target = fn(&mut Unstructured) -> arbitrary::Result<()>;
 
 /// All targets by name.
@@ -60,7 +59,7 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("c", c),
 ];
 
-/// Runs a target. What it checks it asserts.
+/// Runs a target, which asserts what it checks.
 pub fn run(target: Target, data: &[u8]) {
     let _ = target(&mut Unstructured::new(data));
 }

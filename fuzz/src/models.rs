@@ -31,7 +31,7 @@ fn model(u: &mut Unstructured, lens: fn(&mut Unstructured) -> Result<Vec<usize>>
     }
 }
 
-/// Any table of layers is taken or refused as it should be.
+/// Any table of layers is accepted or refused as it should be.
 fn table(u: &mut Unstructured) -> Result<()> {
     let mut end = 0_usize;
     let mut spans = vec![];
@@ -70,7 +70,7 @@ fn small_layers(u: &mut Unstructured) -> Result<Vec<usize>> {
 }
 
 fn large_layers(u: &mut Unstructured) -> Result<Vec<usize>> {
-    // More than 64 Ki elements, or as many layers as cost the same, are divided.
+    // Work is divided if there are more than 64 Ki elements, or layers of the same total cost.
     let mut layers = vec![];
     for _ in 0..u.int_in_range(1..=3)? {
         layers.push(if u.arbitrary()? { u.int_in_range(60_000..=140_000)? } else { u.int_in_range(0..=3000)? });
@@ -127,7 +127,7 @@ fn steps<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
         if let Some(error) = refusal(&net, &step) {
             for &walk in &walks {
                 let result = net.try_step(&optimizer, step, walk);
-                // As text, for a rate that is NaN does not equal itself.
+                // Compared as text, because a NaN rate does not equal itself.
                 assert_eq!(format!("{:?}", result.unwrap_err()), format!("{error:?}"), "{walk:?}");
                 net.assert_same("refused", &start);
             }
@@ -151,7 +151,8 @@ fn steps<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
     Ok(())
 }
 
-/// The walks that a model can take: only a host's own type leaves out layers, and a table refuses numbers out of range.
+/// The walks that work for a model: only a host's own type can leave out layers, and a table refuses numbers out of
+/// range.
 fn walks<S>(net: &Net<S>, threads: usize) -> Vec<Walk> {
     if net.absent.contains(&true) {
         return vec![Walk::Lent];
@@ -163,7 +164,7 @@ fn walks<S>(net: &Net<S>, threads: usize) -> Vec<Walk> {
     walks
 }
 
-/// Why a step of a model with the right lengths must be refused.
+/// The expected error of a step of a model with the right lengths, if any.
 fn refusal<S>(net: &Net<S>, step: &Step) -> Option<Error> {
     if !non_negative(step.lr) {
         return Some(Error::LearningRate { layer: None, rate: step.lr });
@@ -181,7 +182,7 @@ fn refusal<S>(net: &Net<S>, step: &Step) -> Option<Error> {
     (0..net.spans.len()).filter(|&index| !net.absent[index]).find_map(of_layer)
 }
 
-/// The gradients of the next step, of which norms may be known.
+/// The gradients of the next step, whose norms may be known.
 fn next_gradients<S>(u: &mut Unstructured, net: &mut Net<S>) -> Result<()> {
     if u.ratio(3, 4)? {
         net.gradients = input::numbers(u, net.len)?;
@@ -203,7 +204,7 @@ fn in_pieces<R: Rule<State = S>, S: RuleState>(
     start: &Net<S>,
     whole: &Net<S>,
 ) -> Result<()> {
-    // If a whole step is skipped for a moment, pieces find that earlier, and report other layers otherwise.
+    // If a bad moment skips the whole step, pieces find it earlier, and report other layers differently.
     let skips = optimizer.policy().non_finite == NonFinite::SkipStep;
     if skips && !start.momentum.iter().chain(&start.second_moment).all(|m| m.is_finite()) {
         return Ok(());
@@ -260,7 +261,7 @@ fn wrong_lengths<R: Rule<State = S> + Sync, S: RuleState + Sync>(
     Ok(())
 }
 
-/// A model that has one layer with a slice too short is refused, and not written.
+/// A model with one slice that is too short is refused, and not written.
 fn wrong_layer<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     optimizer: &Optimizer<R>,

@@ -1,4 +1,4 @@
-//! What owns all that an optimizer remembers: its steps, and what it loads.
+//! The owner of an optimizer's memory: its steps, and loading.
 
 use crate::harness::net::{Net, Walk, range};
 use crate::harness::optimizers::{keeps_momentum, keeps_second_moment};
@@ -46,7 +46,7 @@ fn owned<R: Rule<State = S> + Copy + Sync, S: RuleState + Sync>(
         }
     }
 
-    // What is saved is loaded, and training goes on with the same bits.
+    // A saved memory can be loaded, and training continues with the same bits.
     let saved = memory.to_bytes();
     let mut resumed = self::memory(&optimizer, &layers);
     resumed.load(&saved).unwrap();
@@ -68,7 +68,7 @@ fn memory<R: Rule>(optimizer: &Optimizer<R>, layers: &[(usize, LayerConfig)]) ->
     memory
 }
 
-/// A step of a memory, which must do what the step of slices does. Returns whether it was not refused.
+/// A step of a memory, which must do the same as the step on slices. Returns whether it was accepted.
 fn both<R: Rule<State = S> + Sync, S: RuleState + Sync>(
     u: &mut Unstructured,
     optimizer: &Optimizer<R>,
@@ -124,7 +124,7 @@ fn of_memory<R: Rule<State = S> + Sync, S: RuleState + Sync>(
     }
 }
 
-/// Tensors of another number or length are refused, and nothing is written.
+/// Tensors of a wrong number or length are refused, and nothing is written.
 fn wrong_tensors<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     optimizer: &Optimizer<R>,
@@ -147,7 +147,7 @@ fn wrong_tensors<R: Rule<State = S>, S: RuleState>(
     Ok(())
 }
 
-/// Bytes that are not what was saved: they are loaded whole or not at all.
+/// Corrupted bytes: loading is all or nothing.
 fn corrupted<S: RuleState>(u: &mut Unstructured, memory: &Memory<S>) -> Result<()> {
     let mut bytes = memory.to_bytes();
     for _ in 0..u.int_in_range(1..=3)? {
@@ -185,13 +185,13 @@ fn as_text<S: RuleState>(memory: &Memory<S>) {
     assert_eq!(read.to_bytes(), memory.to_bytes());
 }
 
-/// Fails unless a memory is as it was, norms and reports too.
+/// Fails unless a memory is unchanged, including norms and reports.
 fn assert_unchanged<S: RuleState>(memory: &Memory<S>, before: &Memory<S>) {
     assert!(memory.to_bytes() == before.to_bytes(), "refused, and changed");
     assert_eq!(format!("{memory:?}"), format!("{before:?}"));
 }
 
-/// A memory of numbers of 16 bits, whose split weights must be those of `f32`.
+/// A memory of 16-bit floats, whose split weights must equal those in `f32`.
 fn mixed<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimizer: Optimizer<R>) -> Result<()> {
     let optimizer = on(optimizer, input::backend(u)?);
     let layers: Vec<(usize, LayerConfig)> =
@@ -235,7 +235,7 @@ fn mixed<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     Ok(())
 }
 
-/// What is saved is loaded, and what is altered is loaded whole or not at all.
+/// Saved bytes can be loaded, and loading altered bytes is all or nothing.
 fn saved<S: RuleState>(u: &mut Unstructured, memory: &Memory<S>, mut fresh: Memory<S>) -> Result<()> {
     fresh.load(&memory.to_bytes()).unwrap();
     assert!(fresh.to_bytes() == memory.to_bytes());

@@ -1,5 +1,4 @@
-//! One layer in pieces, in any partition and with pieces that are wrong, by any rule; and LARC before an optimizer of a
-//! host's.
+//! One layer in pieces, with any partition, invalid pieces and any rule; and LARC in front of a host's optimizer.
 
 use crate::harness::optimizers::{Fixed, keeps_momentum, keeps_second_moment};
 use crate::harness::{Array, Host, assert_same, assert_same_report, on};
@@ -26,7 +25,7 @@ pub fn pieces(u: &mut Unstructured) -> Result<()> {
     larc_in_front(u)
 }
 
-/// A rule that plans any update, and looks at anything.
+/// A rule that plans any update, and needs any norms.
 fn fixed(u: &mut Unstructured) -> Result<Fixed> {
     let gradient = match u.int_in_range(0..=5)? {
         0 => GradientNorm::Max,
@@ -50,14 +49,14 @@ fn fixed(u: &mut Unstructured) -> Result<Fixed> {
     Ok(Fixed { update, moments, needs })
 }
 
-/// A step in pieces, which must be the whole step.
+/// A step in pieces, which must equal the whole step.
 fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimizer: Optimizer<R>) -> Result<()> {
     let (len, offsets) = (input::len(u)?, input::offsets(u)?);
     let [w, g, m] = [input::numbers(u, len)?, input::numbers(u, len)?, input::numbers(u, len)?];
     let m = if keeps_momentum(&optimizer) { m } else { vec![] };
     let v = if keeps_second_moment(&optimizer) { input::second_moments(u, len)? } else { vec![] };
     if optimizer.policy().non_finite == NonFinite::SkipStep && !m.iter().chain(&v).all(|m| m.is_finite()) {
-        // Pieces look for that earlier, and find it instead of a step that is out of range.
+        // Pieces check that earlier, and find it before a step that is out of range.
         return Ok(());
     }
     let (optimizer, step) = (on(optimizer, input::backend(u)?), input::step(u)?);
@@ -69,7 +68,7 @@ fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     let expected = whole.step(&optimizer, step);
     let norm = expected.map_or(1.0, |report| report.gradient_norm);
     if optimizer.policy().clip_norm.is_some() && !(1e-150..1e150).contains(&norm) {
-        // A model's norm is made of squares, that of one layer is not.
+        // The norm of a model goes through squares, that of one layer does not.
         return Ok(());
     }
     match (in_pieces(u, &optimizer, step, &mut host)?, expected) {
@@ -88,7 +87,7 @@ fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     Ok(())
 }
 
-/// A step in pieces; nothing if it is refused.
+/// A step in pieces; `None` if it is refused.
 fn in_pieces<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     optimizer: &Optimizer<R>,
@@ -113,7 +112,7 @@ fn in_pieces<R: Rule<State = S>, S: RuleState>(
     Ok(Some(report))
 }
 
-/// Measures a layer in chunks; nothing if that is refused.
+/// Measures a layer in chunks; `None` if that is refused.
 fn measure<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     pass: &mut Pass<'_, R>,
@@ -150,11 +149,11 @@ fn measure<R: Rule<State = S>, S: RuleState>(
         pass.subtree_sums(view(host, chunk.clone()), len, chunk.start, &mut sums).unwrap();
         sums
     })?;
-    // (Settings of an empty layer are first looked at here.)
+    // (For an empty layer, settings are first checked here.)
     Ok(pass.fold_subtrees(&host.config, len, pieces).ok())
 }
 
-/// The sums of nodes of an array, which is cut anywhere.
+/// The sums of the nodes of an array, cut at any leaves.
 fn subtrees<T>(
     u: &mut Unstructured,
     len: usize,
@@ -169,7 +168,7 @@ fn subtrees<T>(
     Ok(input::cuts(u, tree.leaves())?.windows(2).flat_map(of_chunk).collect())
 }
 
-/// Shows the rule the step that it planned, if it wants to see it.
+/// Gives the rule the norm of its planned step, if it needs it.
 fn limit<R: Rule<State = S>, S: RuleState>(
     u: &mut Unstructured,
     decided: &Decided<'_, R>,
@@ -209,7 +208,7 @@ fn limit<R: Rule<State = S>, S: RuleState>(
     Ok(limited)
 }
 
-/// A chunk with arrays of different lengths is refused, unless nothing is read of the layer.
+/// A chunk with arrays of different lengths is refused, unless the layer is not read.
 fn apply_wrongly<S: RuleState>(
     u: &mut Unstructured,
     planned: &Planned<S>,
@@ -235,7 +234,7 @@ fn leaf_range<S>(host: &Host<S>, leaves: &[usize]) -> Range<usize> {
     (leaves[0] * LEAF).min(len)..(leaves[1] * LEAF).min(len)
 }
 
-/// A chunk of a layer, to be read.
+/// A read-only view of a chunk of a layer.
 fn view<S>(host: &Host<S>, range: Range<usize>) -> LayerView<'_> {
     LayerView::new(&host.weights.get()[range.clone()], &host.gradients.get()[range.clone()])
         .momentum(host.momentum.get().get(range.clone()).unwrap_or_default())
@@ -243,7 +242,7 @@ fn view<S>(host: &Host<S>, range: Range<usize>) -> LayerView<'_> {
         .config(host.config)
 }
 
-/// A chunk of a layer, to be written.
+/// A chunk of a layer, for an update.
 fn chunk<S>(host: &mut Host<S>, range: Range<usize>) -> LayerMemory<'_, S> {
     let momentum = host.momentum.get_mut().get_mut(range.clone()).unwrap_or_default();
     let second_moment = host.second_moment.get_mut().get_mut(range.clone()).unwrap_or_default();
@@ -252,7 +251,7 @@ fn chunk<S>(host: &mut Host<S>, range: Range<usize>) -> LayerMemory<'_, S> {
     layer.momentum(momentum).second_moment(second_moment)
 }
 
-/// Gradients that LARC scales before an optimizer of a host's sees them.
+/// Gradients that LARC scales in front of a host's optimizer.
 fn larc_in_front(u: &mut Unstructured) -> Result<()> {
     let Ok(larc) = Larc::new(input::larc(u)?) else { return Ok(()) };
     let (len, offsets) = (input::len(u)?, input::offsets(u)?);

@@ -1,4 +1,4 @@
-//! Recipes: any text, and configurations that are put together from all words, with values that are right and wrong.
+//! Recipes: any text, and configurations made of all keys, with valid and invalid values.
 
 use crate::harness::Host;
 use crate::harness::compare::non_negative;
@@ -27,16 +27,16 @@ pub fn recipes(u: &mut Unstructured) -> Result<()> {
     }
 }
 
-/// Words and their values, in the order of the file.
+/// Keys and their values, in the order of the file.
 type Words = Vec<(String, Value)>;
 
-/// A configuration as text, in the order of its words.
+/// A configuration as text, in the order of its keys.
 fn text(words: &Words) -> String {
     let word = |(name, value): &(String, Value)| format!("{}: {value}", Value::from(name.as_str()));
     format!("{{{}}}", words.iter().map(word).collect::<Vec<_>>().join(", "))
 }
 
-/// A recipe from the text of an object. Its typed error is that of the reader.
+/// A recipe from the text of an object. Its typed error must match that of the deserializer.
 fn read(text: &str) -> std::result::Result<Recipe, RecipeError> {
     let configuration: Configuration = serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let recipe = Recipe::try_from(configuration);
@@ -55,13 +55,13 @@ fn any_text(u: &mut Unstructured, text: &str) -> Result<()> {
     trains(u, &recipe, &words.into_iter().collect())
 }
 
-/// A number as JSON has it, or as text, which is how `f64` numbers are written exactly.
+/// A JSON number, or a string, in which `f64` numbers are exact.
 fn number(u: &mut Unstructured, usual: &[f64]) -> Result<Value> {
     let x = input::setting(u, usual)?;
     Ok(if x.is_finite() && u.arbitrary()? { json!(x) } else { json!(format!("{x}")) })
 }
 
-/// A value of any type, for words that have another.
+/// A value of any type, for keys of another type.
 fn anything(u: &mut Unstructured) -> Result<Value> {
     Ok(match u.int_in_range(0..=6)? {
         0 => Value::Null,
@@ -74,14 +74,14 @@ fn anything(u: &mut Unstructured) -> Result<Value> {
     })
 }
 
-/// Adds a word: mostly with this value, now and then with any.
+/// Adds a key: mostly with this value, now and then with any.
 fn put(u: &mut Unstructured, words: &mut Words, word: &str, value: Value) -> Result<()> {
     let value = if u.ratio(1, 32)? { anything(u)? } else { value };
     words.push((word.to_string(), value));
     Ok(())
 }
 
-/// Adds some of the words of a table, each with a number of its own.
+/// Adds some of the keys of a table, each with its own number.
 fn some(u: &mut Unstructured, words: &mut Words, numbers: &[(&str, f64)]) -> Result<()> {
     for (word, usual) in numbers {
         if u.arbitrary()? {
@@ -92,7 +92,7 @@ fn some(u: &mut Unstructured, words: &mut Words, numbers: &[(&str, f64)]) -> Res
     Ok(())
 }
 
-/// An object of these words, of which a repeated one counts once.
+/// An object with these keys, in which a repeated key counts once.
 fn table(words: Words) -> Value {
     Value::Object(words.into_iter().collect())
 }
@@ -241,7 +241,7 @@ fn loss_scaling(u: &mut Unstructured, words: &mut Words) -> Result<()> {
     put(u, words, "loss_scaling_params", table(params))
 }
 
-/// What a change of a configuration does to a recipe, whatever it is.
+/// Changes of a configuration and their effect on a recipe, valid or not.
 fn changed(u: &mut Unstructured, words: &Words, recipe: &std::result::Result<Recipe, RecipeError>) -> Result<()> {
     let with = |at: usize, word: &str, value: Value| {
         let mut words = words.clone();
@@ -249,7 +249,7 @@ fn changed(u: &mut Unstructured, words: &Words, recipe: &std::result::Result<Rec
         words
     };
     let at = u.choose_index(words.len() + 1)?;
-    // What says nothing of training is passed over, and so is what is null; and no order matters.
+    // Keys that do not affect training are ignored, and so are nulls; the order does not matter.
     let mut same = vec![with(at, "logdir", anything(u)?), with(at, "decoder_params", anything(u)?)];
     if words.iter().all(|(word, _)| word != "iter_size") {
         same.push(with(at, "iter_size", Value::Null));
@@ -259,7 +259,7 @@ fn changed(u: &mut Unstructured, words: &Words, recipe: &std::result::Result<Rec
     }
     let Ok(recipe) = recipe else { return Ok(()) };
     assert_eq!(read(&text(&words.iter().rev().cloned().collect())).as_ref(), Ok(recipe));
-    // Unknown words and repeated ones are refused, and so is one that is missing.
+    // Unknown, repeated and missing keys are refused.
     let unknown = RecipeError::Unknown { place: "momentums".into() };
     assert_eq!(read(&text(&with(at, "momentums", anything(u)?))), Err(unknown));
     let (word, value) = u.choose(words)?;
@@ -275,7 +275,7 @@ fn changed(u: &mut Unstructured, words: &Words, recipe: &std::result::Result<Rec
     Ok(())
 }
 
-/// A recipe gives a training whose parts are in range and work.
+/// A recipe gives a training run whose parts are in range and work.
 fn trains(u: &mut Unstructured, recipe: &Recipe, words: &Words) -> Result<()> {
     let batches = schedules::steps(u)?;
     let training = match (recipe.training(batches), length(words, batches)) {
@@ -300,7 +300,7 @@ fn trains(u: &mut Unstructured, recipe: &Recipe, words: &Words) -> Result<()> {
     steps(u, &training)
 }
 
-/// How many steps a training has, and an epoch, by the words alone. None if that is no training.
+/// The numbers of steps of a run and of an epoch, from the keys alone; `None` if they are invalid.
 fn length(words: &Words, batches: u64) -> Option<(u64, u64)> {
     let number = |name: &str| {
         let value = words.iter().find(|(word, value)| word == name && !value.is_null()).map(|(_, value)| value)?;
@@ -315,7 +315,7 @@ fn length(words: &Words, batches: u64) -> Option<(u64, u64)> {
     (per_epoch > 0).then_some((steps, per_epoch))
 }
 
-/// The parts of a training are read as they are written.
+/// The parts of a training run survive writing and reading.
 fn written_and_read(training: &Training) {
     let policy = training.schedule.policy();
     let text = serde_json::to_string(policy).unwrap();
@@ -345,7 +345,7 @@ fn written_and_read(training: &Training) {
     }
 }
 
-/// A few steps as a training loop takes them. Each must do what the contract says.
+/// A few steps of a training loop, each compared with the contract.
 fn steps(u: &mut Unstructured, training: &Training) -> Result<()> {
     let optimizer = training.optimizer();
     let len = u.int_in_range(0..=40)?;
@@ -356,7 +356,7 @@ fn steps(u: &mut Unstructured, training: &Training) -> Result<()> {
         let rate = training.schedule.rate(count);
         host.set_gradients(&input::numbers(u, len)?);
         let result = host.step(&optimizer, Step::new(rate).gradient_scale(1.0 / scale));
-        // (A scale below 10⁻³⁰⁸ has no reciprocal, and beyond `f64` there is no rate.)
+        // (A scale below 10⁻³⁰⁸ has no finite reciprocal, and a rate may overflow `f64`.)
         assert_eq!(result.is_ok(), non_negative(rate) && (1.0 / scale).is_finite(), "rate {rate}, scale {scale}");
         let Ok(report) = result else { return Ok(()) };
         let largest = host.gradients.get().iter().fold(0.0_f64, |most, g| most.max(f64::from(g.abs()))) / scale;

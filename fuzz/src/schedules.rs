@@ -1,4 +1,4 @@
-//! Learning rates and loss scales: any settings, any steps, any series of overflows, and states that are restored.
+//! Learning rates and loss scales: any settings, any steps, any series of overflows, and restored states.
 
 use crate::harness::compare::non_negative;
 use crate::harness::same;
@@ -85,7 +85,7 @@ fn rates(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless a rate is that of the formula. No rate is below 0.
+/// Fails unless a rate matches the formula. No rate is below 0.
 fn check_rate(policy: &RatePolicy<Vec<f64>>, step: u64, first: f64, rate: impl Fn(u64) -> f64) {
     let found = rate(step);
     // (Beyond the range of `f64` a rate is infinite, or NaN, which a step refuses.)
@@ -150,7 +150,7 @@ fn has_no_length(policy: &RatePolicy<Vec<f64>>) -> bool {
     }
 }
 
-/// The rate of the documented formula, and how far it may be off, of the larger of it and the learning rate.
+/// The rate of the documented formula, and its tolerance relative to the larger of it and the learning rate.
 fn expected_rate(policy: &RatePolicy<Vec<f64>>, step: u64) -> (f64, f64) {
     let t = step as f64;
     let expected = match policy {
@@ -185,17 +185,17 @@ fn expected_rate(policy: &RatePolicy<Vec<f64>>, step: u64) -> (f64, f64) {
         RatePolicy::InvPolyDecay(p) => {
             let ratio = (p.learning_rate / p.min_lr.max(1e-8)).max(1.0);
             let q = (ratio.powf(1.0 / p.power) - 1.0) / p.decay_steps as f64;
-            // What the difference above rounds grows with the step and with the power.
+            // The rounding error of the difference above grows with the step and with the power.
             let error = 1e-12 * (1.0 + t / p.decay_steps as f64) * p.power.max(1.0);
             return (p.learning_rate / (1.0 + q * t).powf(p.power), error);
         }
         other => panic!("no policy of OpenSeq2Seq: {other:?}"),
     };
-    // A floor of a cosine is many times the learning rate if it is above 1.
+    // The floor of a cosine decay may be many times the learning rate.
     (expected, 1e-12 * settings_of(policy).into_iter().fold(1.0, f64::max))
 }
 
-/// How much of a decay is over, or of the rise before it.
+/// The progress of a decay, or of the rise before it.
 fn over(step: u64, warmup_steps: u64, begin_decay_at: u64, decay_steps: u64) -> std::result::Result<f64, f64> {
     let begin = begin_decay_at.max(warmup_steps);
     if step < begin {
@@ -272,7 +272,7 @@ fn scales(u: &mut Unstructured) -> Result<()> {
             _ => {}
         }
         if u.ratio(1, 4)? && !is_as_executed(&scaling) {
-            // Training is stopped, and goes on.
+            // Training stops and resumes.
             let restored = scaler.restore(state.to_numbers());
             assert_eq!(restored, Some(state), "{scaling:?}");
             state = restored.unwrap_or_default();
@@ -285,7 +285,7 @@ fn is_as_executed(scaling: &LossScaling) -> bool {
     matches!(scaling, LossScaling::LogMax(config) if config.as_executed)
 }
 
-/// A scale is within its limits, whatever has happened. (What OpenSeq2Seq executes may be NaN, and begins with 1.)
+/// A scale is always within its limits. (With OpenSeq2Seq's code as executed it may be NaN, and starts at 1.)
 fn check_scale(scaling: &LossScaling, scale: f64) {
     match scaling {
         LossScaling::Static(of_all_steps) => assert!(same(scale, *of_all_steps)),
@@ -323,7 +323,7 @@ fn check_log_max(config: &LogMax, logarithms: &[f64], scale: f64) {
     let mean = average(config.beta2, &|x| x);
     let deviation = average(config.beta2, &|x| (x - mean) * (x - mean)).sqrt();
     let exponent = config.log_max - (average(config.beta1, &|x| x) + config.overflow_std_dev * deviation);
-    // The difference of squares of which the deviation is the root loses half of the digits where it is small.
+    // The deviation is the root of a difference of squares, which loses half of its digits if it is small.
     let largest = logarithms.iter().fold(1.0_f64, |largest, x| largest.max(x.abs()));
     let error = largest * 1e-11 + config.overflow_std_dev * (1e-10 * largest * largest / deviation).min(1e-5 * largest);
     let [least, most] = [-error, error].map(|error| {
@@ -333,7 +333,7 @@ fn check_log_max(config: &LogMax, logarithms: &[f64], scale: f64) {
     assert!((least..=most).contains(&scale), "{scale} is not between {least} and {most}, {config:?} of {logarithms:?}");
 }
 
-/// Any numbers are a state whose scales are within the limits, or none.
+/// Any numbers give a state whose scales are within the limits, or are refused.
 fn restored(u: &mut Unstructured, scaler: &LossScaler) -> Result<()> {
     let mut number = || if u.ratio(1, 4)? { u.arbitrary() } else { input::setting(u, &[0.0, 1.0, 64.0, -3.0]) };
     let numbers = [number()?, number()?, number()?, number()?];

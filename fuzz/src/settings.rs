@@ -27,7 +27,7 @@ pub fn settings(u: &mut Unstructured) -> Result<()> {
     read::<NovoGradState>(text).map(|state| NovoGradState::from_numbers(state.to_numbers()).unwrap());
     read::<AdamState>(text).map(|state| AdamState::from_numbers(state.to_numbers()).unwrap());
     read::<LossScaling>(text).map(|scaling| LossScaler::new(scaling).unwrap());
-    // A length may be left to be filled in, so not every policy is a schedule.
+    // A length may still have to be filled in, so not every policy is a schedule.
     if let Some(Ok(schedule)) = read::<RatePolicy<Vec<f64>>>(text).map(Schedule::try_from) {
         rates(&schedule);
     }
@@ -48,7 +48,7 @@ fn rates(schedule: &Schedule<Vec<f64>>) {
     }
 }
 
-/// Reads a value, if the text has one, and checks that it is read back as it is written.
+/// Reads a value, if the text has one, and checks that it survives writing and reading.
 fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Option<T> {
     let value: T = serde_json::from_str(text).ok()?;
     let written = serde_json::to_string(&value).unwrap();

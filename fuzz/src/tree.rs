@@ -1,4 +1,4 @@
-//! The tree of every sum: any range, any number of workers, pieces that make the whole and pieces that do not.
+//! The tree of every sum: any range, any number of workers, complete and incomplete pieces.
 
 use crate::harness::{bits, same};
 use crate::input;
@@ -15,7 +15,7 @@ pub fn tree(u: &mut Unstructured) -> Result<()> {
     addition(u)
 }
 
-/// Nodes and shares of small trees are those of the contract; of large ones they are in order.
+/// Nodes and shares of small trees match the contract; those of large trees are in order.
 fn ranges(u: &mut Unstructured) -> Result<()> {
     let (leaves, range) = (u.int_in_range(0..=300)?, u.int_in_range(0..=310)?..u.int_in_range(0..=310)?);
     let small = Tree::new(leaves);
@@ -37,7 +37,7 @@ fn ranges(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// Pieces between any cuts make the whole; one that is left out, moved or added is missed.
+/// Pieces between any cuts make the whole; a missing, moved or extra piece is detected.
 fn pieces(u: &mut Unstructured) -> Result<()> {
     let leaves = u.int_in_range(1..=300)?;
     let whole = Tree::new(leaves);
@@ -57,7 +57,7 @@ fn pieces(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// Sums of the nodes of chunks make the norm on every backend; what is no chunk is refused.
+/// Sums of the nodes of chunks give the norm on every backend; invalid chunks are refused.
 fn sums(u: &mut Unstructured) -> Result<()> {
     let len = input::len(u)?;
     let x = input::numbers(u, len)?;
@@ -77,7 +77,7 @@ fn sums(u: &mut Unstructured) -> Result<()> {
     let (start, of) = (u.int_in_range(0..=2 * LEAF)?, u.int_in_range(0..=len + 2 * LEAF)?);
     let nodes = Tree::of_len(of).cover(start / LEAF..start / LEAF + len.div_ceil(LEAF)).len();
     let mut sums = vec![-1.0; input::perhaps_other_len(u, nodes)?];
-    // A worker without leaves may begin after the end, for that is no multiple of a leaf.
+    // A worker without leaves may begin after the end, which need not be a multiple of a leaf.
     let is_empty = len == 0 && start >= of;
     let is_chunk = is_empty || start + len == of || start + len < of && (start + len).is_multiple_of(LEAF);
     match subtree_sums(&x, of, start, &mut sums) {
@@ -96,7 +96,7 @@ fn sums(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// A sum is one rounding, whichever is the first.
+/// A sum is rounded once, in either order.
 fn addition(u: &mut Unstructured) -> Result<()> {
     let len = input::len(u)?;
     let (a, b) = (input::numbers(u, len)?, input::numbers(u, len)?);

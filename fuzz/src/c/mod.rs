@@ -1,9 +1,9 @@
-//! The C interface: calls that its header allows, and calls that it says are refused. They must do what Rust's do, and
-//! one that is refused must not write.
+//! The C interface: calls that its header allows, and calls that the header says are refused. They must do the same as
+//! calls from Rust, and a refused call must not write.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `settings` | optimizers of Rust as C's structs |
+//! | `settings` | Rust optimizers as C structs |
 //! | `model` | a model in flat buffers, as C and as Rust see it |
 //! | `step` | whole steps |
 //! | `pieces` | the same in pieces |
@@ -23,15 +23,15 @@ pub fn c(u: &mut Unstructured) -> Result<()> {
     if u.ratio(1, 4)? { others::others(u) } else { step::step(u) }
 }
 
-/// What no call leaves in an error.
+/// A status that no call writes to an error.
 const UNTOUCHED: lw_status = 77;
 
-/// A place for an error.
+/// An untouched error.
 fn told() -> lw_error {
     lw_error { layer: 0, value: 0.0, status: UNTOUCHED, what: [1; 32], text: [1; 220] }
 }
 
-/// Fails unless an error says why a call was refused, or was not touched by a call that was not.
+/// Fails unless a refused call has filled in the error, and any other call has not touched it.
 fn check_told(status: lw_status, error: &lw_error) {
     if status >= 0 {
         assert_eq!((error.status, error.what, error.text), (UNTOUCHED, [1; 32], [1; 220]));

@@ -1,4 +1,4 @@
-//! A model in flat buffers, as C's structs and as a model of Rust's.
+//! A model in flat buffers, as C structs and as a Rust model.
 
 use crate::halves::{Array, Type};
 use crate::input;
@@ -9,7 +9,7 @@ use layerwise_c::{lw_array, lw_const_array, lw_flat, lw_layer, lw_layer_config, 
 use std::ops::Range;
 use std::ptr;
 
-/// Buffers between guards, the layers in them, and what is kept of each.
+/// Buffers between guards, the layers in them, and their states.
 #[derive(Clone)]
 pub(super) struct Model {
     pub(super) len: usize,
@@ -76,7 +76,7 @@ impl Model {
         Ok(())
     }
 
-    /// What is particular about each layer, for the structs that point to it.
+    /// The configuration of each layer, for the structs that point to it.
     pub(super) fn c_configs(&self) -> Vec<lw_layer_config> {
         let config = |config: &LayerConfig| lw_layer_config {
             rate: config.rate,
@@ -146,7 +146,7 @@ impl Model {
         }
     }
 
-    /// All that a step can write, and what is around it. NaNs are alike.
+    /// Everything that a step can write, and the guards. All NaNs count as equal.
     pub(super) fn bits(&self) -> Vec<Vec<u32>> {
         let arrays = [Some(&self.weights), Some(&self.gradients), self.momentum.as_ref(), self.second_moment.as_ref()];
         let mut bits: Vec<Vec<u32>> =
@@ -172,7 +172,7 @@ fn ranges(u: &mut Unstructured) -> Result<Vec<Range<usize>>> {
     Ok(ranges)
 }
 
-/// An array of C's from an element on; none where there is none.
+/// A C array from an element on; null if there is none.
 fn array(array: Option<&mut Array>, start: usize) -> lw_array {
     match array {
         Some(array) => lw_array { data: array.pointer(start), r#type: array.number() },
@@ -187,7 +187,7 @@ impl layerwise::Model<[f64; 3]> for Model {
 
     fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, [f64; 3]>)) {
         let range = self.ranges[index].clone();
-        // (A layer without elements is there, whatever its gradients are.)
+        // (A layer without elements is never absent.)
         if self.absent[index] && !range.is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What surrounds the steps: each function with right arguments, against Rust's, and with nulls.
+//! The other functions: each with valid arguments, compared with Rust, and with nulls.
 
 use super::{check_told, settings, told};
 use crate::halves::{Array, Type};
@@ -52,7 +52,7 @@ fn norms(u: &mut Unstructured) -> Result<()> {
         let status = unsafe { norm(x, len, &mut result, &mut error) };
         check_told(status, &error);
         assert!(status == 0 && same(result, expected), "{result} instead of {expected}");
-        // SAFETY: the same; what is null must be refused.
+        // SAFETY: the same; nulls must be refused.
         let statuses = unsafe {
             let nothing = lw_const_array { data: ptr::null(), ..x };
             let unknown = lw_const_array { r#type: 3 + u.arbitrary::<u16>()? as u32, ..x };
@@ -118,7 +118,7 @@ fn accumulate(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// Settings of Rust are right in C too, and any others get a status.
+/// Settings from Rust are valid in C too, and any others get a status.
 fn checks(u: &mut Unstructured) -> Result<()> {
     let optimizer = match input::optimizer(u)? {
         Some(input::AnyOptimizer::Sgd(sgd)) => sgd.any(),
@@ -138,7 +138,7 @@ fn checks(u: &mut Unstructured) -> Result<()> {
     // Any bytes at all.
     for _ in 0..u.int_in_range(1..=8)? {
         let at = u.choose_index(size_of::<lw_optimizer>())?;
-        // SAFETY: within the settings, of which any bytes are a value.
+        // SAFETY: within the settings, for which any bytes are valid.
         unsafe { (&raw mut settings).cast::<u8>().add(at).write(u.arbitrary()?) };
     }
     let status = check(&settings);
@@ -179,7 +179,7 @@ fn preset(u: &mut Unstructured) -> Result<()> {
     } else {
         assert!(bytes(&settings) == before && (altered || ["adam.", "larcs"].contains(&name.to_str().unwrap())));
     }
-    // SAFETY: what is null must be refused.
+    // SAFETY: nulls must be refused.
     let statuses = unsafe {
         [
             c::lw_preset(ptr::null(), &mut settings, ptr::null_mut()),
@@ -190,7 +190,7 @@ fn preset(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of a struct of C's without padding.
+/// The bytes of a C struct without padding.
 fn bytes<T>(value: &T) -> Vec<u8> {
     // SAFETY: C's structs here have no padding that has not been written.
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }.to_vec()
@@ -201,14 +201,14 @@ fn any<T: Copy>(u: &mut Unstructured) -> Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let len = u.int_in_range(0..=size_of::<T>())?;
     let bytes = u.bytes(len.min(u.len()))?;
-    // SAFETY: as many bytes as fit, and C's structs are values whatever their bytes.
+    // SAFETY: no more bytes than fit, and any bytes are valid for C structs.
     unsafe {
         ptr::copy_nonoverlapping(bytes.as_ptr(), value.as_mut_ptr().cast(), bytes.len());
         Ok(value.assume_init())
     }
 }
 
-/// A policy with its defaults, then with any bytes: rates or a refusal, and nothing in between.
+/// A policy with its defaults, then with any bytes: it gives rates or is refused.
 fn schedule(u: &mut Unstructured) -> Result<()> {
     let mut schedule: lw_schedule = any(u)?;
     let (policy, learning_rate) = (u.int_in_range(0..=8)?, input::rate(u)?);
@@ -232,7 +232,7 @@ fn schedule(u: &mut Unstructured) -> Result<()> {
     check_told(status, &error);
     assert!(if status == 0 { rate.is_nan() || rate >= 0.0 } else { rate == -1.0 }, "{status}: {rate}");
     assert!(filled == 0 || status < 0, "no policy, and a rate");
-    // SAFETY: what is null must be refused.
+    // SAFETY: nulls must be refused.
     assert_eq!(unsafe { c::lw_rate(&schedule, 0, ptr::null_mut(), ptr::null_mut()) }, c::status::NULL);
     Ok(())
 }
@@ -252,7 +252,7 @@ fn loss(u: &mut Unstructured) -> Result<()> {
             assert_eq!((status, scale), (c::status::BAD_SETTING, -1.0));
             break;
         };
-        // (A state that OpenSeq2Seq's own code ruins is none.)
+        // (OpenSeq2Seq's own code may leave an invalid state.)
         if scaler.restore(state.numbers).is_none() {
             assert_eq!((status, scale), (c::status::BAD_STATE, -1.0));
             break;
@@ -318,7 +318,7 @@ fn scaler(scaling: &LossScaling) -> lw_loss_scaler {
     }
 }
 
-/// A recipe is read as by Rust, or refused with a reason.
+/// A recipe is read as in Rust, or refused with a reason.
 fn recipe(u: &mut Unstructured) -> Result<()> {
     const TEXTS: [&str; 3] = [
         r#"{"optimizer": "AdamW", "optimizer_params": {"weight_decay": 0.01}, "lr_policy": "fixed_lr",

@@ -1,4 +1,4 @@
-//! Steps in pieces by C's functions, against whole steps by Rust.
+//! Steps in pieces from C, compared with whole steps in Rust.
 
 use super::model::Model;
 use super::step::{NO_REPORT, assert_same, assert_same_report, by_rust, status_of};
@@ -12,11 +12,11 @@ use layerwise_c::{
 };
 use std::ops::Range;
 
-/// A call that is given a place for its error. A refusal ends the step.
+/// A call with a place for its error. A refusal ends the step.
 macro_rules! call {
     ($function:ident($($argument:expr),*)) => {{
         let mut error = told();
-        // SAFETY: all pointers are of live memory of their own, as long as the call says.
+        // SAFETY: all pointers are to separate live memory, as long as the call says.
         let status = unsafe { c::$function($($argument,)* &mut error) };
         check_told(status, &error);
         if status < 0 {
@@ -31,19 +31,19 @@ type Done<T> = Result<std::result::Result<T, lw_status>>;
 
 fn zeroed<T>() -> T {
     const { assert!(!std::mem::needs_drop::<T>()) };
-    // SAFETY: only for C's structs, of which any bytes are a value.
+    // SAFETY: only for C structs, for which any bytes are valid.
     unsafe { std::mem::zeroed() }
 }
 
-/// Whether pieces must have the bits of a whole step. With a policy that skips steps they look at moments earlier, and
-/// a whole model foresees what cannot be applied.
+/// Whether pieces must have the bits of a whole step. With a policy that skips steps they read moments earlier, and a
+/// whole model checks in advance what cannot be applied.
 fn is_comparable(
     optimizer: &AnyOptimizer,
     expected: &std::result::Result<layerwise::Summary, layerwise::Error>,
 ) -> bool {
     let norm = expected.map_or(1.0, |summary| summary.gradient_norm);
     let clips = optimizer.policy().clip_norm.is_some();
-    // (A model's norm is made of squares, that of one layer is not.)
+    // (The norm of a model goes through squares, that of one layer does not.)
     optimizer.policy().non_finite == NonFinite::SkipLayer && (!clips || (1e-150..1e150).contains(&norm))
 }
 
@@ -96,7 +96,7 @@ fn whole_layers(
     let mut decision: lw_decision = zeroed();
     call!(lw_decide(&settings, lr, gradient_scale, measured.as_ptr(), measured.len(), &mut decision));
     if u.ratio(1, 16)? && !measured.is_empty() {
-        // What is not the library's own is refused.
+        // A value that the library has not made is refused.
         let forged: lw_measured = zeroed();
         let mut error = told();
         // SAFETY: as in `call!`.
@@ -133,8 +133,8 @@ pub(super) fn divided(u: &mut Unstructured, optimizer: &AnyOptimizer, step: Step
         let (mut overflowed, mut state, mut report) = (false, zeroed::<lw_state>(), NO_REPORT);
         match apply_chunks(u, planned, model, index, &configs[index], &mut overflowed)? {
             Ok(()) => {}
-            // Arrays that do not go together are found by the first chunk, for only it has all of them; and those of a
-            // frozen layer, which a whole step does not look at.
+            // Arrays of wrong lengths are found by the first chunk, because only it has all of them; this includes
+            // those of a frozen layer, which a whole step does not check.
             Err(status) => {
                 let frozen = reports[index].outcome == Outcome::Frozen;
                 assert!(!comparable || frozen, "refused with {status}");
@@ -210,7 +210,7 @@ fn plan(
     Ok(Ok(all))
 }
 
-/// Chunks of whole leaves, as many workers would have them.
+/// Chunks of whole leaves, as several workers would have.
 fn chunks(u: &mut Unstructured, len: usize) -> Result<Vec<Range<usize>>> {
     let workers = u.int_in_range(1..=3)?;
     let chunk = |ith| {

@@ -1,4 +1,4 @@
-//! Optimizers of Rust as C's structs: the numbers of the header.
+//! Rust optimizers as C structs: the numbers of the header.
 
 use layerwise::{
     AdamConfig, AdamCorrection, AdamDecay, AnyOptimizer, AnyRule, BiasCorrection, DecayInRatio, DecayMode,

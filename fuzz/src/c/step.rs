@@ -1,4 +1,4 @@
-//! Steps of models by every way of C's, against the same step by Rust; and calls with one thing wrong.
+//! Steps of models in every way that C has, compared with the same step in Rust; and calls with one wrong argument.
 
 use super::model::Model;
 use super::{check_told, pieces, settings, told};
@@ -35,7 +35,7 @@ pub(super) fn step(u: &mut Unstructured) -> Result<()> {
     Ok(())
 }
 
-/// The step by Rust: what it says, and the model after it.
+/// The step in Rust: its result, and the model after it.
 pub(super) fn by_rust(
     optimizer: &AnyOptimizer,
     step: Step,
@@ -122,7 +122,7 @@ impl Call {
         let Step { lr, gradient_scale, .. } = self.step;
         let (settings, reports, summary) = (&raw const self.settings, self.reports.as_mut_ptr(), &raw mut self.summary);
         let (layers, count) = (self.layers.as_mut_ptr(), self.layers.len());
-        // SAFETY: all pointers are of live memory of their own, as long as the call says, or such as must be refused.
+        // SAFETY: all pointers are to separate live memory, as long as the call says, or must be refused.
         unsafe {
             match way {
                 Way::Layer => c::lw_step_layer(settings, lr, gradient_scale, layers, reports, error),
@@ -142,7 +142,7 @@ impl Call {
     }
 }
 
-/// The ways that a model can take.
+/// A way that works for the model.
 fn way(u: &mut Unstructured, optimizer: &AnyOptimizer, model: &mut Model) -> Result<Way> {
     let one = model.ranges.len() == 1 && optimizer.policy().clip_norm.is_none();
     let way = *u.choose(if one { &[Way::Layer, Way::Layers, Way::Flat] } else { &[Way::Layers, Way::Flat] })?;
@@ -186,7 +186,7 @@ fn right(u: &mut Unstructured, optimizer: &AnyOptimizer, step: Step, model: &mut
     Ok(())
 }
 
-/// One thing of a call is wrong. A call that is refused has not written.
+/// A call with one wrong argument. If it is refused, it must not have written.
 fn wrong(u: &mut Unstructured, optimizer: &AnyOptimizer, step: Step, model: &mut Model) -> Result<()> {
     let way = way(u, optimizer, model)?;
     if model.ranges.is_empty() || model.ranges[0].is_empty() || model.absent[0] {
@@ -221,7 +221,7 @@ fn spoil(u: &mut Unstructured, call: &mut Call, way: Way) -> Result<bool> {
             // Any byte of the settings.
             let size = size_of::<lw_optimizer>();
             let at = u.choose_index(size)?;
-            // SAFETY: within the settings, of which any bytes are a value.
+            // SAFETY: within the settings, for which any bytes are valid.
             unsafe { (&raw mut call.settings).cast::<u8>().add(at).write(u.arbitrary()?) };
             return Ok(false);
         }
