@@ -1,4 +1,4 @@
-//! Steps of burn's own optimizers and of layerwise ones, on burn's tensors and one thread.
+//! Steps of burn's own optimizers and of this adapter's, on burn's tensors and one thread.
 //!
 //! ```text
 //! cargo bench --bench steps             # with malloc as it is, and with one that keeps its memory
@@ -28,17 +28,17 @@ static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 #[allow(unsafe_code)]
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
         BYTES.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -121,7 +121,7 @@ fn table(budget: &Budget) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Of glibc, which gives large blocks back to the system and clears their pages when it wants them again.
+/// Settings of glibc, which by default returns large blocks to the system and gets cleared pages back.
 const KEEPS: [(&str, &str); 2] = [("MALLOC_TRIM_THRESHOLD_", "4294967296"), ("MALLOC_MMAP_THRESHOLD_", "33554432")];
 
 fn main() -> Result<(), Box<dyn Error>> {

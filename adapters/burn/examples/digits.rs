@@ -1,4 +1,4 @@
-//! Trains a network to read digits with burn's `Learner`: its metrics, its progress display, its scheduler. (With
+//! Trains a network to read digits with burn's `Learner`, with its metrics, progress display and scheduler. (With
 //! `--features train,burn/tui` the display is a dashboard, if there is a terminal.)
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! Trains a network to read digits, in a loop of its own, with a checkpoint on the way.
+//! Trains a network to read digits in a hand-written loop, with a checkpoint in between.
 //!
 //! ```text
 //! cargo run --release --example plain_loop
@@ -17,18 +17,18 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 const EPOCHS: usize = 40;
-/// What every optimizer reaches on any processor. (Matrix products round in other ways elsewhere, and a digit is 0.3 %.
-/// The README has what was reached.)
+/// The accuracy that every optimizer reaches on any processor. (Matrix products round differently elsewhere, and one
+/// digit is 0.3 %. The README has the results.)
 const ENOUGH: f64 = 0.94;
 
-/// What a training came to.
+/// The result of a training run.
 struct Trained {
     accuracy: f64,
     /// Mean time of an optimizer step.
     time: Duration,
 }
 
-/// Trains with a rate that falls to 0. Half way the optimizer is saved, made anew and loaded.
+/// Trains with a rate that falls to 0. Halfway, the optimizer is saved, recreated and loaded.
 fn train(
     (train, test): (&[Digit], &[Digit]),
     lr: f64,
@@ -59,7 +59,7 @@ fn train(
     Ok(Trained { accuracy: accuracy(&model.valid(), test), time: time / steps as u32 })
 }
 
-/// The part of the digits that is read right.
+/// The fraction of digits that are classified correctly.
 fn accuracy(model: &Mlp, test: &[Digit]) -> f64 {
     let (pixels, labels) = batch(test, &Device::flex());
     let read: Tensor<1, Int> = model.forward(pixels).argmax(1).squeeze_dim(1);
@@ -67,11 +67,11 @@ fn accuracy(model: &Mlp, test: &[Digit]) -> f64 {
     right as f64 / test.len() as f64
 }
 
-/// LARC, with biases exempt: by burn's groups, which go by the path of a parameter.
+/// LARC, with biases exempt: by burn's groups, which select parameters by path.
 fn larc() -> Result<ModuleOptimizer, Box<dyn Error>> {
     let larc = Some(LarcConfig::DEFAULT);
     let larc = Layerwise::new(Sgd::new(SgdConfig { momentum: 0.9, larc, ..SgdConfig::DEFAULT })?)?;
-    // Where LARC lowers the rate of the others, a tenth of it is enough for biases.
+    // LARC lowers the rate of the others, so a tenth of it is enough for biases.
     let biases = LayerConfig { rate: 0.1, ..LayerConfig::PLAIN };
     let group = ParamGroup::from_predicate("bias");
     Ok(ModuleOptimizer::from(larc.clone()).with_group(group, larc.with_config(biases), None))

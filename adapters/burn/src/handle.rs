@@ -1,14 +1,14 @@
-//! What a program can still reach of an optimizer that it has given to burn.
+//! Access to an optimizer after it has been given to burn.
 
 use crate::Error;
 use layerwise::Outcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// The gradient scale of an optimizer, to be set between steps, and what has happened in its steps.
+/// Sets the gradient scale of an optimizer between steps, and reports what happened in its steps.
 ///
 /// burn owns an optimizer once it is part of a `ModuleOptimizer`, and has no place for reports. A handle is cheap to
-/// clone, and all clones are one.
+/// clone, and all clones share their state.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
 
@@ -22,17 +22,17 @@ struct Shared {
     frozen: AtomicUsize,
 }
 
-/// How many parameters have had which outcome, over all steps so far.
+/// How many parameters had each outcome, over all steps so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Updated, with finite weights.
     pub applied: usize,
-    /// Left as they were, because of a NaN or an infinity, or for a step beyond the range of `f32`.
+    /// Not updated, because of a NaN or an infinity, or because the step overflows `f32`.
     pub skipped: usize,
     /// Updated, with a weight that is no longer finite: load a checkpoint.
     pub overflowed: usize,
-    /// Left as they were, because their configuration says so.
+    /// Not updated, because their configuration freezes them.
     pub frozen: usize,
 }
 
@@ -49,7 +49,7 @@ impl Handle {
     }
 
     /// Sets what all gradients are multiplied by from the next step on: one over the loss scale, or over the number of
-    /// batches whose gradients burn adds up. It costs no pass over memory.
+    /// batches whose gradients burn adds up. This needs no extra pass over memory.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Handle {
         Ok(())
     }
 
-    /// What has happened so far. In a step that has gone well only `applied` and `frozen` grow.
+    /// What has happened so far. In a good step only `applied` and `frozen` grow.
     pub fn counts(&self) -> Counts {
         let Shared { applied, skipped, overflowed, frozen, .. } = &*self.0;
         let [applied, skipped, overflowed, frozen] =

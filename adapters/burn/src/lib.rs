@@ -1,6 +1,6 @@
 //! The optimizers of [`layerwise`] (LARC, LARS, NovoGrad, Adam, LAMB) for models of [`burn`].
 //!
-//! [`Layerwise`] is a [`burn::optim::Optimizer`], so it trains a module alone, in groups beside other optimizers, and
+//! [`Layerwise`] is a [`burn::optim::Optimizer`], so it can train a module alone, in groups with other optimizers, and
 //! in burn's `Learner`. Records, schedulers and gradient clipping are burn's own.
 //!
 //! ```
@@ -28,7 +28,7 @@
 //!
 //! # Groups
 //!
-//! burn chooses by path which optimizer trains a parameter, and a group can have a configuration of its own:
+//! burn chooses by path which optimizer trains a parameter, and a group can have its own configuration:
 //!
 //! ```
 //! # use burn::module::ParamGroup;
@@ -48,17 +48,15 @@
 //! # Memory
 //!
 //! On burn's Flex backend (feature `flex`, on by default) a step works in the memory of the tensors. It copies weights
-//! only if others hold them too, as burn's `Learner` does, and gradients only if they are not contiguous. On
-//! any other backend weights, gradients and moments travel through [`TensorData`](burn::tensor::TensorData). The bits
-//! are the same.
+//! only if they are shared, as in burn's `Learner`, and gradients only if they are not contiguous. On any other backend
+//! weights, gradients and moments go through [`TensorData`](burn::tensor::TensorData). The bits are the same.
 //!
 //! # What it refuses
 //!
-//! An optimizer whose [policy](layerwise::Policy) looks at the whole model is an [`Error`] of [`Layerwise::new`]: burn
-//! hands over one parameter at a time. burn's `step` cannot return an error, so what is wrong with a parameter is a
-//! panic that says so, before anything is written: numbers that are not `f32`, shapes that differ, a negative rate, a
-//! record of another rule. A NaN in a gradient is none of these: that parameter is skipped, and the
-//! [`Handle`] counts it.
+//! An optimizer whose [policy](layerwise::Policy) needs the whole model is an [`Error`] of [`Layerwise::new`], because
+//! burn passes one parameter at a time. burn's `step` cannot return an error, so a wrong parameter is a panic with a
+//! message, before anything is written: numbers that are not `f32`, shapes that differ, a negative rate, a record of
+//! another rule. A NaN in a gradient is none of these: that parameter is skipped, and the [`Handle`] counts it.
 
 mod handle;
 mod numbers;
@@ -75,9 +73,9 @@ use numbers::Numbers;
 use std::fmt;
 use std::sync::Arc;
 
-/// An optimizer of `layerwise` as one of burn's.
+/// An optimizer of `layerwise` as a burn optimizer.
 ///
-/// Clones share one [`Handle`], and with it the gradient scale and the counts: those of the groups of one model should.
+/// Clones share one [`Handle`], and so the gradient scale and the counts, as the groups of a model should.
 #[derive(Clone)]
 pub struct Layerwise<R> {
     optimizer: layerwise::Optimizer<R>,
@@ -101,27 +99,27 @@ impl<R: Rule> Layerwise<R> {
         Ok(Layerwise { optimizer, configs: Arc::new(|_| LayerConfig::DEFAULT), handle: Handle::new() })
     }
 
-    /// The same optimizer with this configuration of every parameter that it is given.
+    /// Sets the configuration of all its parameters.
     #[must_use]
     pub fn with_config(self, config: LayerConfig) -> Self {
         self.with_configs(move |_| config)
     }
 
-    /// The same optimizer with a configuration for each shape of a parameter.
+    /// Sets the configuration of each parameter by its shape.
     ///
-    /// `|shape| LayerConfig::of_rank(shape.len())` takes decay and adaptation from biases and scales of normalisation.
+    /// `|shape| LayerConfig::of_rank(shape.len())` exempts biases and normalisation scales from decay and adaptation.
     /// To choose by name, use burn's groups.
     #[must_use]
     pub fn with_configs(self, configs: impl Fn(&[usize]) -> LayerConfig + Send + Sync + 'static) -> Self {
         Layerwise { configs: Arc::new(configs), ..self }
     }
 
-    /// The gradient scale and the counts, which stay in reach when burn owns the optimizer.
+    /// Access to the gradient scale and the counts when burn owns the optimizer.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// This optimizer for whole modules, as the configurations of burn's own make one.
+    /// This optimizer for whole modules, like `init` of burn's own configurations.
     pub fn init(self) -> ModuleOptimizer
     where
         Self: Optimizer,
@@ -131,7 +129,7 @@ impl<R: Rule> Layerwise<R> {
 }
 
 impl<R: Rule> Layerwise<R> {
-    /// The step itself, on numbers that are out of burn's hands.
+    /// The step itself, on numbers taken out of burn's tensors.
     fn update(
         &self,
         step: Step,
@@ -159,7 +157,7 @@ impl<R: Rule + Clone + Send + Sync + 'static> Optimizer for Layerwise<R> {
 
     /// # Panics
     ///
-    /// If the arguments make no sense; nothing is written then.
+    /// If the arguments are invalid; then nothing is written.
     fn step<const D: usize>(
         &self,
         lr: LearningRate,
@@ -196,7 +194,7 @@ impl<R: Rule + Clone + Send + Sync + 'static> Optimizer for Layerwise<R> {
     }
 }
 
-/// Refuses what `layerwise` does not see: it only knows lengths.
+/// Checks what `layerwise` cannot, because it only knows lengths.
 fn check<const D: usize>(
     tensor: &Tensor<D>,
     grad: &Tensor<D>,
@@ -230,7 +228,7 @@ fn check<const D: usize>(
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The optimizer has a policy for the whole model, of which burn hands over one parameter at a time. burn's
+    /// The optimizer has a policy for the whole model, but burn passes one parameter at a time. burn's
     /// `with_grad_clipping` clips, and [`Handle::set_gradient_scale`] can hold a factor for all gradients.
     Policy,
     /// A gradient scale is not finite, or not greater than 0.

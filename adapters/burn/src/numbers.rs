@@ -1,10 +1,10 @@
-//! The numbers of a tensor as a slice, where they are if possible.
+//! The numbers of a tensor as a slice, in place if possible.
 
 #[cfg(feature = "flex")]
 use burn::backend::{Flex, flex::FlexTensor};
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
-/// The `f32` numbers of a tensor in its own order of elements, out of burn's hands for a step.
+/// The `f32` numbers of a tensor in its order of elements, taken from burn for a step.
 pub(crate) enum Numbers {
     /// In the memory of the tensor.
     #[cfg(feature = "flex")]
@@ -34,12 +34,12 @@ impl Numbers {
         }
     }
 
-    /// The numbers to be written. If another tensor has them too, they are copied first.
+    /// The numbers, writable. If another tensor shares them, they are copied first.
     pub(crate) fn get_mut(&mut self) -> &mut [f32] {
         match self {
             #[cfg(feature = "flex")]
             Numbers::InPlace(tensor) => {
-                // The storage may have more than this tensor, which may be a part of another.
+                // The tensor may be a part of a larger storage.
                 let (start, end) = tensor.layout().contiguous_offsets().expect("contiguous");
                 &mut tensor.storage_mut()[start..end]
             }

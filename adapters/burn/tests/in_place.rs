@@ -1,4 +1,4 @@
-//! On Flex a step allocates nothing that grows with the parameter, and leaves the weights where they are.
+//! On Flex a step allocates nothing that grows with the parameter, and does not move the weights.
 
 #![cfg(feature = "flex")]
 
@@ -12,7 +12,7 @@ use layerwise_burn::Layerwise;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// An allocator that counts bytes, for each thread by itself.
+/// An allocator that counts bytes per thread.
 struct Counting;
 
 thread_local! {
@@ -20,16 +20,16 @@ thread_local! {
 }
 
 #[allow(unsafe_code)]
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         BYTES.set(BYTES.get() + layout.size());
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -98,7 +98,7 @@ fn a_step_of_a_module_stays_in_place() {
     }
 }
 
-/// If other code has the weights too, they are copied once, and nothing else is.
+/// If other code shares the weights, they are copied once, and nothing else is.
 #[test]
 fn shared_weights_are_copied_once() {
     let optimizer = Layerwise::new(NovoGrad::new(NovoGradConfig::DEFAULT).expect("valid settings")).expect("no policy");

@@ -1,4 +1,4 @@
-//! Trains a small convolutional network of candle's, with batch normalisation, to read handwritten digits.
+//! Trains a small convolutional candle network, with batch normalisation, to read handwritten digits.
 //!
 //! ```text
 //! cargo run --example convolution
@@ -20,7 +20,7 @@ use layerwise::{
 use layerwise_candle::Layerwise;
 use std::time::Instant;
 
-/// Two convolutions of 3×3, each followed by a normalisation and a maximum over 2×2, and a linear layer.
+/// Two 3×3 convolutions, each followed by normalisation and 2×2 max-pooling, and a linear layer.
 struct Network {
     blocks: [(Conv2d, BatchNorm); 2],
     output: Linear,
@@ -48,7 +48,7 @@ impl Network {
     }
 }
 
-/// Names, optimizers and rates: those with which `docs/choosing.md` begins.
+/// Names, optimizers and rates: the first suggestions of `docs/choosing.md`.
 fn contenders() -> std::result::Result<[(&'static str, AnyOptimizer, f64); 5], ConfigError> {
     let momentum = SgdConfig { momentum: 0.9, ..SgdConfig::DEFAULT };
     let larc = SgdConfig { larc: Some(LarcConfig::DEFAULT), ..momentum };
@@ -61,15 +61,14 @@ fn contenders() -> std::result::Result<[(&'static str, AnyOptimizer, f64); 5], C
     ])
 }
 
-/// Trains once, and returns the percentage of the test digits that are read right. The seed decides which digits are
-/// the test, and the initial weights.
+/// Trains once, and returns the test accuracy in percent. The seed decides the test digits and the initial weights.
 fn run(optimizer: AnyOptimizer, rate: f64, epochs: usize, seed: u64) -> Result<f64> {
     let digits = Digits::in_order(seed)?;
     let map = VarMap::new();
     let network = Network::new(&VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu))?;
     initialise_from(&map, seed)?;
     let mut optimizer = Layerwise::of_map(&map, optimizer, rate)?;
-    // As in the sweep of the crate's own example: LARC's rate is too large for what it does not adapt.
+    // As in the sweep of the crate's own example: LARC's rate is too large for layers that it does not adapt.
     optimizer.configure(|_, _| LayerConfig::DEFAULT)?;
     train(&mut optimizer, &digits, epochs, |pixels| network.forward(pixels, true))?;
     right(&network.forward(&digits.test.pixels, false)?, &digits.test)
@@ -119,7 +118,7 @@ fn main() -> Result<()> {
     let mut optimizer = Layerwise::of_map(&map, novograd, 0.02)?;
     train(&mut optimizer, &digits, epochs, |pixels| network.forward(pixels, true))?;
 
-    // The running means and variances of the normalisations are variables of the map too, but have no gradients.
+    // The running means and variances of the normalisation layers are also variables in the map, but have no gradients.
     for (name, report) in optimizer.reports().filter(|(_, report)| report.outcome != Outcome::Absent) {
         println!("{name}: {}, gradient norm {:.2e}", report.outcome, report.gradient_norm);
     }

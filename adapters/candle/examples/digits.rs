@@ -1,4 +1,4 @@
-//! Trains a small network of candle's to read handwritten digits, with five optimizers from the same initial weights.
+//! Trains a small candle network to read handwritten digits, with five optimizers from the same initial weights.
 //!
 //! ```text
 //! cargo run --example digits
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         initialise(&map)?;
         let start = Instant::now();
         let mut optimizer = Layerwise::of_map(&map, optimizer, lr)?;
-        // With LARC the rate is a ceiling, far too high for biases, which nothing holds back.
+        // With LARC the rate is an upper limit, far too high for biases that are not adapted.
         optimizer.configure(|_, _| layerwise::LayerConfig::DEFAULT)?;
         train(&mut optimizer, &digits, epochs, |pixels| network.forward(pixels))?;
         let right = right(&network.forward(&digits.test.pixels)?, &digits.test)?;

@@ -1,12 +1,13 @@
-//! Times steps of this adapter beside those of candle's own optimizers, on one thread, and counts what they allocate.
+//! Compares the time of steps of this adapter and of candle's own optimizers, on one thread, and counts their
+//! allocations.
 //!
 //! ```text
 //! RAYON_NUM_THREADS=1 cargo run --release --example speed
 //! RAYON_NUM_THREADS=1 cargo run --release --example speed -- --short    # to see that it works
 //! ```
 //!
-//! By default malloc gives large blocks back to the system, which clears their pages when they are wanted again. So
-//! the program runs itself once more with thresholds that let malloc keep them.
+//! By default malloc returns large blocks to the system, and gets cleared pages back. So the program runs itself once
+//! more with thresholds that make malloc keep them.
 
 #[path = "../../../benches/shared/tensors.rs"]
 #[allow(dead_code, reason = "it has models for other benchmarks")]
@@ -28,18 +29,18 @@ struct Counting;
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
         BYTES.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -47,10 +48,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A rate that leaves the weights where they are, more or less.
+/// A rate so small that the weights hardly change.
 const RATE: f64 = 1e-6;
 
-/// A model's variables, as long as these, with gradients for them.
+/// Variables of these lengths, and their gradients.
 struct Model {
     name: &'static str,
     lengths: Vec<usize>,

@@ -1,8 +1,8 @@
 //! The optimizers of [`layerwise`] for the variables of [candle](candle_core): LARC, LARS, NovoGrad, LAMB, SGD with
-//! momentum, Adam and AdamW, or a rule of your own.
+//! momentum, Adam and AdamW, or your own rule.
 //!
 //! [`Layerwise`] is a [`candle_nn::Optimizer`]. It updates variables in place, and keeps momentum, second moment and
-//! state of each.
+//! state for each.
 //!
 //! ```
 //! use candle_core::{DType, Device, Module, Tensor};
@@ -32,27 +32,27 @@
 //! | variable | |
 //! |---|---|
 //! | `f32` | as it is |
-//! | `bf16` | the upper halves of `f32` weights, whose lower halves are kept here: training has the bits of `f32` |
+//! | `bf16` | the upper halves of `f32` weights; the optimizer keeps the lower halves, and training has the bits of `f32` |
 //! | `f16`, `f64`, 8 bits | refused: keep an `f32` variable, and let the model compute with `to_dtype` of it |
-//! | integers | left out, as candle's own optimizers do |
+//! | integers | ignored, as by candle's own optimizers |
 //! | not on the CPU | refused |
 //!
-//! Gradients are `f32`, `bf16` or `f16`. One that is not contiguous is copied first. A variable without one takes no
-//! part in the step.
+//! Gradients are `f32`, `bf16` or `f16`. A gradient that is not contiguous is copied first. A variable without a
+//! gradient takes no part in the step.
 //!
 //! # Layers
 //!
-//! Each variable is a layer. One of fewer than two dimensions (a bias, a scale of a normalisation) is
-//! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; [`Layerwise::configure`] says otherwise, by name
-//! or by shape. Mind that with LARC the learning rate is a ceiling, which exempt layers take whole.
+//! Each variable is a layer. Variables with fewer than two dimensions (biases, normalisation scales) are
+//! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; change this with [`Layerwise::configure`], by
+//! name or by shape. Note that with LARC the learning rate is an upper limit, and exempt layers use all of it.
 //!
 //! [`Policy`](layerwise::Policy) clips the gradient of the whole model, or skips whole steps.
 //! [`Layerwise::set_gradient_scale`] undoes a loss scale. What happened to each layer is in [`Layerwise::reports`].
 //!
 //! # Saving
 //!
-//! [`Layerwise::save`] writes a safetensors file beside that of the weights. Training that is loaded from both goes on
-//! with the same bits, in another process too.
+//! [`Layerwise::save`] writes a safetensors file beside that of the weights. Training resumed from both has the same
+//! bits, also in another process.
 
 mod numbers;
 mod optimizer;

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, 
 use layerwise::{Floats, FloatsMut};
 use std::cell::Cell;
 
-/// Lends the numbers of a tensor to be read.
+/// Lends the numbers of a tensor for reading.
 pub(crate) fn read<T>(tensor: &Tensor, visit: impl FnOnce(Floats<'_>) -> T) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     let floats = match (&*storage, layout.contiguous_offsets()) {
@@ -16,18 +16,18 @@ pub(crate) fn read<T>(tensor: &Tensor, visit: impl FnOnce(Floats<'_>) -> T) -> R
     Ok(visit(floats))
 }
 
-/// Lends the numbers of a variable to be written. Nobody else may hold its memory meanwhile.
+/// Lends the numbers of a variable for writing. Nothing else may hold its memory meanwhile.
 pub(crate) fn write(var: &Var, visit: impl FnOnce(FloatsMut<'_>)) -> Result<()> {
     var.inplace_op1(&Write(Cell::new(Some(visit))))
 }
 
-/// Where a tensor has its memory: the same for two tensors that share it.
+/// The address of a tensor's memory: equal for tensors that share it.
 pub(crate) fn address(tensor: &Tensor) -> usize {
     let (storage, _) = tensor.storage_and_layout();
     std::ptr::from_ref::<Storage>(&storage).addr()
 }
 
-/// candle lends memory to be written to operations only, so this is one. It is carried out once.
+/// candle lends writable memory only to operations, so this is one. It runs once.
 struct Write<F>(Cell<Option<F>>);
 
 impl<F: FnOnce(FloatsMut<'_>)> InplaceOp1 for Write<F> {

@@ -9,19 +9,19 @@ use layerwise::rule::{Rule, RuleState};
 use layerwise::{LayerConfig, LayerMemory, Model, Optimizer, Report, Step, Summary};
 use std::collections::HashSet;
 
-/// Any optimizer of `layerwise` as one of candle's.
+/// Any optimizer of `layerwise` as a candle optimizer.
 ///
-/// [`of_map`](Layerwise::of_map) makes one for the variables of a [`VarMap`], [`named`](Layerwise::named) for those of
-/// a list. [`candle_nn::Optimizer::new`] gives no names, so what it makes cannot be [saved](Layerwise::save).
+/// [`of_map`](Layerwise::of_map) creates one for the variables of a [`VarMap`], [`named`](Layerwise::named) for a list.
+/// [`candle_nn::Optimizer::new`] has no names, so its result cannot be [saved](Layerwise::save).
 pub struct Layerwise<R: Rule> {
     pub(crate) optimizer: Optimizer<R>,
     pub(crate) parameters: Vec<Parameter<R::State>>,
-    /// Whether the names are the caller's.
+    /// Whether the names come from the caller.
     pub(crate) has_names: bool,
     step: Step,
     reports: Vec<Report>,
     summary: Option<Summary>,
-    /// Where the variables have their memory.
+    /// The addresses of the variables' memory.
     addresses: HashSet<usize>,
 }
 
@@ -36,8 +36,8 @@ impl<R: Rule> Layerwise<R> {
         Self::named(variables.iter().map(|(name, var)| (name.clone(), var.clone())), optimizer, lr)
     }
 
-    /// An optimizer of variables with names. Their order does not matter: they are sorted by name, for the order of a
-    /// map differs from run to run.
+    /// An optimizer of variables with names. Their order does not matter: they are sorted by name, because the order of
+    /// a map differs from run to run.
     ///
     /// # Errors
     ///
@@ -66,8 +66,8 @@ impl<R: Rule> Layerwise<R> {
         Ok(Layerwise { optimizer, parameters, has_names, step: Step::new(lr), reports, summary: None, addresses })
     }
 
-    /// Says what is particular about each layer, by its name and variable. Where it is not called, biases and other
-    /// variables of fewer than two dimensions are exempt from adaptation and decay.
+    /// Sets the configuration of each layer, by its name and variable. By default, biases and other variables with
+    /// fewer than two dimensions are exempt from adaptation and decay.
     ///
     /// ```
     /// # use candle_core::{DType, Device};
@@ -90,7 +90,7 @@ impl<R: Rule> Layerwise<R> {
     ///
     /// # Errors
     ///
-    /// If a multiplier is negative or not finite; the layers before it have their new configuration then.
+    /// If a multiplier is negative or not finite; the layers before it then have their new configuration.
     pub fn configure(&mut self, mut config_of: impl FnMut(&str, &Var) -> LayerConfig) -> Result<()> {
         for Parameter { name, var, config, .. } in &mut self.parameters {
             let new = config_of(name, var);
@@ -115,19 +115,18 @@ impl<R: Rule> Layerwise<R> {
         self.parameters.iter().map(|parameter| parameter.name.as_str()).zip(&self.reports)
     }
 
-    /// What the last step did; nothing if there was none, or if it was refused.
+    /// What the last step did; `None` if there was none, or if it was refused.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }
 
-    /// How many layers the last step left as they were because it could not update them, say because of a NaN. Their
-    /// reports say why.
+    /// How many layers the last step could not update, say because of a NaN. Their reports say why.
     pub fn skipped(&self) -> usize {
         self.summary.map_or(0, |summary| summary.skipped)
     }
 
-    /// Forgets the lower halves of `bf16` weights: call it when you have changed such variables, say by loading weights
-    /// without the state that belongs to them.
+    /// Forgets the lower halves of `bf16` weights. Call this after changing such variables, say by loading weights
+    /// without their state.
     pub fn forget_lower_halves(&mut self) {
         for parameter in &mut self.parameters {
             if let Some(lower) = &mut parameter.kept.lower {
@@ -176,10 +175,10 @@ impl<R: Rule> candle_nn::Optimizer for Layerwise<R> {
     }
 }
 
-/// The variables as a model that lends one layer at a time, for candle gives its memory only so.
+/// The variables as a model that lends one layer at a time, because candle gives access to memory only that way.
 struct Lent<'a, S> {
     parameters: &'a mut [Parameter<S>],
-    /// What candle refused. (Types, shapes and devices are known to be right before.)
+    /// An error of candle's. (Types, shapes and devices have been checked before.)
     failed: Option<Error>,
 }
 

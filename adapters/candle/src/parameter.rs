@@ -1,4 +1,4 @@
-//! A variable, with what its optimizer remembers of it.
+//! A variable, with what its optimizer remembers about it.
 
 use crate::numbers;
 use candle_core::backprop::GradStore;
@@ -17,10 +17,10 @@ pub(crate) struct Parameter<S> {
     gradient: Option<Tensor>,
 }
 
-/// What is kept of a variable from step to step.
+/// What is kept for a variable from step to step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept<S> {
-    /// As long as the variable, or empty if the rule has none; the same for the second moment.
+    /// As long as the variable, or empty if the rule keeps none; the same for the second moment.
     pub(crate) momentum: Vec<f32>,
     pub(crate) second_moment: Vec<f32>,
     /// The lower halves of the weights, if the variable is `bf16`.
@@ -63,7 +63,7 @@ impl<S: RuleState> Parameter<S> {
             );
         }
         let gradient = gradient.contiguous()?;
-        // What lies in the memory of a variable would change during the step, or wait for itself forever.
+        // A gradient in the memory of a variable would change during the step, or deadlock.
         let is_shared = variables.contains(&numbers::address(&gradient));
         self.gradient = Some(if is_shared { gradient.copy()? } else { gradient });
         Ok(())
@@ -73,7 +73,7 @@ impl<S: RuleState> Parameter<S> {
         self.gradient = None;
     }
 
-    /// Lends all that a step needs, if there is a gradient.
+    /// Lends everything that a step needs, if there is a gradient.
     pub(crate) fn lend(&mut self, visit: impl FnOnce(LayerMemory<'_, S>)) -> Result<()> {
         let Some(gradient) = &self.gradient else { return Ok(()) };
         let Kept { momentum, second_moment, lower, state } = &mut self.kept;

@@ -1,7 +1,7 @@
-//! What is kept of variables, in safetensors files.
+//! The state of variables in safetensors files.
 //!
-//! For a variable `x` there are `x.state`, three numbers of 64 bits, and where they exist `x.momentum`,
-//! `x.second_moment`, and `x.lower`, the bits of the lower halves as `i16` (candle has no `u16`).
+//! A variable `x` has `x.state`, three 64-bit floats, and, if they exist, `x.momentum`, `x.second_moment`, and
+//! `x.lower`, the bits of the lower halves as `i16` (candle has no `u16`).
 
 use crate::optimizer::Layerwise;
 use crate::parameter::{Kept, Parameter};
@@ -13,12 +13,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// The form of these files, which the metadata names.
+/// The format of these files, named in the metadata.
 const FORM: (&str, &str) = ("layerwise-candle", "1");
 
 impl<R: Rule> Layerwise<R> {
-    /// Saves moments and states, and the lower halves of `bf16` weights, in a safetensors file. Save the weights beside
-    /// it, say by [`VarMap::save`](candle_nn::VarMap::save). Learning rate and configurations are yours to set again.
+    /// Saves moments and states, and the lower halves of `bf16` weights, in a safetensors file. Save the weights too,
+    /// say with [`VarMap::save`](candle_nn::VarMap::save). Set the learning rate and configurations again after
+    /// loading.
     ///
     /// # Errors
     ///
@@ -32,7 +33,7 @@ impl<R: Rule> Layerwise<R> {
         Ok(serialize_to_file(arrays, Some(form), path.as_ref())?)
     }
 
-    /// Takes over what [`save`](Layerwise::save) has saved of variables with these names and shapes.
+    /// Loads what [`save`](Layerwise::save) saved for variables with these names and shapes.
     ///
     /// # Errors
     ///
@@ -64,7 +65,7 @@ impl<R: Rule> Layerwise<R> {
     }
 }
 
-/// The arrays of a variable that are saved, with their names.
+/// The saved arrays of a variable, with their names.
 fn arrays<S: RuleState>(parameter: &Parameter<S>) -> impl Iterator<Item = (String, Array<'_>)> {
     let Parameter { name, var, kept, .. } = parameter;
     let moment = |of: &'static str, numbers| (of, var.dims(), Numbers::F32(numbers));
@@ -77,7 +78,7 @@ fn arrays<S: RuleState>(parameter: &Parameter<S>) -> impl Iterator<Item = (Strin
     arrays.into_iter().flatten().map(move |(of, shape, numbers)| (format!("{name}.{of}"), Array { shape, numbers }))
 }
 
-/// What a file has for a variable.
+/// Reads the state of a variable from a file.
 fn read<S: RuleState>(file: &SafeTensors<'_>, parameter: &Parameter<S>) -> Result<Kept<S>> {
     let Parameter { name, var, kept, .. } = parameter;
     let moment = |of, like: &[f32]| match like.len() {
@@ -96,7 +97,7 @@ fn read<S: RuleState>(file: &SafeTensors<'_>, parameter: &Parameter<S>) -> Resul
     })
 }
 
-/// The numbers of an array of a file, which must have this type and shape.
+/// The numbers of an array in a file, which must have this type and shape.
 fn numbers<T, const N: usize>(
     file: &SafeTensors<'_>,
     name: &str,
@@ -113,7 +114,7 @@ fn numbers<T, const N: usize>(
     Ok(array.data().as_chunks().0.iter().map(|bytes| number(*bytes)).collect())
 }
 
-/// An array to be saved.
+/// An array to save.
 struct Array<'a> {
     shape: &'a [usize],
     numbers: Numbers<'a>,

@@ -10,7 +10,7 @@ use layerwise_candle::Layerwise;
 use std::alloc::{GlobalAlloc, System};
 use std::cell::Cell;
 
-/// An allocator that counts what each thread asks for.
+/// An allocator that counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -18,18 +18,18 @@ thread_local! {
     static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: std::alloc::Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
         BYTES.set(BYTES.get() + layout.size());
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: std::alloc::Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Calls and bytes that something asks for.
+/// Counts the allocations and bytes of a call.
 fn allocated(run: impl FnOnce() -> Result<()>) -> Result<(usize, usize)> {
     let before = (CALLS.get(), BYTES.get());
     run()?;
@@ -62,8 +62,8 @@ fn a_step_allocates_no_more_than_candle() -> Result<()> {
     let clip = Policy { clip_norm: Some(1.0), ..Policy::DEFAULT };
     let skip = Policy { non_finite: NonFinite::SkipStep, ..Policy::DEFAULT };
     for (name, optimizer) in optimizers() {
-        // A layer is lent to be checked and to be stepped, with a clip also to be measured, and where a step may be
-        // skipped to be planned.
+        // A layer is lent once for the check and once for the step; with a clip also for measuring, and if a step may
+        // be skipped also for planning.
         let [clip, skip] = [clip, skip].map(|policy| optimizer.with_policy(policy).ok());
         let lent = [(Some(optimizer), 2), (clip, 3), (skip, 4)];
         for (optimizer, times) in lent.into_iter().filter_map(|(optimizer, times)| Some((optimizer?, times))) {

@@ -14,7 +14,7 @@ use layerwise_candle::Layerwise;
 
 const SHAPES: [&[usize]; 4] = [&[20, 30], &[30], &[7, 1, 3, 3], &[]];
 
-/// A layer in plain slices, stepped by the crate itself.
+/// A layer in plain slices, updated by the crate itself.
 struct Plain<W> {
     weights: W,
     lower: Option<Vec<u16>>,
@@ -86,7 +86,7 @@ fn clips_the_gradient_of_all_tensors_together() -> Result<()> {
     for (name, optimizer) in optimizers() {
         let clip = Policy { clip_norm: Some(0.5), ..Policy::DEFAULT };
         let policy = Policy { non_finite: NonFinite::SkipStep, ..clip };
-        // LARC and LAMB bound each layer themselves, and refuse it.
+        // LARC and LAMB limit each layer themselves, and refuse a clip.
         let Ok(clipped) = optimizer.with_policy(policy) else {
             assert!(["larc", "lamb"].contains(&name), "{name}");
             continue;
@@ -158,7 +158,7 @@ fn gradients_need_not_be_contiguous() -> Result<()> {
     Ok(())
 }
 
-/// What a variable would wait for forever, and what would have changed when the second is stepped.
+/// One gradient would deadlock, and the other would have changed before the second variable's update.
 #[test]
 fn gradients_may_lie_in_the_memory_of_variables() -> Result<()> {
     let (_, optimizer) = optimizers()[1];
@@ -226,13 +226,13 @@ fn layers_are_configured_by_name() -> Result<()> {
     let seen: Vec<_> = ours.reports().map(|(name, report)| (name, report.outcome, report.clipped)).collect();
     let (applied, frozen) = (Outcome::Applied, Outcome::Frozen);
     assert_eq!(seen, [("frozen", frozen, false), ("kernel", applied, true), ("scale", applied, false)]);
-    // The exempt layer has taken the whole rate, times its own.
+    // The exempt layer has used the full rate, times its own multiplier.
     let scale = vars[2].1.flatten_all()?.to_vec1::<f32>()?;
     assert_eq!(scale, numbers(12, 1).iter().map(|w| w - 0.25).collect::<Vec<_>>());
     Ok(())
 }
 
-/// The adapter takes rules that it does not know.
+/// The adapter accepts rules that it does not know.
 #[test]
 fn a_rule_of_the_callers() -> Result<()> {
     use layerwise::rule::{Needs, Norms, Plan, Update};

@@ -1,4 +1,4 @@
-//! What has no meaning is refused, and then nothing is written.
+//! Invalid arguments are refused, and then nothing is written.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn optimizer() -> AnyOptimizer {
     optimizers()[3].1
 }
 
-/// The message of what must be an error. (candle adds a backtrace to it if the environment asks for one.)
+/// The message of an expected error. (candle adds a backtrace if the environment asks for one.)
 fn refused<T>(result: Result<T>) -> String {
     match result {
         Ok(_) => panic!("it was not refused"),
@@ -69,7 +69,7 @@ fn gradients_of_another_shape_or_type_and_rates_that_are_none() -> Result<()> {
     assert_eq!(refused(ours.step(&grads)), "gradient scale 0 is out of range");
     assert_eq!([bits(&a)?, bits(&b)?], before);
 
-    // After all that it goes on.
+    // After all that, steps still work.
     ours.set_gradient_scale(1.0);
     ours.step(&grads)?;
     assert_eq!(ours.summary().map(|summary| summary.applied), Some(2));
@@ -110,7 +110,7 @@ fn files_of_other_variables_or_rules() -> Result<()> {
     let mut other_rule = Layerwise::named([a(&[2, 3])?, b()?], momentum, 0.1)?;
     assert!(refused(other_rule.load(&path)).ends_with("has 6 arrays, 4 are expected"));
 
-    // Weights are no state, and neither is what is cut off.
+    // Weights are not a state, and neither is a truncated file.
     VarMap::new().save(&path)?;
     assert!(refused(saved.load(&path)).ends_with("not saved by this version of layerwise-candle"));
     saved.save(&path)?;

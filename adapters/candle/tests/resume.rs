@@ -1,4 +1,4 @@
-//! Training that is saved, and loaded by another process, has the bits of training that was never interrupted.
+//! Training that is saved, and resumed by another process, has the bits of uninterrupted training.
 
 mod common;
 
@@ -10,7 +10,7 @@ use layerwise_candle::Layerwise;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Says to the test that it is the other process, and where the files are.
+/// Tells the test that it is the other process, and where the files are.
 const DIRECTORY: &str = "LAYERWISE_CANDLE_RESUME";
 const STEPS: std::ops::Range<usize> = 0..40;
 const SAVED_AFTER: usize = 15;
@@ -37,7 +37,7 @@ impl Training {
             let numbers = Tensor::from_vec(numbers(var.elem_count(), name.len()), var.shape(), &CPU)?;
             var.set(&(numbers * 0.3)?.to_dtype(var.dtype())?)?;
         }
-        // A global norm adds up the norms of variables in their order, which in a map is another in every run.
+        // A global norm adds up the norms of variables in order, and the order of a map differs in every run.
         let (_, plain) = optimizers()[which];
         let clipped = plain.with_policy(Policy { clip_norm: Some(0.01), ..Policy::DEFAULT }).unwrap_or(plain);
         let optimizer = Layerwise::of_map(&map, clipped, 0.01)?;
@@ -110,7 +110,7 @@ fn another_process_goes_on_with_the_same_bits() -> Result<()> {
     Ok(())
 }
 
-/// Without the lower halves, or without the moments, bits differ: the test above sees what it should.
+/// Without the lower halves, or without the moments, bits differ: so the test above is able to fail.
 #[test]
 fn state_matters() -> Result<()> {
     let mut whole = Training::new(1)?;

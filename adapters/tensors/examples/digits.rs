@@ -1,5 +1,5 @@
 //! Trains a small network to read handwritten digits, with four optimizers from the same initial weights. The first
-//! half of the training is in arrays, which are saved; the second half is inside the file.
+//! half of the run trains arrays, which are saved; the second half trains inside the file.
 //!
 //! ```text
 //! cargo run --example digits
@@ -32,7 +32,7 @@ fn contenders() -> Result<[(&'static str, AnyOptimizer, f64); 4], ConfigError> {
     ])
 }
 
-/// The steps of a training, whose rate falls linearly from `lr` to 0.
+/// The steps of a run, whose rate falls linearly from `lr` to 0.
 struct Training {
     digits: Digits,
     epochs: usize,
@@ -40,8 +40,8 @@ struct Training {
 }
 
 impl Training {
-    /// The batches of the epoch of a step, and its rate. An order of digits belongs to its epoch, so training can go on
-    /// from any step.
+    /// The batches of the epoch of a step, and its rate. The order of digits depends only on the epoch, so training can
+    /// resume from any step.
     fn batch(&self, step: u64) -> (common::Part, f64) {
         let batches = self.digits.train.len().div_ceil(BATCH);
         let (epoch, batch) = (step as usize / batches, step as usize % batches);
@@ -55,7 +55,7 @@ impl Training {
         (self.epochs * self.digits.train.len().div_ceil(BATCH)) as u64
     }
 
-    /// Trains arrays until so many steps were taken.
+    /// Trains arrays until the given step.
     fn in_arrays(
         &self,
         ours: &mut Layerwise<AnyRule>,
@@ -126,7 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (start, mut network) = (Instant::now(), Network::new());
         training.lr = lr;
         let mut ours = Layerwise::new(optimizer, NAMES.into_iter().zip(network.arrays()))?;
-        // With LARC the rate is a ceiling, far too high for biases, which nothing holds back.
+        // With LARC the rate is an upper limit, far too high for biases that are not adapted.
         ours.configure(|_, _| LayerConfig::DEFAULT)?;
         training.in_arrays(&mut ours, &mut network, training.steps() / 2)?;
         ours.save(&path, network.arrays())?;

@@ -1,5 +1,5 @@
-//! Times steps of this adapter, over arrays and inside a mapped file, beside loops of ndarray's `Zip`, on one thread,
-//! and counts what they allocate.
+//! Compares the time of steps of this adapter, over arrays and inside a mapped file, with loops of ndarray's `Zip`, on
+//! one thread, and counts their allocations.
 //!
 //! ```text
 //! cargo run --release --example speed
@@ -24,18 +24,18 @@ struct Counting;
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 #[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
         BYTES.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that `System` wants.
+        // SAFETY: the caller upholds the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A rate that leaves the weights where they are, more or less.
+/// A rate so small that the weights hardly change.
 const RATE: f64 = 1e-6;
 
 /// Arrays with gradients for them.
@@ -59,7 +59,7 @@ impl Model {
         Model { name, weights: arrays(), gradients: arrays() }
     }
 
-    /// Prints the lines of the table of this model. The contenders take turns, for other programs may disturb some.
+    /// Prints the lines of the table of this model. The contenders take turns, because other programs may disturb some.
     fn measure(&mut self, contenders: &mut [Contender<'_>], turns: usize, turn: Duration) -> Result<(), Error> {
         let mut best = vec![Duration::MAX; contenders.len()];
         for _ in 0..turns {
@@ -101,7 +101,7 @@ fn numbers(len: usize) -> Array1<f32> {
     (0..len as u32).map(|i| 0.5 + (i.wrapping_mul(2_654_435_769) >> 8) as f32 / (1 << 24) as f32).collect()
 }
 
-/// SGD with momentum, as one writes it with ndarray.
+/// SGD with momentum, the obvious way in ndarray.
 fn zip_momentum(model: &mut Model, momentum: &mut [Array1<f32>]) {
     let rate = RATE as f32;
     for ((weights, gradients), momentum) in model.weights.iter_mut().zip(&model.gradients).zip(momentum) {
@@ -112,7 +112,7 @@ fn zip_momentum(model: &mut Model, momentum: &mut [Array1<f32>]) {
     }
 }
 
-/// LARC with momentum, as one writes it with ndarray: with norms that add up in `f32`, and without a word of a NaN.
+/// LARC with momentum, the obvious way in ndarray: norms add up in `f32`, and NaN is not checked.
 fn zip_larc(model: &mut Model, momentum: &mut [Array1<f32>]) {
     let rate = RATE as f32;
     for ((weights, gradients), momentum) in model.weights.iter_mut().zip(&model.gradients).zip(momentum) {
@@ -125,7 +125,7 @@ fn zip_larc(model: &mut Model, momentum: &mut [Array1<f32>]) {
     }
 }
 
-/// AdamW, as one writes it with ndarray.
+/// AdamW, the obvious way in ndarray.
 fn zip_adamw(model: &mut Model, moments: &mut [(Array1<f32>, Array1<f32>)], step: &mut i32) {
     *step += 1;
     let (beta1, beta2, eps, decay, rate) = (0.9_f32, 0.999_f32, 1e-8, 0.01, RATE as f32);
@@ -168,7 +168,7 @@ fn inside(model: &Model, file: &mut Checkpoint<layerwise::AnyRule, Mapped>) -> R
     file.step(RATE, &gradients).map(|_| ())
 }
 
-/// What is written with `Zip`.
+/// The contenders written with `Zip`.
 fn of_ndarray(model: &Model) -> [Contender<'static>; 3] {
     let (mut momentum, mut of_larc) = (model.zeros(), model.zeros());
     let (mut moments, mut steps): (Vec<_>, _) = (model.zeros().into_iter().zip(model.zeros()).collect(), 0);

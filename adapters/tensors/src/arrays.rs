@@ -4,7 +4,7 @@ use crate::error::Error;
 use layerwise::{Argument, Element, Floats};
 use ndarray::{ArrayRef, CowArray, Dimension};
 
-/// The weights of a layer with their gradients, for [`Layerwise::step`](crate::Layerwise::step); made by [`pair`].
+/// The weights of a layer with their gradients, for [`Layerwise::step`](crate::Layerwise::step); created by [`pair`].
 #[must_use = "this is only the description of a layer: give it to `step`"]
 #[derive(Debug)]
 pub struct Pair<'a> {
@@ -12,7 +12,7 @@ pub struct Pair<'a> {
     pub(crate) gradient: Gradient<'a>,
 }
 
-/// The gradients of a layer, for [`Checkpoint::step`](crate::Checkpoint::step); made by [`gradient`].
+/// The gradients of a layer, for [`Checkpoint::step`](crate::Checkpoint::step); created by [`gradient`].
 #[must_use = "this is only the description of a gradient: give it to `step`"]
 #[derive(Clone, Copy, Debug)]
 pub struct Gradient<'a> {
@@ -20,15 +20,15 @@ pub struct Gradient<'a> {
     pub(crate) order: Order<'a>,
 }
 
-/// Where the elements of an array lie.
+/// The order of the elements of an array in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order<'a> {
     pub(crate) shape: &'a [usize],
     pub(crate) strides: &'a [isize],
 }
 
-/// Weights with their gradients, if both are contiguous and have their elements in the same order of memory: C order,
-/// Fortran order, or any other. Gradients are `f32`, `bf16` or `f16`.
+/// Weights with their gradients. Both must be contiguous and have the same memory order: C order, Fortran order, or any
+/// other. Gradients are `f32`, `bf16` or `f16`.
 ///
 /// Nothing is copied, and up to four dimensions nothing is allocated.
 ///
@@ -64,11 +64,11 @@ pub fn pair<'a, G: Element, D: Dimension, E: Dimension>(
     Ok(Pair { weights, gradient })
 }
 
-/// Gradients in C order, which is the order of weights in a file. They are `f32`, `bf16` or `f16`.
+/// Gradients in C order, the order of weights in a file. They are `f32`, `bf16` or `f16`.
 ///
 /// # Errors
 ///
-/// [`Error::NotContiguous`], and [`Error::Order`] if they are in another: `as_standard_layout` makes a copy then.
+/// [`Error::NotContiguous`], and [`Error::Order`] if they are in another order: copy them with `as_standard_layout`.
 pub fn gradient<G: Element, D: Dimension>(gradients: &ArrayRef<G, D>) -> Result<Gradient<'_>, Error> {
     let gradient = any_order(gradients)?;
     if !gradients.is_standard_layout() {
@@ -80,14 +80,14 @@ pub fn gradient<G: Element, D: Dimension>(gradients: &ArrayRef<G, D>) -> Result<
     Ok(gradient)
 }
 
-/// Gradients in the same order of memory as their weights: as they are, or else a copy.
+/// Gradients in the same memory order as their weights: borrowed if they already are, otherwise a copy.
 ///
-/// A product of matrices is in Fortran order if both factors have a stride of 1 along their rows, as a transposed
-/// matrix times a single column has.
+/// A matrix product is in Fortran order if both factors have a stride of 1 along their rows, as in a transposed matrix
+/// times a single column.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`], and [`Error::NotContiguous`] of the weights.
+/// [`Error::Shape`], and [`Error::NotContiguous`] for the weights.
 ///
 /// ```
 /// use layerwise_tensors::{in_order_of, pair};
@@ -114,13 +114,13 @@ pub fn in_order_of<'a, G: Element + Default, A, D: Dimension>(
     if found.check(Argument::Gradients, expected).is_ok() {
         return Ok(gradients.view().into());
     }
-    // A map of a contiguous array has its strides.
+    // `map` of a contiguous array keeps its strides.
     let mut copy = weights.map(|_| G::default());
     copy.assign(gradients);
     Ok(copy.into())
 }
 
-/// Gradients in whatever order they are, if they are contiguous.
+/// Gradients in any order, if they are contiguous.
 fn any_order<G: Element, D: Dimension>(gradients: &ArrayRef<G, D>) -> Result<Gradient<'_>, Error> {
     let order = Order { shape: gradients.shape(), strides: gradients.strides() };
     match gradients.as_slice_memory_order() {
@@ -130,11 +130,11 @@ fn any_order<G: Element, D: Dimension>(gradients: &ArrayRef<G, D>) -> Result<Gra
 }
 
 impl Order<'_> {
-    /// Refuses another order than the one that is expected.
+    /// Refuses any order but the expected one.
     pub(crate) fn check(&self, what: Argument, expected: Order<'_>) -> Result<(), Error> {
         check_shape(what, expected.shape, self.shape)?;
         let mut strides = self.strides.iter().zip(expected.strides).zip(self.shape);
-        // Without elements, or along an axis of one, no stride is ever used.
+        // Strides are never used in empty arrays, and along axes of length 1.
         if self.shape.contains(&0) || strides.all(|((found, expected), len)| found == expected || *len == 1) {
             return Ok(());
         }
@@ -146,7 +146,7 @@ impl Order<'_> {
     }
 }
 
-/// Refuses another shape than the one that is expected.
+/// Refuses any shape but the expected one.
 pub(crate) fn check_shape(what: Argument, expected: &[usize], found: &[usize]) -> Result<(), Error> {
     if found == expected {
         return Ok(());

@@ -13,22 +13,22 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// A training file whose weights, moments and states are used and updated where they are: in a [`Mapped`] file, or in
-/// any other buffer of bytes.
+/// A training file whose weights, moments and states are used and updated in place: in a [`Mapped`] file, or in any
+/// other byte buffer.
 ///
 /// [`Layerwise::save`](crate::Layerwise::save) writes such files. The model computes with [`weights`](Self::weights),
 /// and [`step`](Self::step) changes them: nothing is loaded, and nothing has to be saved.
 ///
 /// # When a process or a machine ends
 ///
-/// A mapped file is written by the system when it likes, so what matters belongs into a second file:
-/// [`copy_to`](Checkpoint::copy_to), between steps.
+/// The operating system may write a mapped file to disk at any time. So keep a second file as a backup, and write it
+/// with [`copy_to`](Checkpoint::copy_to) between steps.
 ///
-/// - If the process ends, the file has what was written until then. Within a step that is a part of the step: the file
-///   counts steps that begin and steps that end, and [`Error::Torn`] refuses it where they differ. Otherwise training
-///   goes on with the same bits.
-/// - If the machine ends, some pages of the file may be older than others, and nothing in it can say so. Go back to the
-///   copy.
+/// - If the process ends, the file has everything written until then, which may be a part of a step. The file counts
+///   steps that begin and steps that end; if the counts differ, it is refused with [`Error::Torn`]. Otherwise training
+///   resumes with the same bits.
+/// - If the machine crashes, some pages of the file may be older than others, and nothing in the file can show that. Go
+///   back to the copy.
 #[derive(Debug)]
 pub struct Checkpoint<R: Rule, B> {
     optimizer: Optimizer<R>,
@@ -39,11 +39,11 @@ pub struct Checkpoint<R: Rule, B> {
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<AnyRule, B> {
-    /// Goes on with the optimizer that is named in the file.
+    /// Resumes with the optimizer that is named in the file.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRule`] for a rule of your own, otherwise as [`with_optimizer`](Checkpoint::with_optimizer).
+    /// [`Error::NoRule`] for your own rule, otherwise as [`with_optimizer`](Checkpoint::with_optimizer).
     pub fn new(bytes: B) -> Result<Self, Error> {
         let optimizer = Head::read(bytes.as_ref())?.settings.optimizer()?;
         Checkpoint::with_optimizer(bytes, optimizer)
@@ -51,7 +51,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<AnyRule, B> {
 }
 
 impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
-    /// Goes on with this optimizer, whatever the file says.
+    /// Resumes with this optimizer, whatever the file says.
     ///
     /// # Errors
     ///
@@ -84,14 +84,14 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
         self.layers.iter().map(|layer| layer.name.as_str())
     }
 
-    /// The weights of a layer, in C order, where they are.
+    /// The weights of a layer in C order, in place.
     pub fn weights(&self, layer: usize) -> Option<ArrayViewD<'_, f32>> {
         let place = self.layers.get(layer)?;
         let weights = layerwise::floats(part(self.bytes.as_ref(), &place.weights)).ok()?;
         ArrayViewD::from_shape(&place.shape[..], weights).ok()
     }
 
-    /// How many steps were taken in this file, and before it was written.
+    /// How many steps were taken, in this file and before it was written.
     pub fn steps(&self) -> u64 {
         match form::steps_ended(part(self.bytes.as_ref(), &self.steps)) {
             Ok(steps) | Err(Error::Torn { step: steps }) => steps,
@@ -119,7 +119,7 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
             let checked = check_shape(Argument::Gradients, &layer.shape, gradient.order.shape);
             checked.map_err(|error| error.in_layer(&layer.name))?;
         }
-        // (Torn it is if a rule of the caller's own has panicked.)
+        // (The file is torn if the caller's own rule has panicked.)
         let steps = form::steps_ended(part(self.bytes.as_ref(), &self.steps))?;
         self.count(steps.wrapping_add(1), steps);
         let mut model = Lent { layers: &self.layers, gradients, bytes: self.bytes.as_mut(), states: PhantomData };
@@ -130,7 +130,7 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
     }
 
     /// Writes how many steps have begun and ended, before or after what these steps write. (Fences keep the compiler
-    /// from moving them. What a processor has not written yet, it writes even if the process ends.)
+    /// from reordering. Stores that are still in the processor complete even if the process ends.)
     fn count(&mut self, begun: u64, ended: u64) {
         compiler_fence(Ordering::SeqCst);
         let counts = self.bytes.as_mut().get_mut(self.steps.clone()).unwrap_or_default();
@@ -140,11 +140,11 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Writes a copy of the file. It replaces another of its name when it is complete and on the disk, not before.
+    /// Writes a copy of the file. An existing file is replaced only when the copy is complete and on disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if the other is mapped, as this file itself may be, and whatever the system says.
+    /// [`Error::Locked`] if the existing file is mapped (it may be this one), and [`Error::Io`].
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         form::replace(path.as_ref(), |temporary| Ok(fs::write(temporary, self.bytes.as_ref())?))
     }
@@ -156,11 +156,11 @@ impl<R: Rule, B: AsRef<[u8]> + AsMut<[u8]>> Checkpoint<R, B> {
 }
 
 impl<R: Rule> Checkpoint<R, Mapped> {
-    /// Waits until all that was written is on the disk. Without it the system writes when it likes.
+    /// Waits until everything written is on disk. Otherwise the operating system writes when it chooses.
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// [`Error::Io`].
     pub fn flush(&self) -> Result<(), Error> {
         self.bytes.flush()
     }
@@ -178,7 +178,7 @@ impl Place {
     }
 }
 
-/// A file as a model that lends one layer at a time. All was checked before.
+/// A file as a model that lends one layer at a time. Everything has been checked before.
 struct Lent<'a, S> {
     layers: &'a [Place],
     gradients: &'a [Gradient<'a>],

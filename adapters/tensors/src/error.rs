@@ -9,8 +9,7 @@ use std::io;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The elements of an array do not fill one piece of memory: it is a slice of another, or one element stands for
-    /// many. Copy it first, say by `to_owned`.
+    /// An array is not contiguous: it is a slice of another one, or broadcast. Copy it first, say with `to_owned`.
     NotContiguous {
         /// Weights or gradients.
         what: Argument,
@@ -28,8 +27,8 @@ pub enum Error {
         /// The shape of the array.
         found: Vec<usize>,
     },
-    /// An array has its elements in another order of memory than its layer, so unlike elements would be paired. Of a
-    /// gradient, [`in_order_of`](crate::in_order_of) makes a copy that fits.
+    /// An array has another memory order than its layer, so the wrong elements would be paired. For a gradient,
+    /// [`in_order_of`](crate::in_order_of) makes a copy in the right order.
     Order {
         /// Weights or gradients.
         what: Argument,
@@ -38,7 +37,7 @@ pub enum Error {
         /// The strides of the array.
         found: Vec<isize>,
     },
-    /// The same, of a layer with a name.
+    /// The same, for a named layer.
     Layer {
         /// The name.
         name: String,
@@ -47,7 +46,7 @@ pub enum Error {
     },
     /// The step was refused by [`layerwise`].
     Step(layerwise::Error),
-    /// There are more or fewer layers than there should be.
+    /// The number of layers is wrong.
     Layers {
         /// How many there must be.
         expected: usize,
@@ -60,23 +59,23 @@ pub enum Error {
     Io(io::Error),
     /// The file is mapped by another [`Mapped`](crate::Mapped).
     Locked,
-    /// The bytes are no safetensors file.
+    /// The bytes are not a safetensors file.
     Format(SafeTensorError),
-    /// The file has no training state of this version of this crate: say, weights only.
+    /// The file has no training state of this version of the crate, but, for example, only weights.
     /// [`read_weights`](crate::read_weights) reads those.
     NoState,
     /// The settings in the file cannot be read.
     Settings(serde_json::Error),
     /// A setting in the file is outside its range.
     Config(ConfigError),
-    /// The file was written with a rule of somebody's own, which it cannot name: give it by
+    /// The file was written with a custom rule, which it cannot name: pass the rule to
     /// [`with_optimizer`](crate::Checkpoint::with_optimizer).
     NoRule,
     /// The file lacks a tensor.
     Missing(String),
-    /// The file has a tensor that the rule does not keep: it was written with another.
+    /// The file has a tensor that the rule does not keep: it was written with another rule.
     Unexpected(String),
-    /// A tensor has another type or shape than it must have.
+    /// A tensor has the wrong type or shape.
     Tensor {
         /// Its name in the file.
         name: String,
@@ -85,29 +84,28 @@ pub enum Error {
         /// Those that it has.
         found: String,
     },
-    /// The state of a layer is none that a step of the rule can have left.
+    /// The state of a layer is one that no step of the rule can have produced.
     State(String),
-    /// A tensor does not begin at a multiple of the size of its numbers, so they cannot be used in place.
-    /// [`rewrite`](crate::rewrite) makes a copy where they can.
+    /// A tensor is not aligned to the size of its numbers, so they cannot be used in place. [`rewrite`](crate::rewrite)
+    /// makes an aligned copy.
     Misaligned {
         /// Its name in the file.
         name: String,
         /// The size of a number in bytes.
         size: usize,
     },
-    /// The process that trained in this file ended within a step, so some layers have taken the step and others have
-    /// not: go back to a copy.
+    /// The process that trained in this file ended within a step, so only some layers have taken it: go back to a copy.
     Torn {
         /// The step, counted from 0.
         step: u64,
     },
-    /// This machine has the other order of bytes than the file, so its numbers cannot be used in place.
+    /// This machine is big-endian and the file is not, so its numbers cannot be used in place.
     /// ([`Layerwise::load`](crate::Layerwise::load) can read them.)
     BigEndian,
 }
 
 impl Error {
-    /// The same error of a layer with a name.
+    /// The same error for a named layer.
     pub(crate) fn in_layer(self, name: &str) -> Self {
         Error::Layer { name: name.to_string(), error: Box::new(self) }
     }

@@ -7,13 +7,13 @@ use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 
-/// The tensors of any safetensors file as arrays, in the order of the file: the initial weights of a training. `F32` is
-/// taken as it is; `BF16` and `F16` are widened. It works where [`Checkpoint`](crate::Checkpoint) does not: with
-/// misaligned numbers, and on any machine.
+/// Reads the tensors of any safetensors file into arrays, in the order of the file: for initial weights. `BF16` and
+/// `F16` are converted to `F32`. Unlike [`Checkpoint`](crate::Checkpoint), it works with misaligned numbers and on any
+/// machine.
 ///
 /// # Errors
 ///
-/// [`Error::Format`], and [`Error::Tensor`] if one has numbers of another type.
+/// [`Error::Format`], and [`Error::Tensor`] if a tensor has another type.
 pub fn read_weights(bytes: &[u8]) -> Result<Vec<(String, ArrayD<f32>)>, Error> {
     let file = SafeTensors::deserialize(bytes)?;
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
@@ -41,12 +41,12 @@ fn mismatch(name: &str, tensor: &TensorView<'_>) -> Error {
     Error::Tensor { name: name.to_string(), expected: "F32, BF16 or F16".to_string(), found }
 }
 
-/// Writes a safetensors file once more, with the same tensors and metadata, and with its numbers where they can be used
-/// in place. It replaces another of its name when it is complete and on the disk, not before.
+/// Rewrites a safetensors file with the same tensors and metadata, but aligned numbers, which can be used in place. An
+/// existing file is replaced only when the new one is complete and on disk.
 ///
 /// # Errors
 ///
-/// [`Error::Format`], [`Error::Locked`] if there is such a file and it is mapped, and whatever the system says.
+/// [`Error::Format`], [`Error::Locked`] if the existing file is mapped, and [`Error::Io`].
 pub fn rewrite(bytes: &[u8], path: impl AsRef<Path>) -> Result<(), Error> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let tensors = SafeTensors::deserialize(bytes)?.tensors();

@@ -1,8 +1,8 @@
-//! The form of a training file: what it is written from, and where things are when it is read.
+//! The format of a training file: how it is written, and where its parts are.
 //!
-//! A layer `x` has the tensors `x`, its weights, `x.momentum` and `x.second_moment` where the rule keeps them, all
-//! `F32` of its shape in C order, and `x.state`, three numbers of `F64`. `layerwise.steps` has two numbers of `U64`:
-//! how many steps have begun, and how many have ended. Other tensors are left alone.
+//! A layer `x` has the tensors `x`, its weights, `x.momentum` and `x.second_moment` if the rule keeps them, all `F32`
+//! of its shape in C order, and `x.state`, three `F64` numbers. `layerwise.steps` has two `U64` numbers: how many steps
+//! have begun, and how many have ended. Other tensors are ignored.
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -16,8 +16,8 @@ use std::fs::{self, File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The entry of the metadata with the settings. It is the only one, for several would be in a random order, and the
-/// same training is to write the same file.
+/// The metadata entry with the settings. It is the only one: several would be in a random order, and the same training
+/// must write the same file.
 const SETTINGS: &str = "layerwise-tensors";
 
 pub(crate) const STEPS: &str = "layerwise.steps";
@@ -25,14 +25,14 @@ pub(crate) const MOMENTUM: &str = "momentum";
 pub(crate) const SECOND_MOMENT: &str = "second_moment";
 pub(crate) const STATE: &str = "state";
 
-/// What a file has of a layer, as ranges of its bytes.
+/// The byte ranges of a layer in a file.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) config: LayerConfig,
     pub(crate) weights: Range<usize>,
-    /// Empty if the rule has none; the same for the second moment.
+    /// Empty if the rule keeps none; the same for the second moment.
     pub(crate) momentum: Range<usize>,
     pub(crate) second_moment: Range<usize>,
     pub(crate) state: Range<usize>,
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// The head of a file that was checked.
+/// The checked header of a file.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) settings: Settings,
@@ -100,34 +100,34 @@ impl Head {
         self.find(STEPS, Dtype::U64, &[2])
     }
 
-    /// Where a tensor is, which must have this type and shape.
+    /// The range of a tensor, which must have this type and shape.
     fn find(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Range<usize>, Error> {
         let info = self.metadata.info(name).ok_or_else(|| Error::Missing(name.to_string()))?;
         if (info.dtype, &info.shape[..]) != (dtype, shape) {
             let (expected, found) = (format!("{dtype} of {shape:?}"), format!("{} of {:?}", info.dtype, info.shape));
             return Err(Error::Tensor { name: name.to_string(), expected, found });
         }
-        // (That the file is so long was checked with its head.)
+        // (The length of the file was checked with its header.)
         Ok(self.start + info.data_offsets.0..self.start + info.data_offsets.1)
     }
 }
 
-/// The name of what belongs to a layer.
+/// The name of a tensor that belongs to a layer.
 pub(crate) fn tensor(layer: &str, of: &str) -> String {
     format!("{layer}.{of}")
 }
 
-/// The bytes of a range. (It is within them: that was checked with the head.)
+/// The bytes of a range. (It is within the file: that was checked with the header.)
 pub(crate) fn part<'a>(bytes: &'a [u8], range: &Range<usize>) -> &'a [u8] {
     bytes.get(range.clone()).unwrap_or_default()
 }
 
-/// Numbers of a file, whatever the machine's order of bytes.
+/// Numbers of a file, for any byte order of the machine.
 pub(crate) fn numbers<T, const N: usize>(bytes: &[u8], number: fn([u8; N]) -> T) -> impl Iterator<Item = T> {
     bytes.as_chunks().0.iter().map(move |bytes| number(*bytes))
 }
 
-/// How many steps have ended, unless one was torn.
+/// How many steps have ended; an error if one was torn.
 pub(crate) fn steps_ended(bytes: &[u8]) -> Result<u64, Error> {
     let mut counts = numbers(bytes, u64::from_le_bytes);
     match (counts.next(), counts.next()) {
@@ -136,16 +136,16 @@ pub(crate) fn steps_ended(bytes: &[u8]) -> Result<u64, Error> {
     }
 }
 
-/// A tensor to be written.
+/// A tensor to write.
 pub(crate) struct Tensor<'a> {
     pub(crate) shape: Vec<usize>,
     pub(crate) numbers: Numbers<'a>,
 }
 
 pub(crate) enum Numbers<'a> {
-    /// In the order of its indices, whatever that of memory.
+    /// In the order of its indices, whatever its memory order.
     Array(ArrayViewD<'a, f32>),
-    /// In the same order of memory as an array.
+    /// In the same memory order as an array.
     Like(ArrayViewD<'a, ()>, &'a [f32]),
     State([f64; 3]),
     Steps([u64; 2]),
@@ -202,7 +202,7 @@ fn bytes(array: &ArrayRef<f32, IxDyn>) -> Cow<'_, [u8]> {
     }
 }
 
-/// The same for a slice: as they are, if the machine has the order of bytes of files.
+/// The same for a slice: as they are, if the machine is little-endian.
 fn bytes_of(numbers: &[f32]) -> Cow<'_, [u8]> {
     if cfg!(target_endian = "little") {
         Cow::Borrowed(bytemuck::cast_slice(numbers))
@@ -221,7 +221,7 @@ pub(crate) fn write(path: &Path, settings: &Settings, tensors: Vec<(String, Tens
     write_tensors(path, tensors, Some([(SETTINGS.to_string(), settings)].into()))
 }
 
-/// Writes any file of tensors, whose names differ.
+/// Writes any file of tensors with distinct names.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: Vec<(String, Tensor<'_>)>,
@@ -230,9 +230,8 @@ pub(crate) fn write_tensors(
     replace(path, |temporary| Ok(safetensors::serialize_to_file(tensors, entries, temporary)?))
 }
 
-/// Writes a file beside `path` first, and puts it there when it is on the disk: whatever ends the process or the
-/// machine, there is the old file or the new one. One that is mapped is not replaced, for training would go on in a
-/// file without a name.
+/// Writes a temporary file next to `path`, and renames it when it is on disk: after any crash there is either the old
+/// file or the new one. A mapped file is not replaced, because training would continue in a file without a name.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     if let Ok(old) = File::open(path)
         && matches!(old.try_lock(), Err(TryLockError::WouldBlock))
@@ -251,7 +250,7 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    // The new name is on the disk when its directory is. (Other systems than Unix do not open directories.)
+    // The new name is on disk when its directory is. (Only Unix can open directories.)
     if cfg!(unix) {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
@@ -259,7 +258,7 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), Error
     Ok(())
 }
 
-/// The state of a layer, if it is one.
+/// The state of a layer, if it is valid.
 pub(crate) fn state<S: RuleState>(bytes: &[u8]) -> Option<S> {
     let mut state = [0.0; 3];
     for (to, number) in state.iter_mut().zip(numbers(bytes, f64::from_le_bytes)) {
@@ -268,7 +267,7 @@ pub(crate) fn state<S: RuleState>(bytes: &[u8]) -> Option<S> {
     S::from_numbers(state)
 }
 
-/// The state of a layer, if it is one that a step of the rule can have left.
+/// The state of a layer, if a step of the rule can have produced it.
 pub(crate) fn accepted<R: Rule>(bytes: &[u8], rule: &R) -> Option<R::State> {
     state(bytes).filter(|state| rule.accepts(*state))
 }

@@ -1,7 +1,7 @@
 //! The optimizers of [`layerwise`] for arrays of [ndarray], and inside [safetensors] files: LARC, LARS, NovoGrad, LAMB,
-//! SGD with momentum, Adam and AdamW, or a rule of your own.
+//! SGD with momentum, Adam and AdamW, or your own rule.
 //!
-//! [`Layerwise`] updates arrays in place, and keeps momentum, second moment and state of each:
+//! [`Layerwise`] updates arrays in place, and keeps momentum, second moment and state for each:
 //!
 //! ```
 //! use layerwise::{LarcConfig, Sgd, SgdConfig};
@@ -39,43 +39,43 @@
 //!
 //! # Arrays
 //!
-//! Weights are `f32` of any dimension; gradients are `f32`, `bf16` or `f16` of the crate `half`. Both are contiguous,
-//! in C order, Fortran order or any other, and both in the same one: [`pair`] refuses arrays whose strides differ, for
-//! unlike elements would meet. [`in_order_of`] copies a gradient where that is needed. [`Layerwise`] also refuses
-//! weights that have changed their order since the first step, for the moments have not.
+//! Weights are `f32` of any dimension; gradients are `f32`, `bf16` or `f16` of the crate `half`. Both must be
+//! contiguous and in the same order: C order, Fortran order or any other. [`pair`] refuses arrays whose strides differ,
+//! because the wrong elements would be paired. [`in_order_of`] copies a gradient if needed. [`Layerwise`] also refuses
+//! weights whose order has changed since the first step, because that of the moments has not.
 //!
-//! **The bits of a norm belong to the order of memory.** A norm adds up squares in that order, so the same matrix in C
-//! and in Fortran order may have norms that differ in the last bits of an `f64`, and with them NovoGrad's second moment
-//! or LARC's factor. What is computed element by element has the same bits in every order.
+//! **The bits of a norm depend on the memory order.** A norm adds up squares in that order, so the same matrix in C and
+//! in Fortran order may have norms that differ in the last bits of an `f64`, and so may NovoGrad's second moment or
+//! LARC's factor. Element-wise results have the same bits in every order.
 //!
 //! # Layers
 //!
-//! Each array is a layer. One of fewer than two dimensions (a bias, a scale of a normalisation) is
-//! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; [`Layerwise::configure`] says otherwise, by name
-//! or by shape. Mind that with LARC the learning rate is a ceiling, which exempt layers take whole.
+//! Each array is a layer. Arrays with fewer than two dimensions (biases, normalisation scales) are
+//! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; change this with [`Layerwise::configure`], by
+//! name or by shape. Note that with LARC the learning rate is an upper limit, and exempt layers use all of it.
 //!
 //! [`Policy`](layerwise::Policy) clips the gradient of the whole model, or skips whole steps. A
-//! [`Step`](layerwise::Step) with a scale of gradients undoes a loss scale.
+//! [`Step`](layerwise::Step) with a gradient scale undoes a loss scale.
 //!
 //! # Files
 //!
 //! [`Layerwise::save`] writes one safetensors file of weights, moments, states and settings. [`Layerwise::load`] reads
-//! it into arrays of any order; [`Checkpoint`] trains inside it, mapped or in another buffer. Either way training goes
-//! on with the same bits, in another process too, as long as the arrays are in C order, which is the order of files.
+//! it into arrays of any order; [`Checkpoint`] trains inside it, mapped or in another buffer. Either way training
+//! resumes with the same bits, also in another process, if the arrays are in C order, the order of files.
 //!
 //! | tensor | | |
 //! |---|---|---|
 //! | `x` | `F32` | the weights of the layer `x` |
-//! | `x.momentum`, `x.second_moment` | `F32` | of the same shape, where the rule keeps them |
+//! | `x.momentum`, `x.second_moment` | `F32` | of the same shape, if the rule keeps them |
 //! | `x.state` | `F64` of 3 | [`RuleState`](layerwise::rule::RuleState) |
 //! | `layerwise.steps` | `U64` of 2 | how many steps have begun, and how many have ended |
 //!
-//! Settings of the optimizer and of the layers are JSON in the metadata, under `layerwise-tensors`. They do not change
-//! from step to step, as states do: the head of a mapped file cannot grow.
+//! Settings of the optimizer and of the layers are JSON in the metadata, under `layerwise-tensors`. Unlike states, they
+//! do not change from step to step, because the header of a mapped file cannot grow.
 //!
-//! Numbers of files are little-endian. On big-endian machines [`Checkpoint`] refuses them, and the rest works. Some
-//! programs write heads of any length, so that numbers are misaligned: [`Checkpoint`] refuses that too, and [`rewrite`]
-//! makes a copy. [`read_weights`] reads files of weights to begin with.
+//! Numbers in files are little-endian. On big-endian machines [`Checkpoint`] refuses them, and the rest works. Some
+//! programs write headers of any length, so that numbers are misaligned: [`Checkpoint`] refuses those too, and
+//! [`rewrite`] makes an aligned copy. [`read_weights`] reads files of initial weights.
 //!
 //! **Keep two files.** A mapped file is half written while a step runs. See
 //! [`Checkpoint`](Checkpoint#when-a-process-or-a-machine-ends).

@@ -5,7 +5,7 @@ use memmap2::MmapMut;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
-/// A file that is mapped into memory for a [`Checkpoint`](crate::Checkpoint), and locked while it is.
+/// A file mapped into memory for a [`Checkpoint`](crate::Checkpoint), and locked while it is mapped.
 #[derive(Debug)]
 pub struct Mapped {
     map: MmapMut,
@@ -18,11 +18,11 @@ impl Mapped {
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another `Mapped` has it, in this process or another, and whatever the system says.
+    /// [`Error::Locked`] if another `Mapped` has it, in this process or another, and [`Error::Io`].
     ///
     /// # Safety
     ///
-    /// While it is mapped, nobody else may change or shorten the file. (The lock keeps out those who ask for one.)
+    /// While the file is mapped, nothing else may change or truncate it. (The lock only stops programs that use locks.)
     #[allow(unsafe_code, reason = "a mapped file can be changed by others")]
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -30,16 +30,16 @@ impl Mapped {
             TryLockError::WouldBlock => Error::Locked,
             TryLockError::Error(error) => Error::Io(error),
         })?;
-        // SAFETY: the caller's promise is the one that `map_mut` wants.
+        // SAFETY: the caller upholds the contract of `map_mut`.
         let map = unsafe { MmapMut::map_mut(&file)? };
         Ok(Mapped { map, _file: file })
     }
 
-    /// Waits until what was written is on the disk.
+    /// Waits until everything written is on disk.
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// [`Error::Io`].
     pub fn flush(&self) -> Result<(), Error> {
         Ok(self.map.flush()?)
     }

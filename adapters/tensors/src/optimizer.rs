@@ -12,11 +12,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-/// Any optimizer of `layerwise` for arrays of ndarray, with what it remembers of them: moments, state and settings of
-/// each layer. The arrays stay yours, and each step gets them anew.
+/// Any optimizer of `layerwise` for arrays of ndarray, with what it remembers about them: moments, state and settings
+/// of each layer. You keep the arrays, and pass them to each step.
 ///
-/// It knows in which order of memory each array had its elements, for its moments have them so, and refuses the array
-/// in another.
+/// Moments have the memory order of their array, so it refuses an array whose order has changed.
 #[derive(Debug)]
 pub struct Layerwise<R: Rule> {
     optimizer: Optimizer<R>,
@@ -25,11 +24,11 @@ pub struct Layerwise<R: Rule> {
     steps: u64,
 }
 
-/// What is remembered of a layer.
+/// What is remembered about a layer.
 #[derive(Debug)]
 struct Layer<S> {
     name: String,
-    /// An array of nothing that has the shape and the strides of the weights.
+    /// An array of `()` with the shape and the strides of the weights.
     order: ArrayD<()>,
     config: LayerConfig,
     kept: Kept<S>,
@@ -37,7 +36,7 @@ struct Layer<S> {
 
 #[derive(Debug)]
 struct Kept<S> {
-    /// As long as the weights and in their order, or empty if the rule has none; the same for the second moment.
+    /// As long as the weights and in their order, or empty if the rule keeps none; the same for the second moment.
     momentum: Vec<f32>,
     second_moment: Vec<f32>,
     state: S,
@@ -50,8 +49,8 @@ impl<S> Layer<S> {
 }
 
 impl<R: Rule> Layerwise<R> {
-    /// An optimizer of these arrays, whose names a file will have. Those of fewer than two dimensions (biases, scales
-    /// of normalisations) are exempt from adaptation and decay.
+    /// An optimizer of these arrays, under the names for files. Arrays with fewer than two dimensions (biases,
+    /// normalisation scales) are exempt from adaptation and decay.
     ///
     /// # Errors
     ///
@@ -69,7 +68,7 @@ impl<R: Rule> Layerwise<R> {
         Ok(Layerwise { optimizer, reports: vec![Report::ABSENT; layers.len()], layers, steps: 0 })
     }
 
-    /// Says what is particular about each layer, by its name and shape.
+    /// Sets the configuration of each layer, by its name and shape.
     ///
     /// # Errors
     ///
@@ -93,12 +92,12 @@ impl<R: Rule> Layerwise<R> {
     }
 
     /// Updates all arrays, in the order in which [`new`](Layerwise::new) got them. `step` is a learning rate, or a
-    /// [`Step`] with a scale of the gradients.
+    /// [`Step`] with a gradient scale.
     ///
     /// # Errors
     ///
-    /// [`Error::Layers`], [`Error::Layer`] for an array of another shape or in another order of memory than at first,
-    /// and [`Error::Step`]; then nothing is written.
+    /// [`Error::Layers`], [`Error::Layer`] for an array whose shape or memory order has changed, and [`Error::Step`];
+    /// then nothing is written.
     pub fn step(&mut self, step: impl Into<Step>, pairs: &mut [Pair<'_>]) -> Result<Summary, Error> {
         let (expected, found) = (self.layers.len(), pairs.len());
         if expected != found {
@@ -119,18 +118,18 @@ impl<R: Rule> Layerwise<R> {
         self.layers.iter().map(|layer| layer.name.as_str()).zip(&self.reports)
     }
 
-    /// How many steps were taken, those of the file that was loaded included.
+    /// How many steps were taken, including those of a loaded file.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Takes over what was [saved](Layerwise::save) of layers with these names and shapes: weights, moments, states,
-    /// settings of layers and the number of steps. Orders of memory, and the order of layers, stay as they are here.
-    /// The rule must keep the same moments and accept the states; its settings are not compared.
+    /// Loads what was [saved](Layerwise::save) for layers with these names and shapes: weights, moments, states,
+    /// settings of layers and the number of steps. Memory orders and the order of layers stay as they are here. The
+    /// rule must keep the same moments and accept the states; its settings are not compared.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is of other layers or another rule, or its last step was [torn](Error::Torn); then
+    /// If the file cannot be read, has other layers or another rule, or its last step was [torn](Error::Torn); then
     /// nothing is changed.
     pub fn load<'a>(
         &mut self,
@@ -173,14 +172,14 @@ impl<R: Rule> Layerwise<R> {
 
 impl<R: Rule + 'static> Layerwise<R> {
     /// Writes a training file: weights, moments, states and settings. [`load`](Layerwise::load) reads it, and
-    /// [`Checkpoint`](crate::Checkpoint) trains in it. Training goes on with the same bits.
+    /// [`Checkpoint`](crate::Checkpoint) trains in it. Training resumes with the same bits.
     ///
-    /// The file replaces another of its name when it is complete and on the disk, not before.
+    /// An existing file is replaced only when the new one is complete and on disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Layers`], [`Error::Layer`] for an array of another shape, [`Error::Name`], [`Error::Locked`] if there
-    /// is such a file and it is mapped, and whatever the system says.
+    /// [`Error::Layers`], [`Error::Layer`] for an array of another shape, [`Error::Name`], [`Error::Locked`] if the
+    /// existing file is mapped, and [`Error::Io`].
     pub fn save<'a>(
         &self,
         path: impl AsRef<Path>,
@@ -213,7 +212,7 @@ impl<S: RuleState> Layer<S> {
         let zeros = |is_kept| vec![0.0; if is_kept { weights.len() } else { 0 }];
         Ok(Layer {
             name,
-            // A map of a contiguous array has its strides.
+            // `map` of a contiguous array keeps its strides.
             order: weights.map(|_| ()),
             config: LayerConfig::of_rank(weights.ndim()),
             kept: Kept {
@@ -224,7 +223,7 @@ impl<S: RuleState> Layer<S> {
         })
     }
 
-    /// All that is saved.
+    /// Everything that is saved.
     fn tensors<'a>(
         &'a self,
         weights: ArrayViewD<'a, f32>,
@@ -246,7 +245,7 @@ impl<S: RuleState> Layer<S> {
         all.chain([(tensor(name, STATE), state)])
     }
 
-    /// Weights and what else was saved, in the order of memory of this layer.
+    /// Weights and the other saved arrays, in the memory order of this layer.
     fn read<R: Rule<State = S>>(&self, bytes: &[u8], at: &Place, rule: &R) -> Result<(Vec<f32>, Kept<S>), Error> {
         let array = |at: &Range<usize>| {
             let mut array = self.order.map(|()| 0.0_f32);
@@ -266,7 +265,7 @@ impl<S: RuleState> Layer<S> {
     }
 }
 
-/// The arrays and what is remembered of them as a model. The layers were compared before.
+/// The arrays and their memory as a model. The layers have been compared before.
 struct Lent<'a, 'b, S> {
     layers: &'a mut [Layer<S>],
     pairs: &'a mut [Pair<'b>],

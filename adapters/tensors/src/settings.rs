@@ -1,5 +1,5 @@
-//! What a file says about the optimizer, as JSON in its metadata. It is written once: what changes from step to step is
-//! in tensors, for metadata cannot grow in place.
+//! The optimizer's settings in a file, as JSON in its metadata. They are written once: everything that changes from
+//! step to step is in tensors, because metadata cannot grow in place.
 
 use crate::error::Error;
 use layerwise::rule::{AdamRule, NovoGradRule, Rule, SgdRule};
@@ -9,16 +9,16 @@ use layerwise::{
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 
-/// The version of the form of files.
+/// The format version of files.
 const VERSION: u32 = 1;
 
 /// The optimizer and its layers, in their order.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The version of the form of the file.
+    /// The format version of the file.
     version: u32,
-    /// Nothing for a rule of somebody's own.
+    /// `None` for a custom rule.
     rule: Option<RuleSettings>,
     policy: Policy,
     pub(crate) layers: Vec<LayerSettings>,
@@ -45,13 +45,13 @@ impl Settings {
         Settings { version: VERSION, rule: RuleSettings::of(optimizer.rule()), policy: *optimizer.policy(), layers }
     }
 
-    /// Reads what a file of this version says.
+    /// Reads the settings of a file of this version.
     pub(crate) fn read(json: &str) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct OfVersion {
             version: u32,
         }
-        // Another version may say other things.
+        // Another version may have other fields.
         let OfVersion { version } = serde_json::from_str(json).map_err(Error::Settings)?;
         if version == VERSION { serde_json::from_str(json).map_err(Error::Settings) } else { Err(Error::NoState) }
     }

@@ -1,4 +1,4 @@
-//! A step over arrays has the bits of a step over plain slices in the same order of memory, whatever the order.
+//! A step over arrays has the bits of a step over plain slices in the same memory order, for every order.
 
 mod common;
 
@@ -9,12 +9,12 @@ use layerwise::{Element, LayerConfig, LayerMemory, Sgd, SgdConfig};
 use layerwise_tensors::{Error, Gradient, Layerwise, Pair, gradient, in_order_of, pair};
 use ndarray::{Array, Array1, Array2, ArrayD, Axis, IxDyn, ShapeBuilder};
 
-/// Arrays of a shape in every order of memory: axes permuted, and each of them forwards or backwards.
+/// Arrays of a shape in every memory order: axes permuted, each forwards or backwards.
 fn every_order(shape: [usize; 3], seed: usize) -> Vec<ArrayD<f32>> {
     let mut all = Vec::new();
     for axes in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         for backwards in 0..8 {
-            // An array of the permuted shape in C order, which has the shape when its axes are put back.
+            // An array of the permuted shape in C order, which gets the shape when its axes are permuted back.
             let mut back = [0; 3];
             axes.iter().enumerate().for_each(|(to, from)| back[*from] = to);
             let permuted = axes.map(|axis| shape[axis]);
@@ -67,11 +67,11 @@ fn every_order_of_memory_has_the_bits_of_slices() -> Result<(), Error> {
     Ok(())
 }
 
-/// The same elements in C and in Fortran order: a norm adds up in the order of memory, so its last bits differ. What is
-/// computed element by element does not.
+/// The same elements in C and in Fortran order: a norm adds up in memory order, so its last bits differ. Element-wise
+/// results do not.
 #[test]
 fn the_bits_of_a_norm_belong_to_the_order_of_memory() -> Result<(), Error> {
-    // Small and large numbers, for sums of which the order matters.
+    // Small and large numbers, so that the order of the sum matters.
     let numbers = numbers(37 * 41, 5).into_iter().enumerate().map(|(i, x)| x * f32::powi(10.0, i as i32 % 9));
     let c = Array2::from_shape_vec((37, 41), numbers.collect()).unwrap();
     let mut fortran = Array2::zeros((37, 41).f());
@@ -133,7 +133,7 @@ fn copies_in_the_order_of_the_weights() -> Result<(), Error> {
     Ok(())
 }
 
-/// The strides of axes of length 1, and of arrays without elements, say nothing.
+/// The strides of axes of length 1, and of empty arrays, mean nothing.
 #[test]
 fn strides_that_are_never_used_may_differ() -> Result<(), Error> {
     let column = Array1::from_vec(numbers(5, 1)).insert_axis(Axis(1));

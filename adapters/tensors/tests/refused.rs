@@ -1,4 +1,4 @@
-//! What has no meaning is refused, and then nothing is written.
+//! Invalid arguments are refused, and then nothing is written.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn pairs_of_unlike_arrays() {
     let mut backwards = c.clone();
     backwards.invert_axis(Axis(1));
     assert!(matches!(refused(&c, &|w| pair(w, &backwards).err()), Error::Order { .. }));
-    // A transposed array of a square has the same shape.
+    // A transposed square array has the same shape.
     let square = Array2::<f32>::ones((4, 4));
     assert!(matches!(refused(&square, &|w| pair(w, &square.t()).err()), Error::Order { .. }));
     let error = refused(&c, &|w| pair(w, &c.t()).err());
@@ -87,7 +87,7 @@ fn steps_that_do_not_fit() {
     assert!(matches!(error, Error::Layers { expected: 2, found: 1 }));
     let swapped = &mut [pair(b, &gradients.1).unwrap(), pair(w, &gradients.0).unwrap()];
     assert_eq!(ours.step(0.1, swapped).unwrap_err().to_string(), "w: weights: shape [4, 3] expected, [3] found");
-    // Weights that have become Fortran's, with gradients to match: the moments have not.
+    // Weights that are now in Fortran order, with matching gradients: the moments are not.
     let mut fortran = Array2::zeros((4, 3).f());
     fortran.assign(w);
     let of_fortran = fortran.clone();
@@ -109,7 +109,7 @@ fn steps_that_do_not_fit() {
         let configured = ours.configure(|name, _| if name == "b" { config } else { LayerConfig::FROZEN });
         assert_eq!(configured.unwrap_err().to_string(), message);
     }
-    // After all that it goes on, with no layer frozen.
+    // After all that, steps still work, with no layer frozen.
     let summary = ours.step(0.1, &mut [pair(w, &gradients.0).unwrap(), pair(b, &gradients.1).unwrap()]).unwrap();
     assert_eq!((summary.applied, ours.steps()), (2, 1));
 }
@@ -129,7 +129,7 @@ fn names_that_are_the_same() {
     }
 }
 
-/// A training file of two layers after two steps, and what it was written from.
+/// A training file of two layers after two steps, and its weights.
 fn saved(path: &Path, of: AnyOptimizer) -> (Array2<f32>, Array1<f32>) {
     let (mut now, gradients) = (arrays(), arrays());
     let mut ours = optimizer(of, &now);
@@ -145,7 +145,7 @@ fn checkpoint(bytes: Vec<u8>) -> Result<Checkpoint<layerwise::AnyRule, Vec<u8>>,
     Checkpoint::new(bytes)
 }
 
-/// The same file with a header that is longer by `more` blanks than a multiple of 8.
+/// The same file with a header padded to a multiple of 8 plus `more` bytes.
 fn with_longer_header(bytes: &[u8], more: usize) -> Vec<u8> {
     let (len, _) = SafeTensors::read_metadata(bytes).unwrap();
     let mut longer = ((len + more) as u64).to_le_bytes().to_vec();
@@ -287,7 +287,7 @@ fn a_file_is_mapped_once() {
     let open = || unsafe { Mapped::open(&path) };
     let first = open().unwrap();
     assert!(matches!(open(), Err(Error::Locked)));
-    // Nor is it replaced by another, in which nobody would train.
+    // Nor is it replaced with another file, in which nobody would train.
     let file = Checkpoint::new(first).unwrap();
     assert!(matches!(file.copy_to(&path), Err(Error::Locked)));
     assert!(matches!(optimizer(adam(), &arrays()).save(&path, views(&arrays())), Err(Error::Locked)));
@@ -299,7 +299,7 @@ fn a_file_is_mapped_once() {
     saved(&path, adam());
 }
 
-/// A rule of somebody's own, which a file cannot name.
+/// A custom rule, which a file cannot name.
 #[derive(Clone, Copy)]
 struct Own;
 
@@ -333,7 +333,7 @@ fn a_rule_of_ones_own_is_given_again() {
     file.step(0.5, &[gradient(&gradients.0).unwrap(), gradient(&gradients.1).unwrap()]).unwrap();
     assert_eq!(file.weights(1).unwrap(), Array1::<f32>::zeros(3).view().into_dyn());
 
-    // The first layer is stepped when the rule panics about the second.
+    // The first layer has been updated when the rule panics on the second.
     let zeros = Array1::<f32>::zeros(3);
     let panics = || file.step(0.5, &[gradient(&gradients.0).unwrap(), gradient(&zeros).unwrap()]);
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();

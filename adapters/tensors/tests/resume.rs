@@ -1,5 +1,5 @@
-//! Training that is saved, and goes on in another process, has the bits of training that was never interrupted: loaded
-//! into arrays, or inside the file. A process that is killed leaves a file that is right, or one that is refused.
+//! Training that is saved, and resumed in another process, has the bits of uninterrupted training: loaded into arrays,
+//! or inside the file. A killed process leaves a file that is either right or refused.
 
 #![cfg_attr(target_endian = "big", allow(dead_code, unused_imports, reason = "files are refused there"))]
 
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Says to the test what the other process does, and where the files are.
+/// Tells the test what the other process does, and where the files are.
 const PART: &str = "LAYERWISE_TENSORS_PART";
 const DIRECTORY: &str = "LAYERWISE_TENSORS_DIRECTORY";
 const STEPS: usize = 40;
@@ -43,7 +43,7 @@ fn rate(t: u64) -> Step {
     Step::new(0.01 * (1.0 - t as f64 / STEPS as f64)).gradient_scale(0.5)
 }
 
-/// Trains arrays until so many steps were taken.
+/// Trains arrays until the given step.
 fn train(ours: &mut Layerwise<AnyRule>, weights: &mut [ArrayD<f32>], until: usize) -> Result<(), Error> {
     while ours.steps() < until as u64 {
         let t = ours.steps();
@@ -57,7 +57,7 @@ fn train(ours: &mut Layerwise<AnyRule>, weights: &mut [ArrayD<f32>], until: usiz
     Ok(())
 }
 
-/// Trains inside a file until so many steps were taken.
+/// Trains inside a file until the given step.
 fn train_inside(path: &Path, until: usize) -> Result<(), Error> {
     // SAFETY: no other process has this file now.
     #[allow(unsafe_code, reason = "a mapped file")]
@@ -111,7 +111,7 @@ fn spawn(part: &str, test: &str, directory: &Directory) -> Command {
     other
 }
 
-/// Trains to the end, and once more to the middle, from where another process goes on.
+/// Trains to the end, and once more to the middle, where another process takes over.
 fn resumes(part: &str, fortran: bool, test: &str) -> Result<(), Error> {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return other_process(part, Path::new(&directory));
@@ -158,7 +158,7 @@ fn a_mapped_file_is_refused() -> Result<(), Error> {
     Ok(())
 }
 
-/// Without the moments of the file, bits differ: the tests above see what they should.
+/// Without the moments of the file, bits differ: so the tests above are able to fail.
 #[test]
 fn moments_matter() -> Result<(), Error> {
     let (directory, (_, momentum)) = (Directory::new(), optimizers()[1]);
@@ -186,7 +186,7 @@ fn moments_matter() -> Result<(), Error> {
     Ok(())
 }
 
-/// A process that trains in a file until it is killed: within a step, or if it is idle most of the time, between two.
+/// A process that trains in a file until it is killed: usually within a step, or, if `is_idle`, between two steps.
 fn train_until_killed(path: &Path, is_idle: bool) -> Result<(), Error> {
     // SAFETY: no other process has this file now.
     #[allow(unsafe_code, reason = "a mapped file")]

@@ -13,7 +13,7 @@ use layerwise_tensors::{Checkpoint, Error, Layerwise, gradient, pair};
 use ndarray::{Array1, Array2};
 use std::fs;
 
-/// Two steps in arrays and one in the file, which is opened with the optimizer that it names.
+/// Two steps in arrays and one in the file, opened with the optimizer that it names.
 fn check<R: Rule + Into<AnyRule> + Copy + 'static>(optimizer: Optimizer<R>) -> Result<(), Error> {
     let any: AnyOptimizer = optimizer.any();
     let file = Directory::new();
@@ -52,7 +52,7 @@ fn each_rule_is_read_as_it_was() -> Result<(), Error> {
     check(Adam::new(adam).unwrap().any().with_policy(policy).unwrap())
 }
 
-/// Two trainings that are the same write the same bytes.
+/// Identical training runs write the same bytes.
 #[test]
 fn files_do_not_differ_from_run_to_run() -> Result<(), Error> {
     let directory = Directory::new();

@@ -1,4 +1,4 @@
-//! The digits of this repository, and a network that reads them: what both examples share.
+//! The digits of this repository and a network that reads them, shared by both examples.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig, Relu};
@@ -19,8 +19,8 @@ pub struct Digit {
     pub label: u8,
 }
 
-/// The digits to learn from and a fifth to test, in a random order that is always the same: the first of the five tests
-/// of the example `digits` of layerwise.
+/// The training digits, and a fifth for the test, in a random order that is always the same: the first of the five
+/// splits of layerwise's example `digits`.
 pub fn digits() -> Result<(Vec<Digit>, Vec<Digit>), Box<dyn Error>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/digits.csv.gz");
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(GzDecoder::new(File::open(path)?));

@@ -1,4 +1,4 @@
-//! A step by the adapter has the bits of a step on plain slices, and where the formulas agree those of burn's own.
+//! A step by the adapter has the bits of a step on plain slices, and, if the formulas agree, those of burn's own step.
 
 use super::*;
 use burn::optim::SgdConfig as BurnSgdConfig;
@@ -31,7 +31,7 @@ fn plain<R: Rule>(optimizer: &layerwise::Optimizer<R>, config: LayerConfig, len:
     weights
 }
 
-/// The same of a tensor.
+/// The same for a tensor.
 fn adapted<O: Optimizer, const D: usize>(optimizer: &O, shape: [usize; D], device: &Device) -> Vec<u32> {
     let len = Shape::from(shape).num_elements();
     let (mut weights, mut state) = (tensor(&numbers(0, len), shape, device), None);
@@ -49,7 +49,7 @@ fn compare<R: Rule + Clone + Send + Sync + 'static>(name: &str, optimizer: layer
     let adapter = wrap(optimizer.clone()).with_config(config);
     adapter.handle().set_gradient_scale(SCALE).expect("a valid scale");
     for device in devices() {
-        // (Of one number, of less than a vector, and of more than a leaf.)
+        // (One number, less than a vector, and more than a leaf.)
         let name = format!("{name} on {device:?}");
         assert_eq!(adapted(&adapter, [1], &device), to_bits(&plain(&optimizer, config, 1)), "{name}");
         assert_eq!(adapted(&adapter, [3, 5], &device), to_bits(&plain(&optimizer, config, 15)), "{name}");
@@ -70,7 +70,7 @@ fn a_step_has_the_bits_of_plain_slices() {
     compare("LAMB, chosen at run time", lamb().any());
 }
 
-/// The gradients of transposed and broadcast uses have strides of their own.
+/// The gradients of transposed and broadcast weights have other strides.
 #[test]
 fn gradients_need_not_be_contiguous() {
     let step = |weights: Tensor<2>, gradients: Tensor<2>| first_step(&wrap(novograd()), 0.1, weights, gradients);
@@ -91,7 +91,7 @@ fn gradients_need_not_be_contiguous() {
     }
 }
 
-/// Weights that are a view, or that other code holds too: the others keep what they have.
+/// Weights that are a view, or shared with other code: the other tensors do not change.
 #[test]
 fn only_the_weights_of_the_parameter_change() {
     for device in devices() {
@@ -164,7 +164,7 @@ fn sgd_has_the_bits_of_burn() {
     assert_eq!(beside_burn(&BurnSgdConfig::new(), SgdConfig::DEFAULT), 0);
     assert_eq!(beside_burn(&config(0.9, false), ours), 0);
     assert_eq!(beside_burn(&decay(config(0.9, false)), SgdConfig { weight_decay, ..ours }), 0);
-    // Here terms are added in another order, or the rate is multiplied in before. It is the same formula only.
+    // Here burn adds terms in another order, or multiplies by the rate earlier. Only the formula is the same.
     assert_ne!(beside_burn(&config(0.9, true), SgdConfig { nesterov: true, ..ours }), 0);
     assert_ne!(beside_burn(&decay(BurnSgdConfig::new()), SgdConfig { weight_decay, ..SgdConfig::DEFAULT }), 0);
 }

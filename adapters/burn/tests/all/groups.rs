@@ -1,4 +1,4 @@
-//! Groups of a module: configurations by shape, by path, and rates of their own.
+//! Groups of a module: configurations by shape and by path, and their own rates.
 
 use super::*;
 use burn::module::{Module, Param, ParamGroup};
@@ -23,7 +23,7 @@ impl Small {
         }
     }
 
-    /// A loss in which every parameter has a part, and the kernel a transposed one.
+    /// A loss that depends on every parameter, and on the transposed kernel.
     pub fn loss(&self, step: usize) -> Tensor<1> {
         let device = self.kernel.val().device();
         let x = tensor(&numbers(step, 8), [2, 4], &device);
@@ -61,7 +61,7 @@ fn vectors_are_exempt_by_rank_or_by_name() {
             .with_group(ParamGroup::from_predicate("scale"), plain(), None);
         assert_eq!(trained(by_name, &device), by_rank);
 
-        // All of them have another path where nothing is exempt.
+        // Without exemptions, all of them take another path.
         let default = trained(wrap(larc()).init(), &device);
         assert!((0..3).all(|i| default[i] != by_rank[i]));
         // A plain step neither decays nor adapts: it is that of momentum alone.
@@ -75,7 +75,7 @@ fn vectors_are_exempt_by_rank_or_by_name() {
 fn a_group_has_its_own_rate() {
     let device = Device::flex();
     let rate = |rate| wrap(sgd()).with_config(LayerConfig { rate, ..LayerConfig::DEFAULT });
-    // Of one step, for the gradients of the second depend on the others.
+    // Only one step, because the gradients of the second depend on the other parameters.
     let step = |mut optimizer: ModuleOptimizer, lr| {
         let model = Small::new(&device.clone().autodiff());
         let gradients = model.gradients(0);
@@ -107,7 +107,7 @@ fn a_frozen_group_stays() {
     assert_eq!((applied, frozen, skipped, overflowed), (10, 5, 0, 0));
 }
 
-/// The mean of four batches whose gradients were added up: a power of two, so that no bit differs.
+/// The mean of four batches whose gradients were added up: four is a power of two, so no bit differs.
 #[test]
 fn a_gradient_scale_makes_means_of_sums() {
     let device = Device::flex();

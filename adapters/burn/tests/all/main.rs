@@ -1,4 +1,4 @@
-//! Tests of the adapter, in one program, for each program links all of burn.
+//! Tests of the adapter, in one program, because each program links all of burn.
 
 mod bits;
 mod groups;
@@ -56,7 +56,7 @@ fn lamb() -> Adam {
     Adam::new(AdamConfig { weight_decay: 0.01, trust_ratio, ..AdamConfig::DEFAULT }).expect("valid settings")
 }
 
-/// A step without state, to see what it refuses.
+/// A step without state, to test what it refuses.
 fn first_step<O: Optimizer>(optimizer: &O, lr: f64, weights: Tensor<2>, gradients: Tensor<2>) -> Tensor<2> {
     optimizer.step(lr, weights, gradients, None).0
 }

@@ -1,4 +1,4 @@
-//! Records: a training that is saved goes on with the same bits, in another process too.
+//! Records: saved training resumes with the same bits, also in another process.
 
 use super::groups::Small;
 use super::*;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Where the first process leaves the training for the second.
+/// Where the first process leaves its files for the second.
 const FOLDER: &str = "LAYERWISE_BURN_FOLDER";
 
 /// Every kind of state, in groups: two moments, one, none.
@@ -69,7 +69,7 @@ fn another_process_goes_on_with_the_same_bits() {
     assert_ne!(text(&train(model, &mut optimizer(), 5..10)), text(&whole));
 }
 
-/// A record of Flex goes on with copies, and the other way round.
+/// A record from Flex works on a backend that copies, and the other way round.
 #[test]
 fn another_backend_goes_on_with_the_same_bits() {
     let [one, other] = devices();
@@ -106,7 +106,7 @@ fn rebuilt(sink: StateSink, device: &Device) -> Option<State<2>> {
     State::state_unflatten("p", &mut source, device)
 }
 
-/// Each name and each tensor of a record is needed: without one of them the state is not made up.
+/// Each name and each tensor of a record is required: if one is missing, the state is not invented.
 #[test]
 fn an_incomplete_state_is_none() {
     let device = Device::flex();
@@ -125,7 +125,7 @@ fn an_incomplete_state_is_none() {
     }
 }
 
-/// As burn has it for records of its own: what cannot be read begins anew.
+/// As with burn's own records: state that cannot be read starts from zero.
 #[test]
 fn a_record_of_another_optimizer_begins_anew() {
     let device = Device::flex().autodiff();

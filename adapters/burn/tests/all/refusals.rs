@@ -1,11 +1,11 @@
-//! What makes no sense is refused, with words that say what is wrong, and before anything is written.
+//! Invalid arguments are refused with a clear message, before anything is written.
 
 use super::*;
 use layerwise::{LayerConfig, NonFinite, Policy};
 use layerwise_burn::{Error, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The message of the panic that a call ends with.
+/// The panic message of a call.
 fn refusal<T>(call: impl FnOnce() -> T) -> String {
     let Err(panic) = catch_unwind(AssertUnwindSafe(call)) else { panic!("it was not refused") };
     *panic.downcast().expect("a message")
@@ -62,7 +62,7 @@ fn only_f32_is_trained() {
         let message = refusal(|| first_step(&wrap(sgd()), 0.1, square(&device), other()));
         assert!(message.contains("its gradient has numbers of type"), "{message}");
 
-        // A frozen parameter is not looked at, and nothing is remembered of it.
+        // A frozen parameter is not read, and nothing is remembered about it.
         let frozen = wrap(lamb()).with_config(LayerConfig::FROZEN);
         let (weights, state) = frozen.step(0.1, other(), other(), None);
         assert_eq!((weights.dtype(), state.is_none()), (dtype, true));
@@ -94,7 +94,7 @@ fn states_of_another_rule_are_refused() {
     assert!(message.contains("0 moments") && message.contains("keeps 1"), "{message}");
     let message = refusal(|| wrap(larc()).step(0.1, square(&device), square(&device), of_lamb));
     assert!(message.contains("2 moments"), "{message}");
-    // As many moments, but the numbers are no count of steps.
+    // The same number of moments, but the state is not a step count.
     let message = refusal(|| wrap(larc()).step(0.1, square(&device), square(&device), of_novograd));
     assert!(message.contains("not one of this rule"), "{message}");
 }

@@ -12,26 +12,26 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/dig
 const PIXELS: usize = 64;
 const BATCH: usize = 32;
 
-/// Digits and what they are.
+/// Digits and their labels.
 pub struct Part {
     /// Brightness from 0 to 1, a row for each digit.
     pub pixels: Tensor,
     pub labels: Tensor,
 }
 
-/// Digits to learn from, and digits to test.
+/// Digits for training, and digits for the test.
 pub struct Digits {
     pub train: Part,
     pub test: Part,
 }
 
 impl Digits {
-    /// Reads the data in a random order that is always the same, and sets a fifth of it aside as the test.
+    /// Reads the data in a random order that is always the same, and sets a fifth aside for the test.
     pub fn load() -> Result<Self> {
         Self::in_order(1)
     }
 
-    /// The same in another order, so that other digits are the test.
+    /// The same in another order, with other digits in the test.
     pub fn in_order(seed: u64) -> Result<Self> {
         let mut rows = Vec::new();
         for line in BufReader::new(GzDecoder::new(File::open(DATA)?)).lines() {
@@ -90,7 +90,7 @@ pub fn initialise_from(map: &VarMap, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Trains with a learning rate that falls linearly from `lr` to 0. `forward` gets digits and gives their logits.
+/// Trains with a learning rate that falls linearly from `lr` to 0. `forward` computes the logits of digits.
 pub fn train<R: Rule>(
     optimizer: &mut Layerwise<R>,
     digits: &Digits,
@@ -117,13 +117,13 @@ pub fn train<R: Rule>(
     Ok(())
 }
 
-/// The percentage of the digits that are read right.
+/// The percentage of digits that are classified correctly.
 pub fn right(logits: &Tensor, part: &Part) -> Result<f64> {
     let right = logits.argmax(D::Minus1)?.eq(&part.labels)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?;
     Ok(100.0 * right)
 }
 
-/// Ends the program with an error if fewer digits are read right than so many, or than 75 % after a short run.
+/// Fails if the accuracy is below `at_least`, or below 75 % after a short run.
 pub fn expect(right: f64, at_least: f64, is_short: bool) -> Result<()> {
     let at_least = if is_short { 75.0 } else { at_least };
     if right < at_least {
@@ -132,7 +132,7 @@ pub fn expect(right: f64, at_least: f64, is_short: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether the program was called with `--short`, for three epochs.
+/// Whether the program was called with `--short`, which means three epochs.
 pub fn is_short() -> bool {
     std::env::args().any(|argument| argument == "--short")
 }

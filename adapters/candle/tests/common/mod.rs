@@ -17,7 +17,7 @@ pub fn variable(shape: &[usize], seed: usize) -> Result<Var> {
     Var::from_vec(numbers(shape.iter().product(), seed), shape, &CPU)
 }
 
-/// Gradients that are given.
+/// A store with the given gradients.
 pub fn store<'a>(gradients: impl IntoIterator<Item = (&'a Var, Tensor)>) -> Result<GradStore> {
     let mut store = Tensor::new(0.0_f32, &CPU)?.backward()?;
     for (var, gradient) in gradients {

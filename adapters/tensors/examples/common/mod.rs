@@ -14,21 +14,21 @@ const DIGITS: usize = 10;
 /// The names of the layers.
 pub const NAMES: [&str; 4] = ["hidden.weight", "hidden.bias", "output.weight", "output.bias"];
 
-/// Digits and what they are.
+/// Digits and their labels.
 pub struct Part {
     /// Brightness from 0 to 1, a row for each digit.
     pixels: Array2<f32>,
     labels: Vec<usize>,
 }
 
-/// Digits to learn from, and digits to test.
+/// Digits for training, and digits for the test.
 pub struct Digits {
     pub train: Part,
     pub test: Part,
 }
 
 impl Digits {
-    /// Reads the data in a random order that is always the same, and sets a fifth of it aside as the test.
+    /// Reads the data in a random order that is always the same, and sets a fifth aside for the test.
     pub fn load() -> Result<Self, Box<dyn Error>> {
         let mut rows = Vec::new();
         for line in BufReader::new(GzDecoder::new(File::open(DATA)?)).lines() {
@@ -120,7 +120,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// What the hidden layer says, and the output.
+    /// The hidden activations, and the output.
     fn forward(&self, pixels: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
         let mut hidden = pixels.dot(&self.hidden) + self.hidden_bias;
         hidden.mapv_inplace(|x| x.max(0.0));
@@ -148,7 +148,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The percentage of the digits that are read right.
+    /// The percentage of digits that are classified correctly.
     pub fn right(&self, part: &Part) -> f64 {
         let (_, output) = self.forward(&part.pixels);
         let is_right = |(row, label): &(ArrayView1<'_, f32>, &usize)| row.iter().all(|x| *x <= row[**label]);

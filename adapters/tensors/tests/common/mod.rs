@@ -35,7 +35,7 @@ pub fn optimizers() -> [(&'static str, AnyOptimizer); 7] {
     ]
 }
 
-/// A directory of its own for a test, which is there until it is dropped.
+/// A temporary directory for one test, which exists until it is dropped.
 pub struct Directory(tempfile::TempDir);
 
 impl Directory {
