@@ -1,4 +1,4 @@
-//! Names the shared library by its ABI, so that a program finds the one that it was built for.
+//! Names the shared library by its ABI version, so that a program finds the one it was built for.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

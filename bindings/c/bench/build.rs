@@ -8,7 +8,7 @@ fn main() {
         println!("cargo:rerun-if-changed={path}");
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    // Without `std`: beside the one of this program, it would be there twice.
+    // Without `std`: this program links its own, and there cannot be two.
     let mut build = Command::new(std::env::var_os("CARGO").expect("cargo sets it"));
     build.args(["rustc", "--quiet", "--release", "--no-default-features", "--crate-type", "staticlib"]);
     build.args(["--manifest-path", "../Cargo.toml", "--target-dir"]).arg(out.join("c"));

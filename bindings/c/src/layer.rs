@@ -64,10 +64,10 @@ pub(crate) const F32: u32 = 0;
 const BF16: u32 = 1;
 const F16: u32 = 2;
 
-/// What the rules of Rust remember of a layer.
+/// What Rust's rules remember about a layer.
 pub(crate) type State = [f64; 3];
 
-// `lw_norms` is seen as what it is in Rust.
+// `lw_norms` is used as its Rust type.
 const _: () = assert!(size_of::<lw_norms>() == size_of::<CarriedNorms>());
 
 impl lw_array {
@@ -80,7 +80,7 @@ impl lw_array {
     /// If the array passes the checks, only the caller reads or writes its `len` elements during `'a`.
     #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<FloatsMut<'a>, Refusal<'static>> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match self.r#type {
                 F32 => pointer::elements_mut(what, self.data.cast::<f32>(), len).map(FloatsMut::F32),
@@ -91,13 +91,13 @@ impl lw_array {
         }
     }
 
-    /// [`floats`](Self::floats), or none where there is none.
+    /// Like [`floats`](Self::floats), but `None` if there is no array.
     #[inline(always)]
     unsafe fn optional<'a>(self, what: &'static str, len: usize) -> Result<Option<FloatsMut<'a>>, Refusal<'static>> {
         if self.data.is_null() {
             return Ok(None);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.floats(what, len) }.map(Some)
     }
 }
@@ -108,7 +108,7 @@ impl lw_const_array {
     /// If the array passes the checks, its `len` elements can be read during `'a`, and are not written meanwhile.
     #[inline(always)]
     pub(crate) unsafe fn floats<'a>(self, what: &'static str, len: usize) -> Result<Floats<'a>, Refusal<'static>> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match self.r#type {
                 F32 => pointer::elements(what, self.data.cast::<f32>(), len).map(Floats::F32),
@@ -124,7 +124,7 @@ impl lw_const_array {
         if self.data.is_null() {
             return Ok(None);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.floats(what, len) }.map(Some)
     }
 
@@ -137,7 +137,7 @@ impl lw_const_array {
     }
 }
 
-/// What is particular about a layer: the default where C says nothing.
+/// The configuration of a layer; the default if the pointer is null.
 ///
 /// # Safety
 ///
@@ -147,12 +147,12 @@ pub(crate) unsafe fn config(config: *const lw_layer_config) -> Result<LayerConfi
     if config.is_null() {
         return Ok(LayerConfig::DEFAULT);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let config = unsafe { pointer::read("config", config) }?;
     let adapt = flag("adapt", config.adapt)?;
     let frozen = flag("frozen", config.frozen)?;
     reserved(config.reserved)?;
-    // (Comparisons that a NaN fails.)
+    // (A NaN fails these comparisons.)
     if !(config.rate >= 0.0 && config.rate < f64::INFINITY) {
         return Err(Refusal {
             value: config.rate,
@@ -168,7 +168,7 @@ pub(crate) unsafe fn config(config: *const lw_layer_config) -> Result<LayerConfi
     Ok(LayerConfig { adapt, rate: config.rate, decay: config.decay, frozen })
 }
 
-/// The numbers that a rule knows of those that C keeps.
+/// The part of C's state that a rule uses.
 #[inline(always)]
 pub(crate) fn state(state: &mut lw_state) -> Result<&mut State, Refusal<'static>> {
     match &mut state.numbers {
@@ -184,7 +184,7 @@ impl lw_layer {
         self.len == 0 || !self.gradients.data.is_null()
     }
 
-    /// Refuses buffers that overlap each other or what is `around`.
+    /// Refuses buffers that overlap each other or the extents `around`.
     #[inline(always)]
     pub(crate) fn check_overlaps<const N: usize>(&self, around: [Extent; N]) -> Result<(), Refusal<'static>> {
         let array = |array: lw_array| array.as_const().extent(self.len);
@@ -195,7 +195,7 @@ impl lw_layer {
             ("config", Extent::of(self.config, 1)),
         ];
         check_apart(&common, &around)?;
-        // Most layers have nothing more, which one comparison shows.
+        // Most layers have no more arrays; one comparison finds that out.
         if self.second_moment.data.is_null() && self.lower.is_null() && self.copy.data.is_null() && self.norms.is_null()
         {
             return Ok(());
@@ -210,7 +210,7 @@ impl lw_layer {
         check_apart(&others, &common.map(|(_, extent)| extent))
     }
 
-    /// The layer as Rust's, with a state that is kept elsewhere. Its buffers must have passed
+    /// The layer as a Rust layer, with a state kept elsewhere. Its buffers must have passed
     /// [`check_overlaps`](Self::check_overlaps).
     ///
     /// # Safety
@@ -219,7 +219,7 @@ impl lw_layer {
     #[inline(always)]
     pub(crate) unsafe fn memory<'a, S>(&self, state: &'a mut S) -> Result<LayerMemory<'a, S>, Refusal<'static>> {
         let len = self.len;
-        // SAFETY: the caller's promise, for each pointer.
+        // SAFETY: the caller guarantees each pointer.
         unsafe {
             // Read before anything can be written.
             let config = config(self.config)?;
@@ -245,7 +245,7 @@ impl lw_layer {
         }
     }
 
-    /// The layer, to be read.
+    /// A read-only view of the layer.
     ///
     /// # Safety
     ///
@@ -253,7 +253,7 @@ impl lw_layer {
     #[inline]
     pub(crate) unsafe fn view<'a>(&self) -> Result<LayerView<'a>, Refusal<'static>> {
         let len = self.len;
-        // SAFETY: the caller's promise, for each pointer.
+        // SAFETY: the caller guarantees each pointer.
         unsafe {
             let weights = self.weights.as_const().floats("weights", len)?;
             let mut layer =
@@ -285,7 +285,7 @@ pub(crate) fn no_state() -> Refusal<'static> {
     Refusal::new(status::BAD_STATE, "state", "is not one that a step of this rule can have left")
 }
 
-/// Refuses extents that overlap each other or what is `around`.
+/// Refuses extents that overlap each other or those `around`.
 #[inline(always)]
 pub(crate) fn check_apart(extents: &[(&'static str, Extent)], around: &[Extent]) -> Result<(), Refusal<'static>> {
     for (i, (what, extent)) in extents.iter().enumerate() {

@@ -1,21 +1,21 @@
-//! The C interface of layerwise. `include/layerwise.h` says what each item does; here is how.
+//! The C interface of layerwise. `include/layerwise.h` documents each item; this is the implementation.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `refusal` | statuses, and why a call was refused |
-//! | `pointer` | what is asked of C's pointers before they become references |
-//! | `choice` | what C means by a number |
-//! | `rules`, `settings` | optimizers of C to those of Rust, and back |
+//! | `pointer` | checks of C's pointers before they become references |
+//! | `choice` | the meaning of C's numbers |
+//! | `rules`, `settings` | conversions between C and Rust optimizers |
 //! | `presets` | named settings |
 //! | `layer` | layers and chunks |
 //! | `step` | steps of a layer, of several, of flat buffers |
 //! | `pieces` | the pieces of a step |
 //! | `tree` | the tree of every sum, and sums of its nodes |
 //! | `norms` | norms and sums of arrays |
-//! | `schedule`, `loss_scale`, `recipe` | what surrounds the steps |
+//! | `schedule`, `loss_scale`, `recipe` | learning rates, loss scales, configurations |
 //!
-//! Structs have the names of the header. They are plain numbers and pointers, so that any bytes are a value of each: a
-//! number that is none of an enumeration is refused, and never becomes a Rust `enum`.
+//! Structs have the names of the header. They are plain numbers and pointers, so any bytes are a valid value: a number
+//! outside an enumeration is refused, and never becomes a Rust `enum`.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 mod choice;
@@ -58,7 +58,7 @@ pub use tree::{
 
 use core::ffi::{CStr, c_char};
 
-/// Goes with `LW_ABI_VERSION`.
+/// The same as `LW_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
 
 #[unsafe(no_mangle)]
@@ -75,14 +75,14 @@ pub extern "C" fn lw_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// A library without `std` has to say what happens on a panic, although none can be reached.
+/// A library without `std` needs a panic handler, although no panic is reachable.
 #[cfg(all(not(feature = "std"), not(feature = "no-panic")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// For an image that links only if none can: the function that is called does not exist.
+/// For an image that links only if no panic is reachable: it calls a function that does not exist.
 #[cfg(feature = "no-panic")]
 mod no_panic {
     unsafe extern "C" {

@@ -55,7 +55,7 @@ impl lw_loss_scaler {
         Ok(LossScaler::new(scaling)?)
     }
 
-    /// The numbers of a loss scaler; of none where there is none.
+    /// The numbers of a loss scaler, or those that mean no scaler.
     #[cfg(feature = "std")]
     pub(crate) fn of(scaler: Option<&LossScaler>) -> Self {
         let empty = lw_loss_scaler {
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn lw_loss_scale(
 ) -> lw_status {
     let done = || {
         let place = pointer::place("scale", scale)?;
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let scaler = pointer::read("scaler", scaler)?.scaler()?;
             place.set(scaler.scale(&restored(&scaler, pointer::read("state", state)?)?));
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn lw_loss_update(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         let (scaler, state) = unsafe { (pointer::read("scaler", scaler)?.scaler()?, pointer::change("state", state)?) };
         let mut own = restored(&scaler, state)?;
         let update = scaler.update(&mut own, finite != 0, max_norm);

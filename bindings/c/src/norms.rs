@@ -8,7 +8,7 @@ use lw::{Floats, accumulate, accumulate_finite, l2_norm, max_norm, sum_of_square
 
 /// # Safety
 ///
-/// C's promise, for each pointer.
+/// The C caller must guarantee each pointer.
 unsafe fn norm(
     x: lw_const_array,
     len: usize,
@@ -17,7 +17,7 @@ unsafe fn norm(
     norm: impl FnOnce(Floats<'_>) -> f64,
 ) -> lw_status {
     let done = pointer::place("result", result).and_then(|place| {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { place.set(norm(x.floats("x", len)?)) };
         Ok(status::APPLIED)
     });
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn lw_sum_of_squares(
     result: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     unsafe { norm(x, len, result, error, |x| sum_of_squares(x)) }
 }
 
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn lw_l2_norm(
     result: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     unsafe { norm(x, len, result, error, |x| l2_norm(x)) }
 }
 
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn lw_max_norm(
     result: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     unsafe { norm(x, len, result, error, |x| max_norm(x).into()) }
 }
 
@@ -67,13 +67,13 @@ pub unsafe extern "C" fn lw_accumulate(
     sum_of_squares: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { add(sum, gradients, len, scale, finite_only != 0, sum_of_squares) }, error)
 }
 
 /// # Safety
 ///
-/// C's promise, for each pointer.
+/// The C caller must guarantee each pointer.
 pub(crate) unsafe fn add(
     sum: lw_array,
     gradients: lw_const_array,
@@ -87,7 +87,7 @@ pub(crate) unsafe fn add(
     if others.into_iter().any(|other| sum.as_const().extent(len).overlaps(other)) {
         return Err(overlap("sum"));
     }
-    // SAFETY: C's promise, and the two do not overlap.
+    // SAFETY: the C caller guarantees the pointers, and the two do not overlap.
     unsafe {
         let (sum, gradients) = (sum.floats("sum", len)?, gradients.floats("gradients", len)?);
         let squares = if finite_only {
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn lw_array_leaf_sums(
     sums: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { sums_of(x, len, start, sums) }, error)
 }
 
@@ -118,7 +118,7 @@ unsafe fn sums_of(x: lw_const_array, len: usize, start: usize, sums: *mut f64) -
     if Extent::of(sums, leaves).overlaps(x.extent(len)) {
         return Err(overlap("sums"));
     }
-    // SAFETY: C's promise, and the two do not overlap.
+    // SAFETY: the C caller guarantees the pointers, and the two do not overlap.
     unsafe { leaf_sums(x.floats("x", len)?, start, pointer::elements_mut("sums", sums, leaves)?) }?;
     Ok(status::APPLIED)
 }
@@ -131,7 +131,7 @@ pub unsafe extern "C" fn lw_fold_leaf_sums(
     error: *mut lw_error,
 ) -> lw_status {
     let done = pointer::place("result", result).and_then(|place| {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe { place.set(fold_leaf_sums(pointer::elements("sums", sums, leaves)?)) };
         Ok(status::APPLIED)
     });

@@ -34,7 +34,7 @@ pub struct lw_decision {
     pub reserved: [u8; 7],
 }
 
-/// Memory in C for a value of Rust, with a mark that there is one.
+/// Memory in C for a Rust value, with a mark that shows that there is one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Kept<const WORDS: usize> {
@@ -51,12 +51,12 @@ struct Marked<T> {
     value: T,
 }
 
-/// What a kind of values is marked by.
+/// The marker of a type of values.
 pub(crate) trait Mark: Copy {
     const MARK: u64;
 }
 
-/// A mark that another process, or another copy of this library, does not have: a value holds for this one only.
+/// A mark that differs in any other process or copy of this library, because a value is valid only in this one.
 fn mark<T: Mark>() -> u64 {
     static OF_THIS_LIBRARY: u8 = 0;
     T::MARK ^ ptr::from_ref(&OF_THIS_LIBRARY).addr() as u64
@@ -76,9 +76,9 @@ impl<const WORDS: usize> Kept<WORDS> {
     /// If the pointer is neither null nor misaligned, it can be read; and if it has the mark, a function of this
     /// library has written it.
     pub(crate) unsafe fn value<T: Mark>(what: &'static str, kept: *const Self) -> Result<T, Refusal<'static>> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let kept: *const Marked<T> = ptr::from_ref(unsafe { pointer::read(what, kept) }?).cast();
-        // SAFETY: as large as it must be, which `of` asserts, and aligned to words.
+        // SAFETY: it is large enough, as `of` asserts, and aligned to words.
         if unsafe { (&raw const (*kept).mark).read() } != mark::<T>() {
             return Err(Refusal::new(status::BAD_STATE, what, "was not written by this library"));
         }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn lw_measure(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let layer = pointer::read("layer", layer)?;
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn lw_leaf_sums(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that nothing overlaps the sums is checked.
+        // SAFETY: the C caller guarantees each pointer; that nothing overlaps the sums is checked.
         unsafe {
             let optimizer = optimizer(settings)?;
             let layer = pointer::read("chunk", layer)?;
@@ -147,11 +147,11 @@ pub unsafe extern "C" fn lw_leaf_sums(
     end(done(), error)
 }
 
-/// The place of `count` sums of a chunk, which overlaps none of its buffers.
+/// The memory for `count` sums of a chunk, which overlaps none of its buffers.
 ///
 /// # Safety
 ///
-/// C's promise, for each pointer.
+/// The C caller must guarantee each pointer.
 pub(crate) unsafe fn sums_of<'a>(
     layer: &lw_layer,
     sums: *mut f64,
@@ -159,7 +159,7 @@ pub(crate) unsafe fn sums_of<'a>(
 ) -> Result<&'a mut [f64], Refusal<'static>> {
     layer.check_overlaps([Extent::of(sums, count), Extent::of(ptr::from_ref(layer), 1)])?;
     check_apart(&[("sums", Extent::of(sums, count)), ("chunk", Extent::of(ptr::from_ref(layer), 1))], &[])?;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { pointer::elements_mut("sums", sums, count) }
 }
 
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn lw_fold(
 ) -> lw_status {
     let done = || {
         let count = len.div_ceil(LEAF).saturating_mul(LW_SUMS as usize);
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let place = pointer::place("measured", measured)?;
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn lw_decide(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let place = pointer::place("decision", decision)?;
@@ -224,7 +224,7 @@ pub unsafe extern "C" fn lw_decide(
 }
 
 impl lw_decision {
-    /// The second phase by this decision.
+    /// The second phase with this decision.
     pub(crate) fn resume<'o>(&self, optimizer: &'o AnyOptimizer) -> Result<Decided<'o, AnyRule>, Refusal<'static>> {
         let skip = flag("decision.skip", self.skip)?;
         reserved(self.reserved)?;
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn lw_apply(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap is checked.
+        // SAFETY: the C caller guarantees each pointer; that the layer's buffers do not overlap is checked.
         unsafe {
             let optimizer = optimizer(settings)?;
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
@@ -269,7 +269,7 @@ pub unsafe extern "C" fn lw_plan(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
@@ -289,7 +289,7 @@ pub unsafe extern "C" fn lw_plan(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lw_needs_step(planned: *const lw_planned, error: *mut lw_error) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     let planned: Result<Planned<State>, _> = unsafe { Kept::value("planned", planned) };
     end(planned.map(|planned| planned.needs_step().into()), error)
 }
@@ -303,7 +303,7 @@ pub unsafe extern "C" fn lw_step_leaf_sums(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that nothing overlaps the sums is checked.
+        // SAFETY: the C caller guarantees each pointer; that nothing overlaps the sums is checked.
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
             let layer = pointer::read("chunk", layer)?;
@@ -325,7 +325,7 @@ pub unsafe extern "C" fn lw_limit(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
@@ -346,7 +346,7 @@ pub unsafe extern "C" fn lw_confirm(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let planned: Planned<State> = Kept::value("planned", planned)?;
@@ -367,7 +367,7 @@ pub unsafe extern "C" fn lw_apply_chunk(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that the chunk's buffers do not overlap is checked.
+        // SAFETY: the C caller guarantees each pointer; that the chunk's buffers do not overlap is checked.
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
             // Other workers may have the same norms.
@@ -389,7 +389,7 @@ pub unsafe extern "C" fn lw_finish(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
             let state_place = pointer::place("state", after)?;

@@ -1,11 +1,11 @@
-//! What is asked of C's pointers before they become references: that they are not null, aligned, and within the address
-//! space. That they point to what the header says is C's promise.
+//! Checks of C's pointers before they become references: they must not be null, must be aligned, and within the address
+//! space. The C caller guarantees that they point to what the header says.
 
 use crate::refusal::{Refusal, status};
 use core::ptr::NonNull;
 use core::slice;
 
-/// A pointer to `len` elements, which need not be there if `len` is 0.
+/// Checks a pointer to `len` elements. It may be null if `len` is 0.
 #[inline(always)]
 pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Result<(), Refusal<'static>> {
     if len == 0 {
@@ -29,7 +29,7 @@ pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Res
 #[inline]
 pub(crate) unsafe fn read<'a, T>(what: &'static str, pointer: *const T) -> Result<&'a T, Refusal<'static>> {
     check(what, pointer, 1)?;
-    // SAFETY: not null and aligned, and the caller's promise.
+    // SAFETY: not null and aligned, and guaranteed by the caller.
     Ok(unsafe { &*pointer })
 }
 
@@ -40,18 +40,18 @@ pub(crate) unsafe fn read<'a, T>(what: &'static str, pointer: *const T) -> Resul
 #[inline]
 pub(crate) unsafe fn change<'a, T>(what: &'static str, pointer: *mut T) -> Result<&'a mut T, Refusal<'static>> {
     check(what, pointer, 1)?;
-    // SAFETY: not null and aligned, and the caller's promise.
+    // SAFETY: not null and aligned, and guaranteed by the caller.
     Ok(unsafe { &mut *pointer })
 }
 
-/// Checks that a result can be written, which must be done before the work.
+/// Checks that a result can be written. This must be done before the work.
 #[inline]
 pub(crate) fn place<T>(what: &'static str, pointer: *mut T) -> Result<Place<T>, Refusal<'static>> {
     check(what, pointer, 1)?;
     Ok(Place(pointer))
 }
 
-/// [`place`] where C need not want the result.
+/// Like [`place`], for an optional result.
 #[inline]
 pub(crate) fn optional_place<T>(what: &'static str, pointer: *mut T) -> Result<Place<T>, Refusal<'static>> {
     if pointer.is_null() { Ok(Place(pointer)) } else { place(what, pointer) }
@@ -67,17 +67,17 @@ impl<T> Place<T> {
     #[inline]
     pub(crate) unsafe fn set(self, value: T) {
         if !self.0.is_null() {
-            // SAFETY: not null and aligned, and the caller's promise.
+            // SAFETY: not null and aligned, and guaranteed by the caller.
             unsafe { self.0.write(value) };
         }
     }
 }
 
-/// The elements that a pointer points to, if it passes [`check`].
+/// The elements that a pointer points to, if the pointer passes [`check`].
 ///
 /// # Safety
 ///
-/// A pointer that does can be read for `'a`, and what it points to is not written meanwhile.
+/// Such a pointer can be read for `'a`, and its elements are not written meanwhile.
 #[inline(always)]
 pub(crate) unsafe fn elements<'a, T>(
     what: &'static str,
@@ -86,12 +86,12 @@ pub(crate) unsafe fn elements<'a, T>(
 ) -> Result<&'a [T], Refusal<'static>> {
     check(what, pointer, len)?;
     let pointer = if len == 0 { NonNull::dangling().as_ptr() } else { pointer };
-    // SAFETY: where there are elements, the pointer is not null, aligned and within the address space; C promises that
-    // they are there.
+    // SAFETY: if there are elements, the pointer is not null, aligned and within the address space; the C caller
+    // guarantees that the elements exist.
     Ok(unsafe { slice::from_raw_parts(pointer, len) })
 }
 
-/// The same, to be written.
+/// The same, for writing.
 ///
 /// # Safety
 ///
@@ -108,7 +108,7 @@ pub(crate) unsafe fn elements_mut<'a, T>(
     Ok(unsafe { slice::from_raw_parts_mut(pointer, len) })
 }
 
-/// The addresses of a buffer; of none where there is none.
+/// The address range of a buffer, empty if there is none.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
     start: usize,
@@ -119,7 +119,7 @@ impl Extent {
     #[inline]
     pub(crate) fn of<T>(pointer: *const T, len: usize) -> Self {
         let start = pointer.addr();
-        // A buffer that is too long may wrap; `check` refuses it. One that is not there has no end.
+        // A buffer that is too long may wrap around; `check` refuses it. A null buffer has no end.
         let bytes = len.wrapping_mul(size_of::<T>());
         Extent { start, end: if pointer.is_null() { 0 } else { start.wrapping_add(bytes) } }
     }

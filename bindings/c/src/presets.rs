@@ -1,4 +1,4 @@
-//! Named settings: the constants of Rust, whose names they have.
+//! Named settings: Rust's constants, under the same names.
 
 use crate::pointer;
 use crate::refusal::{Refusal, end, lw_error, lw_status, status};
@@ -56,15 +56,15 @@ const LARC: [(&str, LarcConfig); 9] = [
 
 const LUC: [(&str, Luc); 2] = [("luc", Luc::DEFAULT), ("luc.nemo", Luc::NEMO)];
 
-/// Whether C's text is this name. It is read as far as both agree.
+/// Whether a C string is this name. It is read only as far as both agree.
 ///
 /// # Safety
 ///
-/// `text` points to a text that ends with a 0.
+/// `text` points to a null-terminated string.
 unsafe fn is(text: *const c_char, name: &str) -> bool {
     let mut at = text;
     for byte in name.bytes() {
-        // SAFETY: what is before has been read, and is no end.
+        // SAFETY: all bytes before have been read, and were not the terminator.
         unsafe {
             if *at != byte as c_char {
                 return false;
@@ -80,7 +80,7 @@ unsafe fn is(text: *const c_char, name: &str) -> bool {
 ///
 /// That of [`is`].
 unsafe fn find<T: Copy>(text: *const c_char, of: &[(&str, T)]) -> Option<T> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     of.iter().find(|(name, _)| unsafe { is(text, name) }).map(|(_, value)| *value)
 }
 
@@ -90,13 +90,13 @@ pub unsafe extern "C" fn lw_preset(
     settings: *mut lw_optimizer,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { preset(name, settings) }, error)
 }
 
 unsafe fn preset(name: *const c_char, settings: *mut lw_optimizer) -> Result<lw_status, Refusal<'static>> {
     pointer::check("name", name, 1)?;
-    // SAFETY: C's promise, for each pointer.
+    // SAFETY: the C caller guarantees each pointer.
     unsafe {
         let settings = pointer::change("optimizer", settings)?;
         if let Some(config) = find(name, &LARC) {
@@ -114,7 +114,7 @@ unsafe fn preset(name: *const c_char, settings: *mut lw_optimizer) -> Result<lw_
 ///
 /// That of [`is`].
 unsafe fn rule(name: *const c_char) -> Result<lw_optimizer, Refusal<'static>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if let Some(config) = find(name, &SGD) {
             of(Sgd::new(config).map(Optimizer::any))

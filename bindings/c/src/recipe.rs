@@ -30,7 +30,7 @@ pub unsafe extern "C" fn lw_recipe(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise.
+        // SAFETY: the C caller guarantees the pointers.
         let json = unsafe { pointer::elements("json", json.cast::<u8>(), len) }?;
         let place = pointer::place("training", training)?;
         let read = read(json, steps_per_epoch);
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn lw_recipe(
     };
     match read {
         Ok(training) => {
-            // SAFETY: C's promise.
+            // SAFETY: the C caller guarantees the pointers.
             unsafe { place.set(training) };
             status::APPLIED
         }
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn lw_recipe(
     }
 }
 
-/// A recipe as C's structs, or why it is none.
+/// A recipe as C structs, or the error message.
 fn read(json: &[u8], steps_per_epoch: u64) -> Result<lw_training, String> {
     let recipe: Recipe = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     let training = recipe.training(steps_per_epoch).map_err(|error| error.to_string())?;

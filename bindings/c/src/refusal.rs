@@ -1,11 +1,11 @@
-//! Why a call is refused, and how C learns of it.
+//! Why a call is refused, and how this is reported to C.
 
 use core::ffi::{CStr, c_char};
 use lw::{Argument, ConfigError, Error, Outcome};
 
 pub type lw_status = i32;
 
-/// The numbers of the header. Those of outcomes are made by [`of_outcome`].
+/// The numbers of the header. [`of_outcome`] gives those of outcomes.
 pub mod status {
     use super::lw_status;
 
@@ -48,7 +48,7 @@ pub struct lw_error {
     pub text: [c_char; 220],
 }
 
-/// A refusal on its way to C. What it says is `what` and `why`; of a setting, `what` must be `why`.
+/// A refusal on its way to C. The message is `what` and `why`; for a setting, "`what` must be `why`".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal<'a> {
     pub(crate) status: lw_status,
@@ -75,7 +75,7 @@ impl<'a> Refusal<'a> {
         Refusal { layer, ..self }
     }
 
-    /// Tells C, if it wants to know.
+    /// Reports the refusal to C, unless `error` is null.
     #[cold]
     pub(crate) fn tell(self, error: *mut lw_error) -> lw_status {
         if !error.is_null() && error.is_aligned() {
@@ -92,14 +92,14 @@ impl<'a> Refusal<'a> {
                 _ => " ",
             };
             text.push(self.what).push(verb).push(self.why);
-            // SAFETY: neither null nor misaligned; C promises that it may be written.
+            // SAFETY: neither null nor misaligned; the C caller guarantees that it may be written.
             unsafe { error.write(told) };
         }
         self.status
     }
 }
 
-/// A text that grows as far as there is room. Its last byte stays 0.
+/// A string that grows as far as there is room. Its last byte stays 0.
 struct Text<'t> {
     bytes: &'t mut [c_char],
     len: usize,
@@ -121,7 +121,7 @@ impl<'t> Text<'t> {
     }
 
     fn push_number(&mut self, number: usize) -> &mut Self {
-        // From the last digit on, and without a zero in front.
+        // From the last digit on, without leading zeros.
         let (mut digits, mut rest) = ([b'0'; 20], number);
         for digit in digits.iter_mut().rev() {
             *digit += (rest % 10) as u8;
@@ -132,7 +132,7 @@ impl<'t> Text<'t> {
     }
 }
 
-/// The end of a call: its status, or what it says of a refusal.
+/// Ends a call: its status, or the refusal reported to C.
 #[inline]
 pub(crate) fn end(result: Result<lw_status, Refusal<'_>>, error: *mut lw_error) -> lw_status {
     match result {
@@ -151,7 +151,7 @@ pub(crate) fn of_outcome(outcome: Outcome) -> lw_status {
         Outcome::Frozen => status::FROZEN,
         Outcome::Absent => status::ABSENT,
         Outcome::StepSkipped => status::STEP_SKIPPED,
-        // An outcome that this interface does not know cannot be one of an update.
+        // An outcome unknown to this interface cannot be that of an update.
         _ => status::OUT_OF_RANGE,
     }
 }
@@ -207,7 +207,7 @@ fn valued(status: lw_status, what: &'static str, value: f64, why: &'static str) 
     Refusal { value, ..Refusal::new(status, what, why) }
 }
 
-/// What the elements of an argument must be, in words of the header.
+/// The required element type of an argument, in the terms of the header.
 fn type_of(what: Argument) -> &'static str {
     match what {
         Argument::Weights => "must be of LW_F32, or of LW_BF16 with `lower`",

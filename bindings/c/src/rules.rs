@@ -78,12 +78,12 @@ fn idle_max_rate(value: f64) -> Refusal<'static> {
     Refusal::setting("max_rate", value, "0 where the decay is not corrected by it")
 }
 
-/// The modes of NovoGrad's decay, of which one has a number.
+/// The modes of NovoGrad's decay, one of which has a number.
 fn decay_modes(max_rate: f64) -> [DecayMode; 4] {
     [DecayMode::Coupled, DecayMode::Decoupled, DecayMode::Corrected { max_rate }, DecayMode::Fixed]
 }
 
-/// The same of Adam.
+/// The same for Adam.
 fn adam_decays(max_rate: f64) -> [AdamDecay; 5] {
     use AdamDecay::{Corrected, Decoupled, Fixed, InUpdate, L2};
     [L2, InUpdate, Decoupled, Corrected { max_rate }, Fixed]
@@ -112,7 +112,7 @@ impl lw_sgd {
         })
     }
 
-    /// Which flag is none.
+    /// The flag that is invalid.
     #[cold]
     fn refused_flag(&self) -> Refusal<'static> {
         let flags = [
@@ -178,7 +178,7 @@ impl lw_novograd {
         })
     }
 
-    /// Which flag is none.
+    /// The flag that is invalid.
     #[cold]
     fn refused_flag(&self) -> Refusal<'static> {
         let flags = [

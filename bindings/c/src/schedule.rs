@@ -40,7 +40,7 @@ const COSINE_DECAY: u8 = 5;
 const TRANSFORMER_POLICY: u8 = 6;
 const INV_POLY_DECAY: u8 = 7;
 
-/// A schedule that has nothing.
+/// A schedule with all fields zero.
 const EMPTY: lw_schedule = lw_schedule {
     learning_rate: 0.0,
     min_lr: 0.0,
@@ -62,7 +62,7 @@ const EMPTY: lw_schedule = lw_schedule {
 };
 
 impl lw_schedule {
-    /// The policy as Rust's.
+    /// The policy as a Rust policy.
     fn policy(&self) -> Result<RatePolicy<&[f64]>, Refusal<'static>> {
         reserved(self.reserved)?;
         let lw_schedule { learning_rate, min_lr, power, decay_rate, coefficient, .. } = *self;
@@ -123,7 +123,7 @@ impl lw_schedule {
         })
     }
 
-    /// The numbers of a policy, and its lists as far as there is room.
+    /// The numbers of a policy, and its lists if there is room.
     pub(crate) fn of<L: AsRef<[f64]>>(policy: &RatePolicy<L>) -> Result<Self, Refusal<'static>> {
         Ok(match policy {
             RatePolicy::FixedLr(p) => lw_schedule { policy: FIXED_LR, learning_rate: p.learning_rate, ..EMPTY },
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn lw_schedule_default(
             INV_POLY_DECAY => RatePolicy::InvPolyDecay(InvPolyDecay::DEFAULT),
             _ => return Err(Refusal::setting("policy", policy.into(), "LW_FIXED_LR or another policy")),
         };
-        // SAFETY: C's promise.
+        // SAFETY: the C caller guarantees the pointers.
         unsafe { place.set(lw_schedule { learning_rate, ..lw_schedule::of(&default)? }) };
         Ok(status::APPLIED)
     };
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn lw_schedule_fill(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise.
+        // SAFETY: the C caller guarantees the pointers.
         let schedule = unsafe { pointer::change("schedule", schedule) }?;
         *schedule = lw_schedule::of(&schedule.policy()?.for_training(steps, steps_per_epoch))?;
         Ok(status::APPLIED)
@@ -249,7 +249,7 @@ pub unsafe extern "C" fn lw_rate(
 ) -> lw_status {
     let done = || {
         let place = pointer::place("rate", rate)?;
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe { place.set(Schedule::new(pointer::read("schedule", schedule)?.policy()?)?.rate(step)) };
         Ok(status::APPLIED)
     };

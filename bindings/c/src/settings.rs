@@ -1,4 +1,4 @@
-//! Optimizers of C to those of Rust, and back: a rule, and what surrounds it.
+//! Conversions between C and Rust optimizers: a rule, LARC, LUC and the policy.
 
 use crate::choice::{choice, flag, number, reserved, unless_zero};
 use crate::pointer;
@@ -34,7 +34,7 @@ pub struct lw_luc {
     pub reserved: [u8; 7],
 }
 
-/// The union of `lw_optimizer`, which has no name in C. Any bytes are a value of each of its fields.
+/// The union of `lw_optimizer`, which has no name in C. Any bytes are valid for each of its fields.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union lw_rule {
@@ -117,7 +117,7 @@ impl lw_luc {
     }
 }
 
-/// What is done with an optimizer whose rule is known. Code for each rule by itself is faster than code for any.
+/// A visitor of an optimizer whose rule is known at compile time, which is faster than code for any rule.
 pub(crate) trait Visit {
     fn visit<R: Rule>(self, optimizer: &Optimizer<R>) -> Result<lw_status, Refusal<'static>>;
 }
@@ -144,12 +144,12 @@ impl lw_optimizer {
         }
     }
 
-    // These are inlined, so that settings go from C's memory to where they are used. Copies of structs that have just
-    // been written cost more than the checks.
+    // These are inlined, so that settings are read from C's memory where they are used. Copies of structs that have
+    // just been written cost more than the checks.
 
     #[inline(always)]
     fn sgd(&self) -> Result<Sgd, Refusal<'static>> {
-        // SAFETY: any bytes are a value of each field of the union.
+        // SAFETY: any bytes are valid for each field of the union.
         let config = unsafe { &self.of.sgd }.config(self.larc.config()?, self.luc.config()?)?;
         Ok(Sgd::new(config)?.with_policy(self.policy()?)?)
     }
@@ -182,7 +182,7 @@ impl lw_optimizer {
 
     /// The settings of an optimizer.
     pub(crate) fn of(rule: &AnyRule, policy: Policy) -> Self {
-        // All bytes of the union are written, whatever the rule.
+        // Writes all bytes of the union, whatever the rule.
         let mut of = lw_rule { adam: lw_adam::default() };
         let (number_of_rule, larc, luc) = match rule {
             AnyRule::Sgd(rule) => {
@@ -197,7 +197,7 @@ impl lw_optimizer {
                 of.adam = lw_adam::of(rule.config());
                 (ADAM, rule.config().larc, rule.config().luc)
             }
-            // A rule that this interface does not know is none that it can step with.
+            // This interface cannot step with a rule that it does not know.
             _ => (0, None, None),
         };
         lw_optimizer {
@@ -217,19 +217,19 @@ impl lw_optimizer {
 /// If the pointer is neither null nor misaligned, it points to settings.
 #[inline]
 pub(crate) unsafe fn optimizer(settings: *const lw_optimizer) -> Result<AnyOptimizer, Refusal<'static>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { pointer::read("optimizer", settings) }?.optimizer()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lw_check(settings: *const lw_optimizer, error: *mut lw_error) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { optimizer(settings) }.map(|_| status::APPLIED), error)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lw_moments(settings: *const lw_optimizer, error: *mut lw_error) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     let optimizer = unsafe { optimizer(settings) };
     end(
         optimizer.map(|optimizer| match optimizer.moments() {

@@ -76,17 +76,17 @@ impl lw_report {
     }
 }
 
-// The reports of a step are made in C's memory, which Rust knows to be large enough.
+// A step writes its Rust reports into C's memory, which this shows to be large enough.
 const _: () = assert!(size_of::<Report>() == size_of::<lw_report>() && align_of::<Report>() <= align_of::<lw_report>());
 
-/// Layers, each with the place of its state, that have passed their checks.
+/// Checked layers, each with the place of its state.
 trait Lender {
     fn count(&self) -> usize;
-    /// A layer, and where its state is; `None` if it takes no part.
+    /// A layer and its state; `None` if it takes no part.
     fn lend(&mut self, index: usize) -> Option<(lw_layer, &mut State)>;
 }
 
-/// What lends, as a model.
+/// A lender as a model.
 struct Lent<L>(L);
 
 impl<L: Lender> Model<State> for Lent<L> {
@@ -98,8 +98,8 @@ impl<L: Lender> Model<State> for Lent<L> {
     #[inline]
     fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, State>)) {
         let Some((layer, state)) = self.0.lend(index) else { return };
-        // SAFETY: C promises that its buffers are there and its own, and that no two of a layer overlap has been
-        // checked. Layers are lent one after the other.
+        // SAFETY: the C caller guarantees that the buffers exist and are not used elsewhere; it has been checked that
+        // no two of a layer overlap. Layers are lent one at a time.
         if let Ok(memory) = unsafe { layer.memory(state) } {
             visit(memory);
         }
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn lw_step_layer(
     report: *mut lw_report,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { step_layer(settings, step(lr, gradient_scale), layer, report) }, error)
 }
 
@@ -146,12 +146,12 @@ unsafe fn step_layer(
     report: *mut lw_report,
 ) -> Result<lw_status, Refusal<'static>> {
     let place = pointer::optional_place("report", report)?;
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     let (settings, copy) = unsafe { (pointer::read("optimizer", settings)?, apart_from(layer, report)?) };
     settings.visit(StepLayer { step, layer, copy, place })
 }
 
-/// A copy of a layer, whose buffers overlap neither each other nor the layer itself nor its report.
+/// A copy of a layer, after checking that its buffers overlap neither each other nor the layer itself nor its report.
 ///
 /// # Safety
 ///
@@ -161,7 +161,7 @@ pub(crate) unsafe fn apart_from(
     layer: *const lw_layer,
     report: *const lw_report,
 ) -> Result<lw_layer, Refusal<'static>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let copy = *unsafe { pointer::read("layer", layer) }?;
     let around = [("layer", Extent::of(layer, 1)), ("report", Extent::of(report, 1))];
     check_apart(&around, &[])?;
@@ -172,7 +172,7 @@ pub(crate) unsafe fn apart_from(
 /// A step of a layer whose buffers do not overlap.
 struct StepLayer {
     step: Step,
-    /// Where the layer is, which is neither null nor misaligned.
+    /// The address of the layer, neither null nor misaligned.
     layer: *mut lw_layer,
     copy: lw_layer,
     place: Place<lw_report>,
@@ -184,14 +184,14 @@ impl Visit for StepLayer {
         let StepLayer { step, layer, mut copy, place } = self;
         let mut own = R::State::from_numbers(*state(&mut copy.state)?).ok_or_else(no_state)?;
         let done = if copy.is_there() {
-            // SAFETY: C's promise, for each pointer; that the layer's buffers do not overlap has been checked.
+            // SAFETY: the C caller guarantees each pointer; that the layer's buffers do not overlap has been checked.
             optimizer.step_layer(step, unsafe { copy.memory(&mut own) }?)?
         } else {
-            // (Which checks the rate, as a step does.)
+            // (This checks the rate, like a step.)
             optimizer.pass(step).map(|_| Report::ABSENT)?
         };
         let [a, b, c] = own.to_numbers();
-        // SAFETY: C's promise. Nothing refers to the layer or its buffers any more.
+        // SAFETY: the C caller guarantees the pointers. Nothing refers to the layer or its buffers any more.
         unsafe {
             (&raw mut (*layer).state.numbers).write([a, b, c, 0.0]);
             place.set(lw_report::of(&done));
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn lw_step(
     summary: *mut lw_summary,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { step_layers(settings, step(lr, gradient_scale), layers, count, reports, summary) }, error)
 }
 
@@ -223,7 +223,7 @@ unsafe fn step_layers(
     reports: *mut lw_report,
     summary: *mut lw_summary,
 ) -> Result<lw_status, Refusal<'static>> {
-    // SAFETY: C's promise, for each pointer.
+    // SAFETY: the C caller guarantees each pointer.
     unsafe {
         let optimizer = optimizer(settings)?;
         pointer::check("layers", layers, count)?;
@@ -242,7 +242,7 @@ unsafe fn step_layers(
     }
 }
 
-/// What is asked of one of several layers before the first is visited.
+/// Checks one of several layers before the first one is visited.
 ///
 /// # Safety
 ///
@@ -252,13 +252,13 @@ unsafe fn check_layer<const N: usize>(layer: &mut lw_layer, around: [Extent; N])
     state(&mut layer.state)?;
     if copy.is_there() {
         copy.check_overlaps(around)?;
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { copy.memory(&mut ()).map(drop) }?;
     }
     Ok(())
 }
 
-/// A step over layers that have passed their checks.
+/// A step over checked layers.
 ///
 /// # Safety
 ///
@@ -274,7 +274,7 @@ unsafe fn run(
     pointer::check("reports", reports, count)?;
     let summary = pointer::optional_place("summary", summary)?;
     for index in 0..count {
-        // SAFETY: checked, C promises that there are as many, and one of Rust is as large as one of C.
+        // SAFETY: the pointer is checked, the C caller guarantees the number, and a Rust report is as large as a C one.
         unsafe { reports.add(index).cast::<Report>().write(Report::ABSENT) };
     }
     // SAFETY: each has just been written.
@@ -282,7 +282,7 @@ unsafe fn run(
         optimizer.step(step, &mut Lent(layers), unsafe { pointer::elements_mut("reports", reports.cast(), count) }?);
     let mut outcome = status::APPLIED;
     for index in 0..count {
-        // SAFETY: within the reports, of which each is one of Rust's until it is read here.
+        // SAFETY: within the reports, each of which is a Rust report until it is read here.
         let report = unsafe {
             let place = reports.add(index);
             let report = lw_report::of(&place.cast::<Report>().read());
@@ -295,7 +295,7 @@ unsafe fn run(
         }
     }
     let Summary { applied, skipped, overflowed, gradient_norm, clip, .. } = done?;
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     unsafe { summary.set(lw_summary { applied, skipped, overflowed, gradient_norm, clip }) };
     Ok(outcome)
 }
@@ -310,7 +310,7 @@ pub unsafe extern "C" fn lw_step_flat(
     summary: *mut lw_summary,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { step_flat(settings, step(lr, gradient_scale), model, reports, summary) }, error)
 }
 
@@ -321,7 +321,7 @@ unsafe fn step_flat(
     reports: *mut lw_report,
     summary: *mut lw_summary,
 ) -> Result<lw_status, Refusal<'static>> {
-    // SAFETY: C's promise, for each pointer.
+    // SAFETY: the C caller guarantees each pointer.
     unsafe {
         let optimizer = optimizer(settings)?;
         let model = *pointer::read("model", model)?;
@@ -398,7 +398,7 @@ impl Lender for Flat<'_> {
 }
 
 impl lw_flat {
-    /// The part of the buffers from `start` on, as a layer. It has norms if it is one.
+    /// The part of the buffers from `start` on, as a layer. It has norms if `index` says which layer it is.
     #[inline]
     fn layer(&self, start: usize, len: usize, index: Option<usize>) -> lw_layer {
         let at = |array: lw_array| lw_array { data: offset(array.data, array.r#type, start), ..array };
@@ -421,7 +421,7 @@ impl lw_flat {
     }
 }
 
-/// A pointer to the element `start` of an array that may not be there.
+/// A pointer to the element `start` of an array, which may be null.
 #[inline]
 fn offset(data: *mut c_void, kind: u32, start: usize) -> *mut c_void {
     match kind {

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn lw_tree_cover(leaves: usize, range: lw_range, nodes: *m
     if let Ok(()) = pointer::check("nodes", nodes, room)
         && room > 0
     {
-        // SAFETY: not null, aligned and within the address space; C promises that there is room.
+        // SAFETY: not null, aligned and within the address space; the C caller guarantees that there is room.
         let places = unsafe { slice::from_raw_parts_mut(nodes.cast::<core::mem::MaybeUninit<lw_range>>(), room) };
         for (place, node) in places.iter_mut().zip(cover.clone()) {
             place.write(node.into());
@@ -55,17 +55,17 @@ fn count(len: usize, start: usize, chunk: usize) -> usize {
     Tree::of_len(len).cover(first..first + chunk.div_ceil(LEAF)).len()
 }
 
-/// Pieces of C: nodes, and `N` sums of each.
+/// Pieces from C: nodes, and `N` sums for each.
 ///
 /// # Safety
 ///
-/// C's promise, for each pointer.
+/// The C caller must guarantee each pointer.
 unsafe fn pieces<'a, const N: usize>(
     nodes: *const lw_range,
     sums: *const f64,
     count: usize,
 ) -> Result<impl Iterator<Item = (Range<usize>, [f64; N])> + 'a, Refusal<'static>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let (nodes, sums) = unsafe {
         (pointer::elements("nodes", nodes, count)?, pointer::elements("sums", sums, count.saturating_mul(N))?)
     };
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn lw_tree_fold(
 ) -> lw_status {
     let done = || {
         let place = pointer::place("result", result)?;
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let sum = Tree::new(leaves).fold(pieces(nodes, sums, count)?, |[left], [right]| [left + right])?;
             place.set(sum.map_or(0.0, |[sum]| sum));
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn lw_subtree_sums(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that nothing overlaps the sums is checked.
+        // SAFETY: the C caller guarantees each pointer; that nothing overlaps the sums is checked.
         unsafe {
             let optimizer = optimizer(settings)?;
             let layer = pointer::read("chunk", layer)?;
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn lw_fold_subtrees(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let place = pointer::place("measured", measured)?;
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn lw_step_subtree_sums(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer; that nothing overlaps the sums is checked.
+        // SAFETY: the C caller guarantees each pointer; that nothing overlaps the sums is checked.
         unsafe {
             let planned: Planned<State> = Kept::value("planned", planned)?;
             let layer = pointer::read("chunk", layer)?;
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn lw_limit_subtrees(
     error: *mut lw_error,
 ) -> lw_status {
     let done = || {
-        // SAFETY: C's promise, for each pointer.
+        // SAFETY: the C caller guarantees each pointer.
         unsafe {
             let optimizer = optimizer(settings)?;
             let decided = pointer::read("decision", decision)?.resume(&optimizer)?;
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn lw_array_subtree_sums(
         if Extent::of(sums, nodes).overlaps(x.extent(len)) {
             return Err(overlap("sums"));
         }
-        // SAFETY: C's promise, and the two do not overlap.
+        // SAFETY: the C caller guarantees the pointers, and the two do not overlap.
         unsafe { subtree_sums(x.floats("x", len)?, array_len, start, pointer::elements_mut("sums", sums, nodes)?) }?;
         Ok(status::APPLIED)
     };
@@ -221,6 +221,6 @@ pub unsafe extern "C" fn lw_add(
     sum_of_squares: *mut f64,
     error: *mut lw_error,
 ) -> lw_status {
-    // SAFETY: C's promise.
+    // SAFETY: the C caller guarantees the pointers.
     end(unsafe { crate::norms::add(sum, other, len, 1.0, false, sum_of_squares) }, error)
 }

@@ -1,8 +1,8 @@
-//! Times a step that is called from C beside the same step called from Rust, and prints nanoseconds for each call. C pays
-//! for checks of its settings and pointers.
+//! Compares the time of a step called from C with the same step called from Rust, in nanoseconds per call. C pays for
+//! checks of its settings and pointers.
 //!
-//! In Rust the compiler puts the step into the loop that calls it, and leaves out what a layer without particulars does
-//! not need. So there is a column for a function of Rust's that it may not put there, too: that is all that C can have.
+//! In Rust the compiler inlines the step into the loop that calls it, and leaves out what a default layer does not
+//! need. So there is also a column for a Rust function that is not inlined: C cannot be faster than that.
 //!
 //! ```text
 //! cargo run --release           # some seconds
@@ -19,7 +19,8 @@ use std::hint::black_box;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
-/// Calls in a row, and how often they are timed: the shortest counts, for nothing but noise makes it longer.
+/// The number of calls in a row, and how often to time them. The shortest time counts, because only noise makes it
+/// longer.
 const CALLS: c_uint = 500;
 const TURNS: u32 = 4000;
 const LR: f64 = 1e-6;
@@ -39,7 +40,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// What a step reads and writes. C and Rust take turns at the same memory.
+/// The arrays of a step. C and Rust take turns on the same memory.
 struct Arrays {
     weights: Vec<f32>,
     gradients: Vec<f32>,
@@ -62,7 +63,7 @@ impl Arrays {
         let len = self.weights.len();
         let (w, g, m) = (self.weights.as_mut_ptr(), self.gradients.as_ptr(), self.momentum.as_mut_ptr());
         let v = if second { self.second_moment.as_mut_ptr() } else { null_mut() };
-        // SAFETY: the pointers are of arrays of this length, and the optimizer is one of C's.
+        // SAFETY: the pointers are to arrays of this length, and the optimizer is a C one.
         let status = unsafe { c_steps(CALLS, c_optimizers[optimizer], LR, w, g, m, v, len) };
         assert_eq!(status, 0, "a step from C");
     }
@@ -83,14 +84,13 @@ impl Arrays {
 trait StepLayer<R: Rule>: Fn(&Optimizer<R>, Step, LayerMemory<'_, R::State>) -> Result<Report, Error> {}
 impl<R: Rule, F: Fn(&Optimizer<R>, Step, LayerMemory<'_, R::State>) -> Result<Report, Error>> StepLayer<R> for F {}
 
-/// A step that is not put into its caller.
+/// A step that is not inlined into its caller.
 #[inline(never)]
 fn apart<R: Rule>(optimizer: &Optimizer<R>, step: Step, layer: LayerMemory<'_, R::State>) -> Result<Report, Error> {
     optimizer.step_layer(step, layer)
 }
 
-/// The shortest of many times of some calls, in nanoseconds for one: from C, from Rust, and from Rust to a function apart,
-/// in turns.
+/// The shortest of many times in nanoseconds per call: from C, from Rust, and from Rust without inlining, in turns.
 fn time<R: Rule>(optimizer: &Optimizer<R>, number: usize, arrays: &mut Arrays) -> [f64; 3] {
     let second = matches!(optimizer.moments(), Moments::FirstAndSecond);
     let mut shortest = [Duration::MAX; 3];

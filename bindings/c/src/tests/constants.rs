@@ -1,5 +1,5 @@
-//! Constants of `layerwise.h` mean what they say: C with the number of a name does what Rust does with the value of that
-//! name, bit for bit, and two names do not do the same.
+//! Constants of `layerwise.h` mean what their names say: C with the number of a name does the same as Rust with the
+//! value of that name, bit for bit, and different names do different things.
 
 use super::header;
 use crate::*;
@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 
-/// The values that a C compiler sees, and the names that have not been asked for yet.
+/// The values that a C compiler sees, and the names that have not been tested yet.
 struct Constants {
     values: BTreeMap<String, i64>,
     left: RefCell<BTreeSet<String>>,
@@ -41,7 +41,7 @@ impl Constants {
         self.values[name]
     }
 
-    /// What C and Rust do with each name must be the same, and with two names different.
+    /// C and Rust must do the same with each name, and different things with different names.
     fn compare<N: Copy, T: PartialEq + Debug, const K: usize>(
         &self,
         names: [(&str, N); K],
@@ -62,7 +62,7 @@ impl Constants {
 
 const LEN: usize = 20;
 
-/// A layer and what is done with it.
+/// A layer and the steps it takes.
 struct Scene {
     weights: [f32; LEN],
     /// Those of each step.
@@ -71,7 +71,7 @@ struct Scene {
     decay: f64,
 }
 
-/// Layers of numbers, of weights that are all 0, and of gradients that are all 0 or are at first.
+/// Layers with ordinary numbers, with weights of 0, and with gradients of 0 always or in the first step.
 fn scenes() -> Vec<Scene> {
     let numbers = |seed: usize| std::array::from_fn(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0);
     let gradients = [numbers(1), numbers(2), numbers(3)];
@@ -133,7 +133,7 @@ fn steps_in_rust(optimizer: &AnyOptimizer) -> Vec<u32> {
     bits
 }
 
-/// An optimizer by its name.
+/// An optimizer by name.
 fn preset(name: &std::ffi::CStr) -> lw_optimizer {
     // SAFETY: zeros are a value of it, and the pointers are good.
     unsafe {
@@ -143,7 +143,7 @@ fn preset(name: &std::ffi::CStr) -> lw_optimizer {
     }
 }
 
-/// Gradient descent with what a constant changes.
+/// Gradient descent with LARC, changed by a constant.
 fn sgd(set: impl Fn(&mut lw_larc)) -> Vec<u32> {
     let mut optimizer = preset(c"sgd");
     optimizer.larc = preset_larc();
@@ -166,7 +166,7 @@ fn rust_sgd(larc: Option<LarcConfig>) -> Vec<u32> {
 
 fn novograd(set: impl Fn(&mut lw_novograd)) -> Vec<u32> {
     let mut optimizer = preset(c"novograd");
-    // SAFETY: any bytes are a value of it.
+    // SAFETY: any bytes are valid for it.
     let settings = unsafe { &mut optimizer.of.novograd };
     (settings.eps, settings.weight_decay) = (0.1, 0.1);
     set(settings);
@@ -181,14 +181,14 @@ fn rust_novograd(config: NovoGradConfig) -> Vec<u32> {
 
 fn adam(set: impl Fn(&mut lw_adam)) -> Vec<u32> {
     let mut optimizer = preset(c"adam");
-    // SAFETY: any bytes are a value of it.
+    // SAFETY: any bytes are valid for it.
     let settings = unsafe { &mut optimizer.of.adam };
     (settings.eps, settings.weight_decay, settings.trust_ratio) = (0.1, 0.1, 1);
     set(settings);
     steps_in_c(&optimizer)
 }
 
-/// With a trust ratio, without which two of the decays are one.
+/// With a trust ratio, without which two of the decays are the same.
 const ADAM: AdamConfig =
     AdamConfig { eps: 0.1, weight_decay: 0.1, trust_ratio: Some(TrustRatio::DEFAULT), ..AdamConfig::DEFAULT };
 
@@ -319,7 +319,7 @@ fn adams(c: &Constants) {
     );
 }
 
-/// What is done where one of two layers has a NaN: the outcomes of both.
+/// The outcomes of two layers if one of them has a NaN.
 fn skips(c: &Constants) {
     let in_c = |non_finite: i64| {
         let mut optimizer = preset(c"sgd");
@@ -347,7 +347,7 @@ fn skips(c: &Constants) {
     c.compare([("LW_SKIP_LAYER", NonFinite::SkipLayer), ("LW_SKIP_STEP", NonFinite::SkipStep)], in_c, of_rust);
 }
 
-/// The first number of these bits, which every type reads as another.
+/// The first number of these bits, which differs for every type.
 fn types(c: &Constants) {
     let bits = [0x3c00_3f80_u32];
     let norm = |kind: i64| {
@@ -362,7 +362,7 @@ fn types(c: &Constants) {
         ("LW_BF16", half::bf16::from_bits(low).to_f64()),
         ("LW_F16", half::f16::from_bits(low).to_f64()),
     ];
-    // (A byte order in which the low half comes first.)
+    // (In a byte order in which the low half comes first.)
     #[cfg(target_endian = "little")]
     c.compare(numbers, norm, |number: f64| number);
 }
@@ -463,7 +463,7 @@ fn rates(c: &Constants) {
     c.compare(policies, in_c, in_rust);
 }
 
-/// The scales at first and after steps of which one overflowed.
+/// The first scale, and those after some steps, one of which overflowed.
 fn loss_scales(c: &Constants) {
     let finite = [true, true, false, true];
     let kinds = [
@@ -533,8 +533,7 @@ fn numbers(c: &Constants) {
     assert_eq!(c.get("LW_SUMS"), lw::pieces::SUMS as i64);
     assert_eq!(c.get("LW_COVER"), 2 * i64::from(u64::BITS));
     assert_eq!(c.get("LW_BOUNDARIES"), LW_BOUNDARIES as i64);
-    // What an error says that is of no layer.
-    // SAFETY: zeros are a value of it.
+    // An error that is not about a layer. SAFETY: zeros are a value of it.
     let mut error: lw_error = unsafe { zeroed() };
     // SAFETY: a pointer that may not be null is refused.
     assert!(unsafe { lw_check(null(), &mut error) } < 0);

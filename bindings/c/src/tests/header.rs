@@ -1,4 +1,4 @@
-//! What a C compiler makes of `layerwise.h`: the header is read for names, and a C program prints what they are.
+//! `layerwise.h` as a C compiler sees it: names are read from the header, and a C program prints their values.
 
 use std::env;
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ fn field(declaration: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Constants: of enumerations, and of `#define` where it is of a number.
+/// Constants: those of enumerations, and each `#define` of a number.
 pub fn constants(header: &str) -> Vec<&str> {
     let enumerations = header.split("enum {").skip(1).filter_map(|text| text.split('}').next());
     let mut names: Vec<_> = enumerations.flat_map(|body| body.split(',')).filter_map(|c| c.split('=').next()).collect();
@@ -67,10 +67,10 @@ pub fn values(constants: &[&str]) -> String {
     constants.iter().map(|name| format!("printf(\"{name} %lld\\n\", (long long){name});\n")).collect()
 }
 
-/// What a C program with these statements prints. `name` is that of its files.
+/// The output of a C program with these statements. `name` is that of its files.
 pub fn print(statements: &str, name: &str) -> String {
     let code = format!("#include \"layerwise.h\"\n#include <stdio.h>\nint main(void) {{\n{statements}return 0;\n}}\n");
-    // Beside the tests.
+    // Next to the test program.
     let program = env::current_exe().expect("the path of the tests").with_file_name(name);
     let source = program.with_extension("c");
     std::fs::write(&source, code).expect("a place for the program");

@@ -17,7 +17,7 @@ macro_rules! lines {
 }
 
 fn line(name: &str, field: &str, size: usize, offset: usize) -> String {
-    // `type` is a word of Rust.
+    // `type` is a keyword in Rust.
     format!("{name}.{}: {size} bytes at {offset}", field.trim_start_matches("r#"))
 }
 
@@ -74,7 +74,7 @@ fn of_rust() -> Vec<String> {
     lines.push(line("lw_optimizer", "sgd", size_of::<lw_sgd>(), union));
     lines.push(line("lw_optimizer", "novograd", size_of::<lw_novograd>(), union));
     lines.push(line("lw_optimizer", "adam", size_of::<lw_adam>(), union));
-    // All of these two is the library's own, and other code cannot name the field.
+    // The contents of these two belong to the library, and other code cannot name the field.
     lines.push(line("lw_measured", "own", size_of::<lw_measured>(), 0));
     lines.push(line("lw_planned", "own", size_of::<lw_planned>(), 0));
     lines
@@ -83,7 +83,7 @@ fn of_rust() -> Vec<String> {
 #[test]
 fn structs_are_those_of_the_header() {
     let header = header::text();
-    // What the header declares, and nothing else, is in the C program.
+    // The C program covers exactly what the header declares.
     let structs = header::structs(&header);
     assert_eq!(structs.len(), header.matches("struct").count(), "a struct that is not found");
     let printed = header::print(&header::layout(&structs), "layout");
