@@ -1,8 +1,8 @@
-/* layerwise: layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on buffers of C.
+/* layerwise: layer-wise adaptive optimizers (LARC, LARS, NovoGrad, LAMB; SGD and Adam too) on C buffers.
  *
- * Steps have the same bits on every machine and for any number of threads. All memory is the caller's: no function
- * allocates (but lw_recipe), blocks, keeps a pointer, or has a state of its own. Functions may run on any number of
- * threads at once, as long as their memory is apart.
+ * Steps have the same bits on every machine and for any number of threads. The caller owns all memory: no function
+ * allocates (except lw_recipe), blocks, keeps a pointer, or has internal state. Functions may run on any number of
+ * threads at once if they do not share memory.
  *
  * One layer:
  *
@@ -16,19 +16,19 @@
  *         if (status < 0 || status == LW_OVERFLOWED || skipped == 20) break;
  *     }
  *
- * Buffers begin as zeros (momentum, second moment, state), and a zeroed lw_layer is the first.
+ * Buffers start as zeros (momentum, second moment, state), so start with a zeroed lw_layer.
  *
  * A status < 0 is a refusal: nothing was written, and `error`, which may be null, says why. Settings are checked in
- * every call; that takes some nanoseconds. A status >= 0 is an outcome. Stop at LW_OVERFLOWED: load a checkpoint, and
- * lower the rate or clip the gradient. A step that skipped layers is no reason to stop, but 20 of them in a row are.
- * (The 20 is a recommendation.) docs/what_it_is_not.md has what leads to which outcome.
+ * every call; that takes a few nanoseconds. A status >= 0 is an outcome. Stop at LW_OVERFLOWED: load a checkpoint, and
+ * lower the rate or clip the gradient. A single step that skipped layers is no reason to stop, but 20 in a row are. (20
+ * is a recommendation.) docs/what_it_is_not.md says what leads to each outcome.
  *
- * Pointers must point to as many elements as the call says, and be aligned to their type. What a function writes may
- * not overlap anything else that it is given. These are refused: nulls, misaligned pointers, lengths beyond the address
- * space, and buffers of a layer that overlap each other, its settings, its norms or its report. Where layers are given
- * as an array, two of them may share memory: they are updated one after the other.
+ * Pointers must point to as many elements as the call says, and be aligned to their type. Memory that a function writes
+ * must not overlap its other arguments. These are refused: nulls, misaligned pointers, lengths beyond the address
+ * space, and buffers of a layer that overlap each other, its settings, its norms or its report. Layers in an array may
+ * share memory with each other: they are updated one after the other.
  *
- * Flags in structs are 0 or 1. Reserved bytes are 0, so that later versions can give them a meaning. */
+ * Flags in structs are 0 or 1. Reserved bytes must be 0, so that later versions can use them. */
 #ifndef LAYERWISE_H
 #define LAYERWISE_H
 
@@ -39,8 +39,8 @@
 extern "C" {
 #endif
 
-/* Changes when a struct or the meaning of a call does. Compare it with lw_abi_version() where the library is loaded at
- * run time. */
+/* Changes when a struct or the meaning of a call changes. If you load the library at run time, compare this with
+ * lw_abi_version(). */
 #define LW_ABI_VERSION 1u
 
 /* ---- Outcomes and refusals ---- */
@@ -48,46 +48,46 @@ extern "C" {
 typedef int32_t lw_status;
 enum {
     /* Outcomes. */
-    LW_APPLIED = 0,       /* updated; where no step is taken: done */
+    LW_APPLIED = 0,       /* updated; in calls that take no step: done */
     LW_OVERFLOWED = 1,    /* updated, but a new weight is not finite */
-    LW_NON_FINITE = 2,    /* left as it was: a NaN or an infinity */
-    LW_OUT_OF_RANGE = 3,  /* left as it was: the step is beyond the range of float */
-    LW_FROZEN = 4,        /* left as it was: the layer is frozen */
-    LW_ABSENT = 5,        /* left as it was: the layer has no gradients, so it took no part */
-    LW_STEP_SKIPPED = 6,  /* left as it was: another layer could not be updated */
+    LW_NON_FINITE = 2,    /* not updated: a NaN or an infinity */
+    LW_OUT_OF_RANGE = 3,  /* not updated: the step overflows float */
+    LW_FROZEN = 4,        /* not updated: the layer is frozen */
+    LW_ABSENT = 5,        /* not updated: the layer has no gradients, so it took no part */
+    LW_STEP_SKIPPED = 6,  /* not updated: another layer could not be updated */
     /* Refusals. Nothing was written. */
     LW_NULL = -1,         /* a pointer is null */
     LW_MISALIGNED = -2,   /* a pointer is not aligned to its elements */
     LW_TOO_LONG = -3,     /* a length is beyond the address space */
     LW_OVERLAP = -4,      /* two buffers overlap */
-    LW_BAD_TYPE = -5,     /* an array has elements of a type that it cannot have */
-    LW_BAD_LENGTH = -6,   /* an array, or a number of leaves, is not as long as it must be */
+    LW_BAD_TYPE = -5,     /* an array has elements of a wrong type */
+    LW_BAD_LENGTH = -6,   /* the length of an array, or a number of leaves, is wrong */
     LW_MISSING = -7,      /* the rule keeps an array that the layer was not given */
     LW_BAD_SETTING = -8,  /* a setting is out of range */
     LW_BAD_RATE = -9,     /* a learning rate is not finite and >= 0 */
-    LW_BAD_SCALE = -10,   /* a scale of gradients is out of range */
+    LW_BAD_SCALE = -10,   /* a gradient scale is out of range */
     LW_BAD_DECAY = -11,   /* a weight decay is not finite and >= 0 */
-    LW_BAD_STATE = -12,   /* a state is not one that a step of the rule can have left */
+    LW_BAD_STATE = -12,   /* no step of the rule can have produced a state */
     LW_BAD_SPANS = -13,   /* spans of a flat model overlap, leave gaps or end past the buffer */
-    LW_OFF_LEAF = -14,    /* a chunk does not begin at a multiple of LW_LEAF, or ends where none may begin */
-    LW_NOT_SEEN = -15,    /* a plan must see its step first: lw_limit */
-    LW_STALE_NORM = -16,  /* weights have changed since their norm was carried (builds with debug assertions look) */
+    LW_OFF_LEAF = -14,    /* a chunk begins, or ends before the end, off a multiple of LW_LEAF */
+    LW_NOT_SEEN = -15,    /* a plan needs the norm of its step first: lw_limit */
+    LW_STALE_NORM = -16,  /* weights have changed since their norm was carried (checked with debug assertions) */
     LW_BAD_RECIPE = -17,  /* a recipe cannot be read */
-    LW_BAD_PIECES = -18   /* the pieces of a sum are not nodes of the tree, or not together all leaves */
+    LW_BAD_PIECES = -18   /* the pieces of a sum are not nodes of the tree, or do not cover all leaves */
 };
 
 #define LW_NO_LAYER SIZE_MAX
 
-/* Why a call was refused. Not touched by a call that was not. */
+/* Why a call was refused. A call that is not refused does not touch it. */
 typedef struct lw_error {
     size_t layer;      /* which of several layers, or LW_NO_LAYER */
     double value;      /* the number that was refused, or NaN */
     lw_status status;
     char what[32];     /* the setting or argument, as in "larc.eta" or "momentum"; may be empty */
-    char text[220];    /* all of it in words, but for the value */
+    char text[220];    /* the whole message, without the value */
 } lw_error;
 
-/* What a status says in words; never null. */
+/* The message of a status; never null. */
 const char *lw_status_text(lw_status status);
 /* LW_ABI_VERSION of the library, and its version as in "0.1.0". */
 uint32_t lw_abi_version(void);
@@ -99,14 +99,14 @@ const char *lw_version(void);
  *     LW_LARC_CLIP   factor = min(1, eta |w| / (|g| + decay |w| + eps) / lr)
  *     LW_LARC_SCALE  factor = eta |w| / (|g| + decay |w| + eps)                           (LARS) */
 enum { LW_LARC_OFF = 0, LW_LARC_CLIP = 1, LW_LARC_SCALE = 2 };
-/* What a layer whose weights or gradients are all 0 gets. */
+/* What happens to a layer whose weights or gradients are all 0. */
 enum {
     LW_ZERO_PLAIN_STEP = 0,
     LW_ZERO_PLAIN_STEP_WITHOUT_DECAY = 1,
     LW_ZERO_PLAIN_STEP_UNLESS_DECAYING = 2,
     LW_ZERO_FORMULA = 3
 };
-/* How the decay is part of the ratio: not, |g| + decay |w|, |g + decay w|. */
+/* How the ratio accounts for the decay: not at all, |g| + decay |w|, |g + decay w|. */
 enum { LW_RATIO_NO_DECAY = 0, LW_RATIO_SUM_OF_NORMS = 1, LW_RATIO_NORM_OF_SUM = 2 };
 typedef struct lw_larc {
     double eta;        /* > 0 */
@@ -127,7 +127,7 @@ typedef struct lw_larc {
 typedef struct lw_luc {
     double trust;      /* > 0, or 0 for no limit */
     double eps;        /* >= 0 */
-    uint8_t freezes_zeros; /* a layer of zeros stays one */
+    uint8_t freezes_zeros; /* a layer of zeros stays zero */
     uint8_t reserved[7];
 } lw_luc;
 #define LW_LUC_DEFAULT {0.001, 1e-8, 0, {0}}
@@ -158,7 +158,7 @@ typedef struct lw_novograd {
     double eps;          /* >= 0, outside the root */
     double eps_root;     /* >= 0, inside the root */
     double weight_decay; /* >= 0 */
-    double max_rate;     /* of LW_DECAY_CORRECTED, > 0; of the others 0 */
+    double max_rate;     /* > 0 for LW_DECAY_CORRECTED, otherwise 0 */
     uint8_t decay_mode;  /* LW_DECAY_... */
     uint8_t v_init;      /* LW_INIT_... */
     uint8_t gradient_averaging; /* LW_AVERAGING_... */
@@ -181,9 +181,9 @@ typedef struct lw_adam {
     double eps;          /* >= 0, outside the root */
     double eps_root;     /* >= 0, inside the root */
     double weight_decay; /* >= 0 */
-    double max_rate;     /* of LW_ADAM_CORRECTED, > 0; of the others 0 */
+    double max_rate;     /* > 0 for LW_ADAM_CORRECTED, otherwise 0 */
     double ratio_eps;    /* of the trust ratio, >= 0 */
-    double max_weights;  /* of the trust ratio: the most that |w| counts for; > 0, or 0 for no limit */
+    double max_weights;  /* of the trust ratio: a cap on |w|; > 0, or 0 for no limit */
     double max_ratio;    /* of the trust ratio: > 0, or 0 for no limit */
     uint8_t decay_mode;  /* LW_ADAM_... */
     uint8_t bias_correction; /* LW_CORRECTION_... */
@@ -196,12 +196,12 @@ typedef struct lw_adam {
 
 enum { LW_SGD = 1, LW_NOVOGRAD = 2, LW_ADAM = 3 };
 enum { LW_SKIP_LAYER = 0, LW_SKIP_STEP = 1 };
-/* A rule, and what surrounds it. The settings of the rule are in the union. */
+/* A rule with a policy, LARC and LUC. The settings of the rule are in the union. */
 typedef struct lw_optimizer {
     uint32_t rule;       /* LW_SGD, LW_NOVOGRAD or LW_ADAM */
-    uint8_t non_finite;  /* where a layer has a NaN or an infinity: skip that layer, or with LW_SKIP_STEP all of them */
+    uint8_t non_finite;  /* if a layer has a NaN or an infinity: skip that layer, or with LW_SKIP_STEP all layers */
     uint8_t reserved[3];
-    double clip_norm;    /* the norm to which the gradient of the whole model is clipped. 0: no clip. With LARC or
+    double clip_norm;    /* the largest norm of the gradient of the whole model. 0: no clip. With LARC or
                           * LW_NORM_MAX it must be 0 */
     lw_larc larc;
     lw_luc luc;
@@ -212,7 +212,7 @@ typedef struct lw_optimizer {
     };
 } lw_optimizer;
 
-/* Constants, for objects in flash too. Set what differs after it: `optimizer.adam.weight_decay = 0.01`. */
+/* Constant initializers, also for objects in flash. Then change single settings: `optimizer.adam.eps = 1e-6`. */
 #define LW_SGD_DEFAULT {LW_SGD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
     {.sgd = {0.0, 0.0, 0.0, 0, 0, 0, 0, 0, {0}}}}
 #define LW_NOVOGRAD_DEFAULT {LW_NOVOGRAD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
@@ -224,7 +224,7 @@ typedef struct lw_optimizer {
 
 /* Writes named settings.
  *
- * "sgd", "novograd" and "adam" are the defaults, and these reproduce a peer: "sgd.timm_lars", "sgd.bolts_lars",
+ * "sgd", "novograd" and "adam" are the defaults, and these reproduce other systems: "sgd.timm_lars", "sgd.bolts_lars",
  * "sgd.pytorch_optimizer_lars", "sgd.pytorch_optimizer_3_lars", "sgd.optax_lars", "sgd.lars_paper",
  * "novograd.openseq2seq", "novograd.openseq2seq_larc", "novograd.nemo", "novograd.timm", "novograd.optax",
  * "novograd.tfa", "novograd.pytorch_optimizer", "novograd.pytorch_optimizer_3", "novograd.apex", "adam.torch_adam",
@@ -244,8 +244,8 @@ lw_status lw_moments(const lw_optimizer *optimizer, lw_error *error);
 
 /* ---- Layers ---- */
 
-/* Types of elements. Gradients may have any; weights LW_F32, or LW_BF16 where they are split (`lower`); momentum LW_F32
- * or LW_BF16; the second moment LW_F32; a copy of the weights LW_BF16 or LW_F16. */
+/* Types of elements. Gradients may have any type; weights LW_F32, or LW_BF16 if they are split (`lower`); momentum
+ * LW_F32 or LW_BF16; the second moment LW_F32; a copy of the weights LW_BF16 or LW_F16. */
 enum { LW_F32 = 0, LW_BF16 = 1, LW_F16 = 2 };
 typedef struct lw_array {
     void *data;          /* null: there is none */
@@ -256,26 +256,26 @@ typedef struct lw_const_array {
     uint32_t type;
 } lw_const_array;
 
-/* What is particular about a layer. */
+/* The configuration of a layer. */
 typedef struct lw_layer_config {
     double rate;         /* multiplier of the learning rate, >= 0 */
     double decay;        /* multiplier of the weight decay, >= 0 */
-    uint8_t adapt;       /* whether LARC, LUC and trust ratios look at this layer */
+    uint8_t adapt;       /* whether LARC, LUC and trust ratios apply to this layer */
     uint8_t frozen;
     uint8_t reserved[6];
 } lw_layer_config;
 #define LW_LAYER_DEFAULT {1.0, 1.0, 1, 0, {0}}
-#define LW_LAYER_PLAIN {1.0, 0.0, 0, 0, {0}}  /* biases and scales of normalisation: no decay, not adapted */
+#define LW_LAYER_PLAIN {1.0, 0.0, 0, 0, {0}}  /* biases and normalisation scales: no decay, not adapted */
 #define LW_LAYER_FROZEN {1.0, 1.0, 1, 1, {0}}
 
-/* What a rule remembers of a layer. Zeros before the first step; the fourth number is 0. */
+/* What a rule remembers about a layer. Zeros before the first step; the fourth number is always 0. */
 typedef struct lw_state {
     double numbers[4];
 } lw_state;
 
-/* L2 norms that are known before a step, or 0. A step leaves the norm of the new weights and takes that of the
- * gradients, so rules that look at the weights (LARC, LUC, LAMB) read them once a step, not twice. Set `weights` to 0
- * whenever something else changes them. The bits of results do not change. */
+/* L2 norms that are known before a step, or 0. A step stores the norm of the new weights and clears that of the
+ * gradients, so rules that need the norm of the weights (LARC, LUC, LAMB) read them once per step, not twice. Set
+ * `weights` to 0 whenever something else changes the weights. The bits of results do not change. */
 typedef struct lw_norms {
     double weights;
     double gradients;
@@ -286,20 +286,20 @@ typedef struct lw_layer {
     size_t len;
     lw_array weights;
     lw_const_array gradients;      /* null: the layer takes no part in a step (leave it out of pieces) */
-    lw_array momentum;             /* null where the rule keeps none */
-    lw_array second_moment;        /* null where the rule keeps none */
-    uint16_t *lower;               /* lower halves of split weights, of which `weights` are the upper; or null */
+    lw_array momentum;             /* null if the rule keeps none */
+    lw_array second_moment;        /* null if the rule keeps none */
+    uint16_t *lower;               /* lower halves of split weights, whose upper halves are `weights`; or null */
     lw_array copy;                 /* where a copy of the new weights is written, in 16 bits; or null */
     const lw_layer_config *config; /* null: LW_LAYER_DEFAULT */
-    lw_norms *norms;               /* null: none are known or left */
-    uint32_t saturate;             /* whether a copy is of the largest finite number where weights are beyond it */
+    lw_norms *norms;               /* null: no norms are known or stored */
+    uint32_t saturate;             /* whether weights that overflow the copy become its largest finite number */
     lw_state state;
 } lw_layer;
 
 /* What a step did to a layer. */
 typedef struct lw_report {
-    double gradient_norm;  /* of the gradient, scaled; NaN where it was not measured */
-    double weight_norm;    /* of the weights before the step; NaN where the rule does not look */
+    double gradient_norm;  /* of the scaled gradient; NaN if it was not measured */
+    double weight_norm;    /* of the weights before the step; NaN if the rule does not need it */
     double factor;         /* of LARC, NovoGrad's 1/(sqrt(v) + eps), or their product; 1 if nothing adapts */
     double effective_rate; /* the learning rate after all factors and ratios */
     uint8_t clipped;       /* whether a limit was reached */
@@ -309,9 +309,9 @@ typedef struct lw_report {
 
 /* What a step did to all layers. */
 typedef struct lw_summary {
-    size_t applied;        /* layers that were updated, and whose weights are finite */
-    size_t skipped;        /* layers that could not be */
-    size_t overflowed;     /* layers that were updated, and have a weight that is not finite now */
+    size_t applied;        /* layers that were updated, with finite weights */
+    size_t skipped;        /* layers that could not be updated */
+    size_t overflowed;     /* layers that were updated, and now have a weight that is not finite */
     double gradient_norm;  /* of the whole model, before clipping */
     double clip;           /* what gradients were multiplied by to clip them */
 } lw_summary;
@@ -323,9 +323,9 @@ typedef struct lw_summary {
 lw_status lw_step_layer(const lw_optimizer *optimizer, double lr, double gradient_scale, lw_layer *layer,
                         lw_report *report, lw_error *error);
 
-/* One step of `count` layers: a global clip and LW_SKIP_STEP look at all of them. `reports` has a place for each.
+/* One step of `count` layers: a global clip and LW_SKIP_STEP apply to all of them. `reports` has one element for each.
  * `summary` may be null. Returns LW_APPLIED, or the outcome of the first layer that was skipped or overflowed. (Reports
- * are the exception to the rule that a refusal writes nothing: they may say LW_ABSENT then.) */
+ * are an exception to the rule that a refusal writes nothing: they may become LW_ABSENT.) */
 lw_status lw_step(const lw_optimizer *optimizer, double lr, double gradient_scale, lw_layer *layers, size_t count,
                   lw_report *reports, lw_summary *summary, lw_error *error);
 
@@ -359,20 +359,21 @@ lw_status lw_step_flat(const lw_optimizer *optimizer, double lr, double gradient
 
 /* ---- Norms and sums ---- */
 
-/* The sum of squares, the L2 norm and the largest magnitude of an array. They do not overflow; a NaN stays one. */
+/* The sum of squares, the L2 norm and the largest magnitude of an array. They do not overflow; if there is a NaN, the
+ * result is NaN. */
 lw_status lw_sum_of_squares(lw_const_array x, size_t len, double *result, lw_error *error);
 lw_status lw_l2_norm(lw_const_array x, size_t len, double *result, lw_error *error);
 lw_status lw_max_norm(lw_const_array x, size_t len, double *result, lw_error *error);
 
-/* sum = sum + scale gradients, for micro-batches. `sum` is LW_F32. `sum_of_squares`, if not null, is that of the new
- * sum: its root may be set as `lw_norms.gradients`. With `finite_only`, gradients with a NaN or an infinity are not
- * added, and the status is LW_NON_FINITE. */
+/* sum = sum + scale gradients, for micro-batches. `sum` is LW_F32. `sum_of_squares`, if not null, is set to that of the
+ * new sum: its square root may be stored in `lw_norms.gradients`. With `finite_only`, gradients with a NaN or an
+ * infinity are not added, and the status is LW_NON_FINITE. */
 lw_status lw_accumulate(lw_array sum, lw_const_array gradients, size_t len, double scale, int finite_only,
                         double *sum_of_squares, lw_error *error);
 
-/* ---- Pieces of a step, for hosts with threads, ranks or graph nodes of their own ----
+/* ---- Pieces of a step, for hosts with their own threads, ranks or graph nodes ----
  *
- * Every worker that has the same numbers decides the same, bit for bit, so workers exchange sums and nothing else.
+ * Workers that have the same numbers make the same decision, bit for bit, so they only need to exchange sums.
  *
  * Whole layers, two loops:   lw_measure each layer; lw_decide; lw_apply each layer.
  * A layer that is divided:   every worker lw_leaf_sums of its chunk; then, with the sums of all leaves, every worker
@@ -380,7 +381,7 @@ lw_status lw_accumulate(lw_array sum, lw_const_array gradients, size_t len, doub
  * Where lw_needs_step says so (LUC, LAMB), every worker lw_step_leaf_sums of its chunk before it applies, and lw_limit
  * with those of all. */
 
-/* Elements in a leaf, and sums that lw_leaf_sums makes of one. */
+/* Elements in a leaf, and the number of sums that lw_leaf_sums computes for it. */
 #define LW_LEAF 1024u
 #define LW_SUMS 3u
 #define LW_LEAVES(len) (((len) + (LW_LEAF - 1u)) / LW_LEAF)
@@ -389,11 +390,11 @@ typedef struct lw_range {
     size_t start;
     size_t end;
 } lw_range;
-/* The elements of a layer of `len` that fall to worker `ith` of `nth`: whole leaves. */
+/* The elements of a layer of `len` that go to worker `ith` of `nth`: whole leaves. */
 lw_range lw_chunk(size_t len, size_t ith, size_t nth);
 
-/* What was found of a layer, what was decided for the model, what was planned for a layer. Their bytes are the
- * library's own, of this process: keep and pass them, do not read, send or store them. */
+/* What was measured of a layer, decided for the model, and planned for a layer. The bytes of lw_measured and lw_planned
+ * are internal and valid only in this process: keep and pass them, but do not read, send or store them. */
 typedef struct lw_measured {
     uint64_t own[8];
 } lw_measured;
@@ -409,17 +410,17 @@ typedef struct lw_planned {
     uint64_t own[72];
 } lw_planned;
 
-/* Measures a whole layer. It writes nothing but `measured`. */
+/* Measures a whole layer. It writes only `measured`. */
 lw_status lw_measure(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *layer,
                      lw_measured *measured, lw_error *error);
 /* Measures the leaves of a chunk that begins at element `start` of its layer, a multiple of LW_LEAF: LW_SUMS numbers
  * for each. */
 lw_status lw_leaf_sums(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *chunk,
                        size_t start, double *sums, lw_error *error);
-/* lw_measure of a layer of `len` elements from the sums of all its leaves, in their order. `config` may be null. */
+/* lw_measure for a layer of `len` elements, from the sums of all its leaves in order. `config` may be null. */
 lw_status lw_fold(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer_config *config,
                   size_t len, const double *sums, lw_measured *measured, lw_error *error);
-/* Decides for a model of `count` layers that have been measured. */
+/* Makes the decision for a model of `count` measured layers. */
 lw_status lw_decide(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_measured *measured,
                     size_t count, lw_decision *decision, lw_error *error);
 /* Updates a whole layer. Returns its outcome; `report` may be null. */
@@ -428,44 +429,44 @@ lw_status lw_apply(const lw_optimizer *optimizer, const lw_decision *decision, c
 /* Plans the update of a layer that is divided. `config` may be null. */
 lw_status lw_plan(const lw_optimizer *optimizer, const lw_decision *decision, const lw_measured *measured,
                   const lw_layer_config *config, const lw_state *state, lw_planned *planned, lw_error *error);
-/* 1 if the plan must see its step before it is applied, 0 if not. < 0: a refusal. */
+/* 1 if the plan needs the norm of its step before it is applied, 0 if not. < 0: a refusal. */
 lw_status lw_needs_step(const lw_planned *planned, lw_error *error);
 /* The sum of squares of each leaf of the planned step of a chunk that begins at `start`. */
 lw_status lw_step_leaf_sums(const lw_planned *planned, const lw_layer *chunk, size_t start, double *sums,
                             lw_error *error);
-/* Shows a plan its step: the sums of all leaves of the layer, in their order. */
+/* Gives a plan the norm of its step, as the sums of all leaves of the layer in order. */
 lw_status lw_limit(const lw_optimizer *optimizer, const lw_decision *decision, const double *sums, size_t leaves,
                    lw_planned *planned, lw_error *error);
-/* With LW_SKIP_STEP: makes the decision skip the step if this plan cannot be applied. Plan again then. */
+/* With LW_SKIP_STEP: makes the decision skip the step if this plan cannot be applied. If so, plan again. */
 lw_status lw_confirm(const lw_optimizer *optimizer, const lw_planned *planned, lw_decision *decision, lw_error *error);
-/* Updates a chunk, which may begin anywhere. Its state and norms are not looked at. Returns LW_APPLIED, LW_OVERFLOWED
- * if a new weight of the chunk is not finite, or why the layer is left as it is. */
+/* Updates a chunk, which may begin anywhere. Its state and norms are ignored. Returns LW_APPLIED, LW_OVERFLOWED if a
+ * new weight of the chunk is not finite, or why the layer is not updated. */
 lw_status lw_apply_chunk(const lw_planned *planned, lw_layer *chunk, lw_error *error);
 /* Writes the state of the layer after the step. Returns its outcome; `report` may be null. */
 lw_status lw_finish(const lw_planned *planned, lw_state *state, lw_report *report, lw_error *error);
 
-/* The sum of squares of each leaf of an array or a chunk of one, and the sum of squares of the array from those of all
- * its leaves: the bits of lw_sum_of_squares. */
+/* The sum of squares of each leaf of an array or a chunk of one; and the sum of squares of the array from those of all
+ * its leaves, with the bits of lw_sum_of_squares. */
 lw_status lw_array_leaf_sums(lw_const_array x, size_t len, size_t start, double *sums, lw_error *error);
 lw_status lw_fold_leaf_sums(const double *sums, size_t leaves, double *result, lw_error *error);
 
 /* ---- The tree of every sum, for work that is divided between any number of workers ----
  *
- * The left part of a node of n leaves has the largest power of two of leaves that is smaller than n. A node is a range
- * of leaves, and a node of n leaves is the tree of n leaves. For norms a leaf is LW_LEAF elements of an array; for
- * gradients it is the gradient of a micro-batch. Any worker may add up any node, and the whole has the same bits:
- * workers exchange one group of sums for each node of their chunks, where lw_leaf_sums has one for each leaf. */
+ * The number of leaves in the left part of a node of n leaves is the largest power of two below n. A node is a range of
+ * leaves, and a node of n leaves is itself the tree of n leaves. For norms a leaf is LW_LEAF elements of an array; for
+ * gradients it is the gradient of a micro-batch. Any worker may compute any node, and the total has the same bits.
+ * Workers exchange one group of sums for each node of their chunks, where lw_leaf_sums has one for each leaf. */
 
 /* Writes the largest nodes within a range of leaves, from left to right, as many as there is `room` for (LW_COVER is
- * enough). Returns how many there are: 1 if the range is a node. `nodes` may be null where `room` is 0. */
+ * enough). Returns how many there are: 1 if the range is a node. `nodes` may be null if `room` is 0. */
 #define LW_COVER 128u
 size_t lw_tree_cover(size_t leaves, lw_range range, lw_range *nodes, size_t room);
-/* The node that falls to worker `ith` of `nth`: one for each, of sizes as equal as the tree allows. */
+/* The node that goes to worker `ith` of `nth`: one for each, with sizes as equal as the tree allows. */
 lw_range lw_tree_share(size_t leaves, size_t ith, size_t nth);
-/* How often the last two of the sums that are kept are added when leaf `leaf` has come, counted from 0. In the end
- * there is one. */
+/* How many times to add the last two sums on a stack after pushing that of leaf `leaf`, counted from 0. At the end one
+ * sum is left. */
 uint32_t lw_tree_merges(size_t leaves, size_t leaf);
-/* The sum of the sums of `count` nodes, from left to right, that are together all leaves. */
+/* Folds the sums of `count` nodes, from left to right, that together cover all leaves. */
 lw_status lw_tree_fold(size_t leaves, const lw_range *nodes, const double *sums, size_t count, double *result,
                        lw_error *error);
 
@@ -473,21 +474,21 @@ lw_status lw_tree_fold(size_t leaves, const lw_range *nodes, const double *sums,
  * lw_tree_cover(LW_LEAVES(len), leaves of the chunk). The chunk ends at a multiple of LW_LEAF or with the layer. */
 lw_status lw_subtree_sums(const lw_optimizer *optimizer, double lr, double gradient_scale, const lw_layer *chunk,
                           size_t len, size_t start, double *sums, lw_error *error);
-/* lw_fold from the sums of `count` nodes that are together the layer, from left to right. `config` may be null. */
+/* lw_fold from the sums of `count` nodes that together cover the layer, from left to right. `config` may be null. */
 lw_status lw_fold_subtrees(const lw_optimizer *optimizer, double lr, double gradient_scale,
                            const lw_layer_config *config, size_t len, const lw_range *nodes, const double *sums,
                            size_t count, lw_measured *measured, lw_error *error);
 /* lw_step_leaf_sums for each node that covers a chunk of a layer of `len` elements: one number for each. */
 lw_status lw_step_subtree_sums(const lw_planned *planned, const lw_layer *chunk, size_t len, size_t start,
                                double *sums, lw_error *error);
-/* lw_limit from the sums of `count` nodes that are together the layer, from left to right. */
+/* lw_limit from the sums of `count` nodes that together cover the layer, from left to right. */
 lw_status lw_limit_subtrees(const lw_optimizer *optimizer, const lw_decision *decision, const lw_range *nodes,
                             const double *sums, size_t count, lw_planned *planned, lw_error *error);
 /* The sum of squares of each node that covers `x`, a chunk of `len` elements of an array of `array_len`. */
 lw_status lw_array_subtree_sums(lw_const_array x, size_t len, size_t array_len, size_t start, double *sums,
                                 lw_error *error);
-/* sum = sum + other, each element rounded once: the two may change places. `sum` is LW_F32. `sum_of_squares`, if not
- * null, is that of the new sum. */
+/* sum = sum + other, each element rounded once, so the two may be swapped. `sum` is LW_F32. `sum_of_squares`, if not
+ * null, is set to that of the new sum. */
 lw_status lw_add(lw_array sum, lw_const_array other, size_t len, double *sum_of_squares, lw_error *error);
 
 /* ---- Learning rates that change from step to step: the rate policies of OpenSeq2Seq ---- */
@@ -521,9 +522,9 @@ typedef struct lw_schedule {
     uint8_t use_staircase_decay;
     uint8_t reserved[2];
 } lw_schedule;
-/* Writes the defaults of a policy. What has no default (decay_rate, d_model) is 0, and must be set. */
+/* Writes the defaults of a policy. Settings without default (decay_rate, d_model) are 0, and must be set. */
 lw_status lw_schedule_default(uint32_t policy, double learning_rate, lw_schedule *schedule, lw_error *error);
-/* Fills in what the settings leave to the length of the training. `steps_per_epoch` may be 0. */
+/* Fills in settings that depend on the length of the training run. `steps_per_epoch` may be 0. */
 lw_status lw_schedule_fill(lw_schedule *schedule, uint64_t steps, uint64_t steps_per_epoch, lw_error *error);
 /* The learning rate of a step, counted from 0. A step that was skipped does not count. */
 lw_status lw_rate(const lw_schedule *schedule, uint64_t step, double *rate, lw_error *error);
@@ -553,11 +554,11 @@ typedef struct lw_loss_scaler {
 typedef struct lw_loss_state {
     double numbers[4];
 } lw_loss_state;
-/* What the loss of the next step is to be multiplied by. */
+/* The scale for the loss of the next step. */
 lw_status lw_loss_scale(const lw_loss_scaler *scaler, const lw_loss_state *state, double *scale, lw_error *error);
-/* Takes a step into the state. `finite` is whether all its gradients were; `max_norm`, which only LW_LOG_MAX looks at,
- * the largest magnitude among them, divided by the scale. LW_STEP_SKIPPED if the step is not to count, else
- * LW_APPLIED. */
+/* Updates the state with a step. `finite` is whether all its gradients were finite; `max_norm`, which only LW_LOG_MAX
+ * uses, is the largest magnitude among them, divided by the scale. Returns LW_STEP_SKIPPED if the step does not count,
+ * else LW_APPLIED. */
 lw_status lw_loss_update(const lw_loss_scaler *scaler, lw_loss_state *state, int finite, double max_norm,
                          lw_error *error);
 
@@ -566,11 +567,11 @@ lw_status lw_loss_update(const lw_loss_scaler *scaler, lw_loss_state *state, int
 typedef struct lw_training {
     lw_optimizer optimizer;
     lw_schedule schedule;
-    lw_loss_scaler loss_scaler; /* of kind LW_NO_LOSS_SCALE where no loss is scaled */
-    uint64_t iter_size;         /* over how many batches the gradient of a step is averaged */
-    uint64_t steps;             /* how many steps the training has */
-    uint64_t steps_per_epoch;   /* 0 where the recipe does not count in epochs */
-    uint8_t is_mixed;           /* whether it wants 16-bit weights and gradients */
+    lw_loss_scaler loss_scaler; /* of kind LW_NO_LOSS_SCALE if no loss is scaled */
+    uint64_t iter_size;         /* the number of batches over which the gradient of a step is averaged */
+    uint64_t steps;             /* how many steps the run has */
+    uint64_t steps_per_epoch;   /* 0 if the recipe does not count epochs */
+    uint8_t is_mixed;           /* whether it asks for 16-bit weights and gradients */
     uint8_t reserved[7];
 } lw_training;
 /* Reads `len` bytes of JSON. `steps_per_epoch` is how many batches an epoch has. */

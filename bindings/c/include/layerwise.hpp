@@ -1,13 +1,13 @@
-// layerwise for C++20: spans, exceptions, and an owner of what an optimizer remembers of a model.
+// layerwise for C++20: spans, exceptions, and an owner of what an optimizer remembers about a model.
 //
 //     lw_optimizer novograd = LW_NOVOGRAD_DEFAULT;
 //     layerwise::Memory memory(novograd, {weights.size(), biases.size()});
 //     for (...)                                              // compute the gradients, then
 //         if (memory.step(novograd, 0.02, {{weights, weight_gradients}, {biases, bias_gradients}}).overflowed) break;
 //
-// Settings, reports and all that is not here are those of layerwise.h, whose contract holds. Outcomes are return
-// values: stop if `overflowed` of a summary is not 0, or `skipped` is not 0 in 20 steps in a row. Refusals are
-// exceptions of type layerwise::Error, and nothing was written then.
+// Settings, reports and everything else come from layerwise.h, and its contract applies. Outcomes are return values:
+// stop if `overflowed` of a summary is not 0, or `skipped` is not 0 in 20 steps in a row. Refusals are exceptions of
+// type layerwise::Error; then nothing was written.
 #ifndef LAYERWISE_HPP
 #define LAYERWISE_HPP
 
@@ -51,8 +51,8 @@ private:
     lw_error why_;
 };
 
-/// Calls a function of layerwise.h without its last argument, and throws what it refuses:
-/// `call(lw_leaf_sums, &optimizer, lr, 1.0, &chunk, start, sums)`.
+/// Calls a function of layerwise.h without its last argument, and throws if it is refused: `call(lw_leaf_sums,
+/// &optimizer, lr, 1.0, &chunk, start, sums)`.
 template <class Function, class... Arguments>
 lw_status call(Function *function, Arguments... arguments) {
     lw_error error{};
@@ -63,7 +63,7 @@ lw_status call(Function *function, Arguments... arguments) {
 
 // ---- Arrays ----
 
-/// Elements that a call writes: anything that is a span of floats, or 16-bit numbers by their bits.
+/// Elements that a call writes: anything that converts to a span of floats, or 16-bit floats as bits.
 class Array {
 public:
     Array() = default;
@@ -145,14 +145,14 @@ inline double accumulate(std::span<float> sum, ConstArray gradients, double scal
 
 // ---- Settings ----
 
-/// Settings with a name, as lw_preset has them. Those of "larc..." and "luc..." are put into `from`:
-/// `preset("larc.apex", preset("sgd"))`.
+/// The named settings of lw_preset. Those of "larc..." and "luc..." are added to `from`: `preset("larc.apex",
+/// preset("sgd"))`.
 inline lw_optimizer preset(const char *name, lw_optimizer from = LW_SGD_DEFAULT) {
     call(lw_preset, name, &from);
     return from;
 }
 
-/// Throws what is wrong with settings. (Every call does.)
+/// Throws if settings are wrong. (Every call does.)
 inline void check(const lw_optimizer &optimizer) { call(lw_check, &optimizer); }
 
 /// A recipe of OpenSeq2Seq. Only with a library that has the feature `std`.
@@ -162,14 +162,14 @@ inline lw_training recipe(std::string_view json, std::uint64_t steps_per_epoch) 
     return training;
 }
 
-/// The defaults of a policy of learning rates.
+/// The defaults of a learning rate policy.
 inline lw_schedule schedule(std::uint32_t policy, double learning_rate) {
     lw_schedule schedule;
     call(lw_schedule_default, policy, learning_rate, &schedule);
     return schedule;
 }
 
-/// Fills in what the settings leave to the length of the training.
+/// Fills in settings that depend on the length of the training run.
 inline void fill(lw_schedule &schedule, std::uint64_t steps, std::uint64_t steps_per_epoch = 0) {
     call(lw_schedule_fill, &schedule, steps, steps_per_epoch);
 }
@@ -181,14 +181,14 @@ inline double rate(const lw_schedule &schedule, std::uint64_t step) {
     return rate;
 }
 
-/// What the loss of the next step is to be multiplied by.
+/// The scale for the loss of the next step.
 inline double loss_scale(const lw_loss_scaler &scaler, const lw_loss_state &state) {
     double scale;
     call(lw_loss_scale, &scaler, &state, &scale);
     return scale;
 }
 
-/// Takes a step into the state. Returns whether the step counts.
+/// Updates the state with a step. Returns whether the step counts.
 inline bool update(const lw_loss_scaler &scaler, lw_loss_state &state, bool finite, double max_norm) {
     return call(lw_loss_update, &scaler, &state, int{finite}, max_norm) == LW_APPLIED;
 }
@@ -202,16 +202,16 @@ inline lw_report step_layer(const lw_optimizer &optimizer, double lr, lw_layer &
     return report;
 }
 
-/// What is lent of a layer for a step. Without gradients the layer takes no part in it.
+/// The arrays of a layer for a step. Without gradients the layer takes no part in it.
 struct Tensor {
     Array weights;
     ConstArray gradients{};
     std::span<std::uint16_t> lower{};  // lower halves of split weights
     Array copy{};                      // where a copy of the new weights is written, in 16 bits
-    bool saturate = false;             // whether a copy is of the largest finite number where weights are beyond it
+    bool saturate = false;             // whether weights that overflow the copy become its largest finite number
 };
 
-/// All that an optimizer remembers of a model: moments, states, norms, and what is particular about each layer.
+/// Everything that an optimizer remembers about a model: moments, states, norms, and the configuration of each layer.
 class Memory {
 public:
     /// For layers of these lengths.
@@ -245,7 +245,7 @@ public:
     std::span<const lw_report> reports() const noexcept { return reports_; }
     lw_layer_config &config(std::size_t layer) { return configs_.at(layer); }
     const lw_state &state(std::size_t layer) const { return layers_.at(layer).state; }
-    /// Of all layers, one after the other.
+    /// Of all layers, concatenated.
     std::span<const float> momentum() const noexcept { return momentum_; }
     std::span<const float> second_moment() const noexcept { return second_moment_; }
 
@@ -256,7 +256,7 @@ public:
     }
     void forget_norms() { norms_.assign(norms_.size(), {}); }
 
-    /// All that is to be saved: states and moments. Every float is a double without loss.
+    /// Everything to save: states and moments. Converting float to double loses nothing.
     std::vector<double> numbers() const {
         std::vector<double> numbers;
         for (const lw_layer &layer : layers_)
@@ -266,7 +266,7 @@ public:
         return numbers;
     }
 
-    /// Takes the numbers of a memory that was made for the same rule and lengths. Training goes on with the same bits.
+    /// Loads the numbers of a memory made for the same rule and lengths. Training resumes with the same bits.
     void load(std::span<const double> numbers) {
         const std::size_t wanted = 4 * layers_.size() + momentum_.size() + second_moment_.size();
         detail::require_length(numbers.size(), wanted, "numbers");
@@ -279,7 +279,7 @@ public:
     }
 
 private:
-    /// Puts into the layers what is lent, and what is remembered.
+    /// Fills in the layers with the arrays and with what is remembered.
     void lend(std::span<const Tensor> tensors) {
         detail::require_length(tensors.size(), layers_.size(), "tensors");
         std::size_t start = 0;
