@@ -1,7 +1,7 @@
 """Optimizer steps of PyTorch, timm and optax. One line per measurement: name, model, ns per parameter, peak bytes.
 
-With an argument, those whose names contain it. THREADS says on how many threads, on one if it is not set; where it is
-not one, on all. What is not installed is left out.
+With an argument, only those whose names contain it. THREADS sets the number of threads, one by default; any other
+number means all. Libraries that are not installed are left out.
 """
 
 import os
@@ -63,7 +63,7 @@ def resident():
 
 
 def peak_of(step):
-    """The most that the process grows while a step runs, sampled by another thread."""
+    """The largest growth of the process during a step, sampled by another thread."""
     before, peak, done = resident(), 0, False
 
     def watch():

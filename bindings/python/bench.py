@@ -1,9 +1,10 @@
-"""What a step costs from Python, beside the call of the library alone, and with torch installed beside torch's own.
+"""The time of a step from Python, compared with the library call alone, and with torch's own steps if torch is
+installed.
 
     python bench.py [--torch] [--check]
 
-Prints microseconds, the least of many steps on one thread. With --check it fails if a step of the keyword spotter's 24
-tensors costs more than 1.3 times the call alone, or one of the digits network more than 12 microseconds.
+Prints microseconds, the minimum of many steps on one thread. With --check it fails if a step of the keyword spotter's
+24 tensors takes more than 1.3 times the call alone, or one of the digits network more than 12 microseconds.
 """
 
 import ctypes
@@ -31,7 +32,7 @@ RULES = {
 
 
 def least(step, seconds=0.7):
-    """Of many runs, in microseconds."""
+    """The minimum of many runs, in microseconds."""
     best, end = math.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         for _ in range(20):
@@ -42,7 +43,7 @@ def least(step, seconds=0.7):
 
 
 def of_numpy(shapes, optimizer):
-    """A step with the arrays of the step before, one with new gradients, and the call alone."""
+    """A step with the same arrays as before, one with new gradients, and the call alone."""
     random = np.random.default_rng(1)
     weights = [random.random(shape, np.float32) + np.float32(0.5) for shape in shapes]
     gradients = [random.random(shape, np.float32) + np.float32(0.5) for shape in shapes]
@@ -61,7 +62,7 @@ def of_numpy(shapes, optimizer):
 
 
 def of_torch(shapes):
-    """Steps of torch's optimizers and of the class here, with gradients that stay and with new ones."""
+    """Steps of torch's optimizers and of the class here, with the same and with new gradients."""
     import torch
 
     import layerwise.torch as lt

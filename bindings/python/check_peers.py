@@ -2,10 +2,10 @@
 
     python check_peers.py [torch | timm | pytorch_optimizer]
 
-Wants torch, timm, pytorch_optimizer, pytest and expecttest. The tests of timm and pytorch_optimizer are those of the
-source packages of the versions that are installed, which pip fetches; there the optimizers here take the place of
-theirs, under their names and with their arguments. What is refused by design is skipped, with the reason. torch has its
-tests in no package, but their settings: each is stepped beside torch's own optimizer.
+Needs torch, timm, pytorch_optimizer, pytest and expecttest. The tests of timm and pytorch_optimizer come from the
+source packages of the installed versions, which pip downloads; there the optimizers here replace theirs, under their
+names and with their arguments. What is refused by design is skipped, with the reason. torch ships the settings of its
+tests but not the tests: each setting is compared with torch's own optimizer.
 """
 
 import collections
@@ -23,7 +23,7 @@ import torch
 
 import layerwise.torch as lt
 
-# What the messages of errors that are meant say, and the reason that is given for them.
+# Parts of the messages of intended errors, and the reason for each.
 REFUSED = {
     "does not lie in one piece": "parameters with gaps",
     "a parameter of torch.float64": "parameters of float64",
@@ -38,7 +38,7 @@ REFUSED = {
 
 
 def reason(error):
-    """Why an error is no fault; None if it is one."""
+    """Why an error is intended; None if it is a fault."""
     return next((why for words, why in REFUSED.items() if words in str(error)), None)
 
 
@@ -166,12 +166,12 @@ class PytorchOptimizerNovoGrad(lt.Optimizer):
 
 
 class Peer:
-    """A pytest plugin that replaces the optimizers of another project by those here, and runs the tests of those."""
+    """A pytest plugin that replaces the optimizers of another project with those here, and runs their tests."""
 
     names: dict[str, type] = {}
     tests: list[str] = []
-    whole: list[str] = []  # files of tests that use some of them without naming them
-    apart: dict[str, str] = {}  # tests that cannot be, and why
+    whole: list[str] = []  # test files that use some of them without naming them
+    apart: dict[str, str] = {}  # tests that cannot be run, and why
 
     def __init__(self):
         self.outcomes, self.reasons = collections.Counter(), collections.Counter()
@@ -227,7 +227,7 @@ class Timm(Peer):
             setattr(items[0].module, name, self.passing_over(getattr(items[0].module, name)))
 
     def passing_over(self, part):
-        """The parts of a test, of which the last of one and all of another have what is refused."""
+        """The parts of a test. The last part of one and all parts of another use refused features."""
 
         def run(*arguments):
             try:
@@ -256,13 +256,13 @@ class PytorchOptimizer(Peer):
 
     def pytest_configure(self):
         from pytorch_optimizer.optimizer import OPTIMIZERS
-        from tests import optimizer_cases  # noqa: F401  (It tries out all optimizers, with complex numbers too.)
+        from tests import optimizer_cases  # noqa: F401  (It tests all optimizers, with complex numbers too.)
 
         OPTIMIZERS.update(self.names)
 
 
 def run(peer, package):
-    """Runs the tests of a project, from the source of the version that is installed."""
+    """Runs the tests of a project, from the source of the installed version."""
     version = importlib.metadata.version(package)
     with tempfile.TemporaryDirectory() as folder:
         fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", package]
@@ -270,7 +270,7 @@ def run(peer, package):
         archive = next(Path(folder).glob("*.tar.gz"))
         subprocess.run(["tar", "xzf", archive, "-C", folder], check=True)
         root = next(path for path in Path(folder).iterdir() if path.is_dir())
-        (root / package).rename(root / "aside")  # what is installed is tested
+        (root / package).rename(root / "aside")  # test the installed package
         sys.path.insert(0, str(root))
         with contextlib.chdir(root):
             options = ["-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-o", "addopts="]
@@ -285,7 +285,7 @@ def run(peer, package):
 
 
 def run_torch():
-    """Steps the settings of torch's own tests beside torch, and looks whether what it refuses is refused."""
+    """Compares the settings of torch's own tests with torch, and checks that what torch refuses is refused."""
     from torch.testing._internal import common_optimizers as common
 
     failed = compared = refused = 0
@@ -302,7 +302,7 @@ def run_torch():
                 print(f"    {theirs.__name__}, {case.desc}: differs by {difference}")
         for case in info.optim_error_inputs_func("cpu", torch.float32):
             case_ = case.optimizer_error_input
-            # Here one of the betas may be a tensor, and there is no foreach.
+            # Here a beta may be a tensor, and there is no foreach.
             if "foreach" in case_.kwargs or any(isinstance(b, torch.Tensor) for b in case_.kwargs.get("betas", ())):
                 continue
             if is_refused(ours, case_, case.error_type):
@@ -353,5 +353,5 @@ PEERS = {
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.exit(PEERS[sys.argv[1]]())
-    # One after another in processes of their own: each has a package of the name `tests`.
+    # Each in its own process, because each has a package named `tests`.
     sys.exit(any([subprocess.run([sys.executable, __file__, name]).returncode for name in PEERS]))

@@ -2,8 +2,8 @@
 
     python examples/digits.py [digits.csv.gz]
 
-The weights are those of the same training in Rust (examples/cortex-m) and C, bit for bit. So numbers are added here one
-after another where numpy would add them in an order of its own, and the exponential is not numpy's.
+The weights are those of the same training in Rust (examples/cortex-m) and C, bit for bit. So numbers are added one
+after another where numpy would choose its own order, and the exponential is not numpy's.
 """
 
 import sys
@@ -60,8 +60,8 @@ def forward(weights, pixels):
 
 
 def exponential(x):
-    """e to the power x, which is not above 0, with the bits of Rust's libm: 2^k e^r, where x = k ln 2 + r, and e^r is
-    made of a polynomial in r^2. The constants are FreeBSD's."""
+    """e to the power x, which is at most 0, with the bits of Rust's libm: 2^k e^r, where x = k ln 2 + r, and e^r is
+    computed from a polynomial in r^2. The constants are FreeBSD's."""
     f = np.float32
     k = np.trunc(f(1.4426950216) * x - f(0.5))
     high, low = x - k * f(0.69314575195), k * f(1.4286067653e-6)
@@ -72,7 +72,7 @@ def exponential(x):
 
 
 def gradients(weights, pixels, labels):
-    """Those of the mean cross-entropy of a batch, added digit by digit."""
+    """The gradients of the mean cross-entropy of a batch, added digit by digit."""
     hidden, output = forward(weights, pixels)
     d_output = exponential(output - output.max(axis=1, keepdims=True))
     total = np.zeros(len(labels), np.float32)
@@ -92,12 +92,12 @@ def gradients(weights, pixels, labels):
 
 
 def train(optimizer, lr, pixels, labels):
-    """A fresh network, at a learning rate that falls to 0."""
+    """Trains a new network with a learning rate that falls to 0."""
     weights = initialised()
     memory, batches = optimizer.memory(weights), TRAINED // BATCH
     for step in range(EPOCHS * batches):
         epoch, batch = divmod(step, batches)
-        # Every epoch has the digits in another order, by a prime.
+        # Every epoch has the digits in a different order, by a prime stride.
         chosen = ((batch * BATCH + np.arange(BATCH)) * 191 + 37 * epoch) % TRAINED
         rate = lr * (1.0 - step / (EPOCHS * batches))
         memory.step(optimizer, rate, weights, gradients(weights, pixels[chosen], labels[chosen]))

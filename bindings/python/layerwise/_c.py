@@ -307,10 +307,10 @@ class lw_training(ctypes.Structure):
 
 
 _status = c_int32
-_settings = [pointer, c_double, c_double]  # an optimizer, the learning rate, the scale of gradients
+_settings = [pointer, c_double, c_double]  # an optimizer, the learning rate, the gradient scale
 
-# What each function gives back, and its arguments. Pointers to structures and numbers are plain addresses, which is
-# what ctypes passes fastest.
+# The result of each function, and its arguments. Pointers to structures and numbers are plain addresses, because ctypes
+# passes those fastest.
 FUNCTIONS = {
     "lw_status_text": (c_char_p, [_status]),
     "lw_abi_version": (c_uint32, []),

@@ -19,9 +19,9 @@ _NAME = {"win32": "layerwise.dll", "darwin": "liblayerwise.dylib"}.get(sys.platf
 class Error(ValueError):
     """A call that the library refused. Nothing was written.
 
-    The text is the library's. ``status`` is its number, as ``LW_BAD_SETTING`` of ``layerwise.h``. ``what`` is the
-    setting or argument, ``value`` the number that was refused, ``layer`` which of several layers; each is None if there
-    is none.
+    The message is the library's. ``status`` is its number, such as ``LW_BAD_SETTING`` of ``layerwise.h``. ``what`` is
+    the setting or argument, ``value`` the refused number, ``layer`` the index of the layer; each is None if it does not
+    apply.
     """
 
     def __init__(self, text: str, status: int, what: str | None, value: float | None, layer: int | None):
@@ -40,7 +40,7 @@ def refusal(error: _c.lw_error) -> Error:
     value = None if math.isnan(error.value) else error.value
     layer = None if error.layer == _c.LW_NO_LAYER else error.layer
     text = error.text.decode(errors="replace")
-    # The text has all but the value.
+    # The text has everything but the value.
     text = text if value is None else f"{text} ({value:g} was given)"
     return Error(text, error.status, error.what.decode() or None, value, layer)
 
@@ -55,7 +55,7 @@ def call(function: Any, *arguments: Any) -> int:
 
 
 def _candidates() -> list[str]:
-    """Where the library may be, in the order in which it is looked for."""
+    """Where the library may be, in search order."""
     named = os.environ.get("LAYERWISE_LIBRARY")
     if named:
         return [named]

@@ -1,6 +1,6 @@
-"""Arrays of the caller, in place: what the library can take, and what it would have to copy.
+"""The caller's arrays, in place: which ones the library can use without a copy.
 
-Nothing is copied. What cannot be taken as it is is refused, with what to do about it.
+Nothing is copied. An array that cannot be used as it is is refused, and the message says what to do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from . import _c
 
 # Types of elements, in the byte order of the machine. numpy has no bfloat16: it is uint16, or a type of the package
-# ml_dtypes, which is known by its name.
+# ml_dtypes, which is recognised by its name.
 _TYPES = {np.dtype("f4"): _c.LW_F32, np.dtype("u2"): _c.LW_BF16, np.dtype("f2"): _c.LW_F16}
 F32 = (_c.LW_F32,)
 ANY = (_c.LW_F32, _c.LW_BF16, _c.LW_F16)
@@ -20,7 +20,7 @@ _NAMES = {_c.LW_F32: "float32", _c.LW_BF16: "bfloat16 (or its bits as uint16)", 
 
 
 class Layout(NamedTuple):
-    """The shape of an array, and its strides in elements: where they are equal, elements lie in the same order."""
+    """The shape of an array, and its strides in elements: equal layouts mean the same memory order."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -28,12 +28,12 @@ class Layout(NamedTuple):
 
     @property
     def is_c(self) -> bool:
-        """Whether that is the order of C."""
+        """Whether this is C order."""
         return self.strides == _c_strides(self.shape)
 
 
 class Taken(NamedTuple):
-    """An array that the library can take."""
+    """An array that the library can use."""
 
     view: np.ndarray  # of the same memory, which it keeps alive
     data: int  # its address
@@ -42,7 +42,7 @@ class Taken(NamedTuple):
 
 
 def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = False) -> Taken:
-    """An array as the library sees it, or a refusal that calls it by this name."""
+    """An array as the library sees it, or a refusal that uses this name."""
     view = x if isinstance(x, np.ndarray) else _view(x, name)
     type_ = _TYPES.get(view.dtype, _c.LW_BF16 if view.dtype.name == "bfloat16" else None)
     if type_ not in types:
@@ -50,7 +50,7 @@ def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = Fal
         raise TypeError(f"{name} must have elements of {wanted}, not {view.dtype}: convert it once, by .astype(..)")
     if written and not view.flags.writeable:
         hint = "an array that owns its memory" if isinstance(x, np.ndarray) else ".detach().numpy() of a torch tensor"
-        # (Before 2.1, numpy takes all of DLPack to be read only.)
+        # (Before 2.1, numpy treats all DLPack arrays as read-only.)
         raise ValueError(f"{name} would be written, and is read-only: pass {hint}")
     layout = layout_of(view)
     if layout is None:
@@ -62,7 +62,7 @@ def take(x: Any, name: str, types: tuple[int, ...] = ANY, *, written: bool = Fal
 
 
 def take_usual(x: Any, types: tuple[int, ...], shape: tuple[int, ...], *, written: bool) -> tuple[int, int] | None:
-    """The address and type of what most arrays are: numpy's, in the order of C. None if :func:`take` has to look."""
+    """The address and type of the usual array: numpy's, in C order. None if it needs :func:`take`."""
     if type(x) is not np.ndarray or x.shape != shape:
         return None
     flags, type_ = x.flags, _TYPES.get(x.dtype)
@@ -89,17 +89,17 @@ def _view(x: Any, name: str) -> np.ndarray:
 
 
 def layout_of(view: np.ndarray) -> Layout | None:
-    """The layout of an array that is dense: its elements fill one piece of memory, in any order of its dimensions."""
+    """The layout of a dense array: its elements fill one block of memory, in any order of its dimensions."""
     shape, size = view.shape, view.itemsize
     if view.flags.c_contiguous:
-        # Strides of dimensions of one element say nothing.
+        # Strides of dimensions of length 1 mean nothing.
         return Layout(shape, _c_strides(shape))
     strides = tuple(stride // size if length > 1 else 0 for stride, length in zip(view.strides, shape))
     return Layout(shape, strides) if is_dense(strides, shape) else None
 
 
 def is_dense(strides: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether the elements fill one piece of memory, in any order of the dimensions. Strides are in elements."""
+    """Whether the elements fill one block of memory, in any order of the dimensions. Strides are in elements."""
     expected = 1
     for stride, length in sorted(zip(strides, shape)):
         if length > 1:
@@ -118,7 +118,7 @@ def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def same_layout(found: Layout, wanted: Layout, name: str, other: str) -> None:
-    """Refuses an array whose elements do not lie in the order of another one's."""
+    """Refuses an array whose memory order differs from that of another one."""
     if found.shape != wanted.shape:
         raise ValueError(f"{name} has shape {found.shape}, and {other} {wanted.shape}: pass .reshape(..)")
     if found.strides != wanted.strides:

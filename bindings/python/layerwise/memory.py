@@ -1,4 +1,4 @@
-"""The owner of all that an optimizer remembers of a model, and its steps."""
+"""The owner of everything that an optimizer remembers about a model, and its steps."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .arrays import ANY, F32, Taken, same_layout, take, take_usual, zeros_like
 from .optimizers import Optimizer
 from .table import Summary, Table
 
-# What is particular about a layer: (multiplier of the rate, of the decay, whether it is adapted, whether it is frozen).
+# The configuration of a layer: (multiplier of the rate, of the decay, whether it is adapted, whether it is frozen).
 DEFAULT = (1.0, 1.0, True, False)
-#: Biases and scales of normalisation: neither decayed nor adapted.
+#: Biases and normalisation scales: neither decayed nor adapted.
 PLAIN = (1.0, 0.0, False, False)
 FROZEN = (1.0, 1.0, True, True)
 
-# In the place of an array of which nothing is known.
+# Marks an array about which nothing is known.
 _UNKNOWN: Any = object()
 
 
 class Memory:
-    """Moments, states and norms of a model's layers. Weights and gradients stay the caller's.
+    """Moments, states and norms of a model's layers. The caller keeps the weights and gradients.
 
-    ``weights`` are the arrays that will be stepped; only their shapes, strides and types are looked at here. Weights of
-    bfloat16 are the upper halves of float32 ones, of which the memory keeps the lower halves.
+    ``weights`` are the arrays that will be updated; only their shapes, strides and types are used here. bfloat16
+    weights are the upper halves of float32 weights, and the memory keeps the lower halves.
 
     ``configs`` has a tuple for each layer, such as :data:`PLAIN`, or is None. ``bf16_momentum`` keeps momentum in 16
-    bits. ``carry_norms`` spares a pass where nothing but steps changes the weights; call :meth:`forget_norms` when
-    something does. ``copies`` are arrays of 16 bits to which each step writes the new weights, ``saturate`` makes the
-    largest finite number of what is beyond their range.
+    bits. ``carry_norms`` saves a pass if only steps change the weights; call :meth:`forget_norms` when something else
+    does. ``copies`` are 16-bit arrays to which each step writes the new weights; with ``saturate``, weights out of
+    range become the largest finite number.
 
-    Arrays of numpy and of the buffer protocol are looked at when they are new, and kept alive until others take their
-    place: a step with the arrays of the step before costs microseconds. One thread at a time may step a memory.
+    Arrays of numpy and of the buffer protocol are checked only when they are new, and kept alive until others replace
+    them: a step with the same arrays as before takes microseconds. Only one thread at a time may step a memory.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Memory:
         )
         if copies is not None and len(copies) != count:
             raise ValueError(f"copies must be {count} arrays, one for each layer, not {len(copies)}")
-        self._attached: list[Taken] = []  # what the table has addresses of
+        self._attached: list[Taken] = []  # the arrays whose addresses are in the table
         lengths = [math.prod(layout.shape) for layout in self._layouts]
         self._table = Table(lengths, saturate=saturate, carry_norms=carry_norms)
         for i in range(count):
@@ -82,7 +82,7 @@ class Memory:
         self.release()
 
     def _fill(self, i: int, copy: Any) -> None:
-        """Puts everything of a layer but its weights and gradients into the table."""
+        """Puts everything about a layer except its weights and gradients into the table."""
         layer = self._table.layers[i]
         (layer.weights.type,) = self._weight_types[i]
         if self.lower[i] is not None:
@@ -97,7 +97,7 @@ class Memory:
                 to.data, to.type = taken.data, taken.type
 
     def _attach(self, i: int, array: Any, name: str) -> Taken:
-        """Takes an array that is part of every step, and keeps it alive."""
+        """Checks an array that is part of every step, and keeps it alive."""
         taken = take(array, name, written=True)
         same_layout(taken.layout, self._layouts[i], name, f"weights[{i}]")
         self._attached.append(taken)
@@ -118,9 +118,9 @@ class Memory:
         gradient_scale: float = 1.0,
     ) -> Summary:
         """One step of all layers. Gradients are multiplied by ``gradient_scale``: 1, or one over the loss scale. A
-        gradient of None leaves its layer as it is.
+        layer whose gradient is None is not updated.
 
-        :class:`~layerwise.Error` says why a call was refused; nothing was written then."""
+        :class:`~layerwise.Error` says why a call was refused; then nothing was written."""
         if not _same(weights, self._seen["weights"]):
             self._renew("weights", weights)
         if not _same(gradients, self._seen["gradients"]):
@@ -128,7 +128,7 @@ class Memory:
         return self._table.step(optimizer.address, lr, gradient_scale)
 
     def _renew(self, name: str, arrays: Sequence[Any]) -> None:
-        """Takes arrays that are others than in the step before."""
+        """Checks arrays that differ from those of the previous step."""
         arrays = list(arrays)
         if len(arrays) != len(self):
             raise ValueError(f"{name} must be {len(self)} arrays, one for each layer, not {len(arrays)}")
@@ -143,7 +143,7 @@ class Memory:
             addresses[i], type_, kept[i] = self._look_at(name, i, array)
             if name == "gradients" and type_ != self._gradient_types[i]:
                 self._table.layers[i].gradients.type = self._gradient_types[i] = type_
-            # The memory of a tensor may change under the same object, so it is looked at in each step.
+            # The memory of a tensor may change under the same object, so it is checked in each step.
             if kept[i] is array or not hasattr(array, "__dlpack__"):
                 seen[i] = array
 
@@ -165,19 +165,19 @@ class Memory:
         return taken
 
     def release(self) -> None:
-        """Lets go of the weights and gradients of the last step."""
+        """Drops the weights and gradients of the last step."""
         for addresses in self._addresses.values():
             addresses[:] = 0
         self._seen: dict[str, list[Any]] = {name: [_UNKNOWN] * len(self) for name in self._addresses}
         self._kept: dict[str, list[Any]] = {name: [None] * len(self) for name in self._addresses}
 
     def forget_norms(self) -> None:
-        """Makes carried norms unknown: for when something else than a step has changed weights."""
+        """Makes carried norms unknown. Call it when something other than a step has changed weights."""
         self._table.forget_norms()
 
     @property
     def nbytes(self) -> int:
-        """How many bytes are remembered from step to step."""
+        """How many bytes are kept from step to step."""
         lower = [array for array in self.lower if array is not None]
         return self.states.nbytes + sum(array.nbytes for array in [*self.momentum, *self.second_moment, *lower])
 
@@ -206,16 +206,16 @@ class Memory:
         return lower
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all that is remembered, for ``numpy.savez(path, **memory.state_dict())``. Configurations and norms
-        are not part of it: the ones are the caller's, the others are measured again."""
+        """Copies of everything that is remembered, for ``numpy.savez(path, **memory.state_dict())``. It does not
+        include configurations, which the caller sets again, and norms, which are measured again."""
         saved = {"states": self.states.copy()}
         for name, array in self._named():
             saved[name] = array.copy()
         return saved
 
     def load_state_dict(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Takes what :meth:`state_dict` gave, or ``numpy.load(path)``: training goes on with the same bits. If
-        something does not fit, nothing is changed."""
+        """Loads the result of :meth:`state_dict`, or ``numpy.load(path)``: training resumes with the same bits. If
+        something does not match, nothing is changed."""
         wanted = {"states": self.states, **dict(self._named())}
         if set(saved) != set(wanted):
             raise ValueError(f"what was saved differs in {', '.join(sorted(set(saved) ^ set(wanted)))}")

@@ -11,7 +11,7 @@ from .arrays import F32, Taken, same_layout, take
 
 
 def sum_of_squares(x: Any) -> float:
-    """The sum of the squares of an array. It does not overflow; a NaN stays one."""
+    """The sum of the squares of an array. It does not overflow; if there is a NaN, it is NaN."""
     return _norm(library.lw_sum_of_squares, x)
 
 

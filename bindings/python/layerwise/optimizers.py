@@ -1,4 +1,4 @@
-"""Optimizers: a rule with its settings, and what surrounds it."""
+"""Optimizers: a rule with its settings, a policy, LARC and LUC."""
 
 from __future__ import annotations
 
@@ -68,11 +68,10 @@ def _part(part: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Optimizer:
-    """A rule with its settings. It does not change, and remembers nothing: that is for a
-    :class:`~layerwise.memory.Memory`."""
+    """A rule with its settings. It is immutable and has no state: that is in a :class:`~layerwise.memory.Memory`."""
 
     def __init__(self, c: _c.lw_optimizer, changes: Mapping[str, Any] = {}):
-        """Of the C structure, which is copied. :func:`preset` is easier."""
+        """From the C structure, which is copied. :func:`preset` is easier."""
         self._c = _c.lw_optimizer.from_buffer_copy(c)
         for name, value in changes.items():
             self._write(name, value)
@@ -120,15 +119,15 @@ class Optimizer:
 
     @property
     def moments(self) -> int:
-        """How many moments the rule keeps of each weight: 0, 1 or 2."""
+        """How many moments the rule keeps for each weight: 0, 1 or 2."""
         return call(library.lw_moments, self.address)
 
     def replace(self, **settings: Any) -> Optimizer:
-        """The same optimizer but for these settings."""
+        """The same optimizer with these settings changed."""
         return Optimizer(self._c, settings)
 
     def memory(self, weights: Sequence[Any], **options: Any) -> Memory:
-        """The owner of what is remembered of a model: ``Memory(optimizer, weights, ...)``."""
+        """The memory for a model: ``Memory(optimizer, weights, ...)``."""
         from .memory import Memory
 
         return Memory(self, weights, **options)

@@ -13,7 +13,7 @@ from .settings import whole
 
 
 class Training(NamedTuple):
-    """All that a recipe says about how to train."""
+    """Everything that a recipe says about training."""
 
     optimizer: Optimizer
     schedule: Schedule
@@ -25,7 +25,7 @@ class Training(NamedTuple):
 
 
 def recipe(text: str | bytes, steps_per_epoch: int = 0) -> Training:
-    """Reads a recipe. ``steps_per_epoch`` is how many batches an epoch has, for recipes that count in epochs."""
+    """Reads a recipe. ``steps_per_epoch`` is the number of batches in an epoch, for recipes that count epochs."""
     if not hasattr(library, "lw_recipe"):
         raise NotImplementedError("this library was built without recipes: cargo build --release --features std")
     data = text.encode() if isinstance(text, str) else bytes(text)

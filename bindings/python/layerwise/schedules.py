@@ -9,7 +9,7 @@ from . import _c
 from . import settings as _settings
 from ._library import call, library
 
-# The policies, and the settings of each beside the learning rate.
+# The policies, and the settings of each besides the learning rate.
 POLICIES: dict[str, tuple[str, ...]] = {
     "fixed_lr": (),
     "piecewise_constant": ("steps_per_epoch", "boundaries", "decay_rates"),
@@ -41,8 +41,8 @@ _SCALERS: dict[str, tuple[int, dict[str, Any]]] = {
 
 def schedule(policy: str, learning_rate: float, **settings: Any) -> Schedule:
     """A rate policy: "fixed_lr", "piecewise_constant", "exp_decay", "poly_decay", "cosine_decay", "transformer_policy"
-    or "inv_poly_decay"; :data:`POLICIES` has the settings of each. Without ``decay_steps``, :meth:`Schedule.fill` has
-    to say how long the training is."""
+    or "inv_poly_decay"; :data:`POLICIES` has the settings of each. Without ``decay_steps``, call :meth:`Schedule.fill`
+    with the length of the training run."""
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
     c = _c.lw_schedule()
@@ -75,7 +75,7 @@ def _write_list(c: _c.lw_schedule, name: str, values: Sequence[float]) -> None:
 
 
 class Schedule:
-    """A learning rate for every step. :func:`schedule` makes one."""
+    """A learning rate for every step. :func:`schedule` creates one."""
 
     def __init__(self, c: _c.lw_schedule):
         self._c = _c.lw_schedule.from_buffer_copy(c)
@@ -86,7 +86,7 @@ class Schedule:
         return _NAMES[int(self._c.policy) - 1]
 
     def fill(self, steps: int, steps_per_epoch: int = 0) -> Schedule:
-        """The same schedule, with what its settings leave to the length of the training."""
+        """The same schedule, with settings filled in that depend on the length of the training run."""
         filled = Schedule(self._c)
         lengths = _settings.whole("steps", steps), _settings.whole("steps_per_epoch", steps_per_epoch)
         call(library.lw_schedule_fill, ctypes.byref(filled._c), *lengths)
@@ -116,7 +116,7 @@ def loss_scaler(kind: str, **settings: Any) -> LossScaler:
 
 
 class LossScaler:
-    """What the loss is multiplied by, so that small gradients do not vanish in 16 bits. :func:`loss_scaler` makes one.
+    """Scales the loss so that small gradients do not vanish in 16 bits. :func:`loss_scaler` creates one.
 
     In each step, multiply the loss by ``scale``; step with ``gradient_scale=1 / scale`` and an optimizer with
     ``skip_step``; then ``update`` with whether all gradients were finite. If that returns False the step does not
@@ -129,25 +129,25 @@ class LossScaler:
 
     @property
     def scale(self) -> float:
-        """What the loss of the next step is to be multiplied by."""
+        """The scale for the loss of the next step."""
         scale = ctypes.c_double()
         call(library.lw_loss_scale, ctypes.byref(self._c), ctypes.byref(self._state), ctypes.byref(scale))
         return scale.value
 
     def update(self, finite: bool, max_norm: float = 0.0) -> bool:
-        """Takes a step into account; returns whether it counts. ``max_norm``, the largest magnitude of the gradients
-        divided by the scale, is for "log_max" only."""
+        """Updates the state with a step; returns whether the step counts. ``max_norm``, the largest magnitude of the
+        gradients divided by the scale, is for "log_max" only."""
         status = call(
             library.lw_loss_update, ctypes.byref(self._c), ctypes.byref(self._state), bool(finite), max_norm
         )
         return status != _c.LW_STEP_SKIPPED
 
     def state_dict(self) -> dict[str, list[float]]:
-        """What it remembers."""
+        """Its state."""
         return {"numbers": list(self._state.numbers)}
 
     def load_state_dict(self, saved: dict[str, list[float]]) -> None:
-        """Takes what :meth:`state_dict` gave."""
+        """Loads the result of :meth:`state_dict`."""
         before, self._state = self._state, _c.lw_loss_state((ctypes.c_double * 4)(*saved["numbers"]))
         try:
             _ = self.scale

@@ -35,11 +35,11 @@ class LucSettings(TypedDict, total=False):
 
 
 class CommonSettings(TypedDict, total=False):
-    """What surrounds any rule.
+    """Settings that every rule has.
 
-    ``larc`` and ``luc`` are settings, True for the defaults, the name of a preset, or None. ``clip_norm`` is the norm
-    to which the gradient of the whole model is clipped. With ``skip_step``, a NaN or an infinity in one layer leaves
-    all layers as they were.
+    ``larc`` and ``luc`` are settings, True for the defaults, the name of a preset, or None. ``clip_norm`` is the
+    largest norm of the gradient of the whole model. With ``skip_step``, a NaN or an infinity in one layer skips the
+    whole step.
     """
 
     larc: Union[LarcSettings, Mapping[str, Any], str, bool, None]
@@ -102,8 +102,8 @@ class AdamSettings(CommonSettings, total=False):
     ratio_only_with_decay: bool
 
 
-# The words of each enumeration, in the order of the header's numbers. LARC's mode is never off here: then there is
-# none.
+# The names of each enumeration, in the order of the header's numbers. LARC's mode is never off here: without LARC there
+# are no settings.
 CHOICES: dict[tuple[type, str], tuple[str | None, ...]] = {
     (_c.lw_larc, "mode"): (None, "clip", "scale"),
     (_c.lw_larc, "zero_norm"): (
@@ -122,7 +122,7 @@ CHOICES: dict[tuple[type, str], tuple[str | None, ...]] = {
     (_c.lw_adam, "bias_correction"): ("off", "moments", "rate", "tensorflow"),
 }
 
-# Numbers of which 0 means that there is none.
+# Numbers for which 0 means none.
 OPTIONAL = {"max_update", "max_rate", "max_weights", "max_ratio", "clip_norm"}
 
 # The rules by their numbers.
@@ -135,7 +135,7 @@ def names_of(struct: type[ctypes.Structure]) -> list[str]:
 
 
 def write(struct: ctypes.Structure, name: str, value: Any) -> None:
-    """Writes a setting. That a number is in range is for the library to say."""
+    """Writes a setting. The library checks that numbers are in range."""
     kind = dict((field[0], field[1]) for field in struct._fields_)[name]
     choices = CHOICES.get((type(struct), name))
     if choices and (isinstance(value, str) or "on" not in choices):
@@ -150,14 +150,14 @@ def write(struct: ctypes.Structure, name: str, value: Any) -> None:
 
 
 def flag(name: str, value: Any) -> int:
-    """A flag, which must be one: 256 would become 0 in a byte."""
+    """A flag. It must be valid: 256 would become 0 in a byte."""
     if value not in (False, True):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return int(value)
 
 
 def number(name: str, value: Any) -> float:
-    """A number. None is the 0 that means none."""
+    """A number. None becomes 0, which means none."""
     if value is None and name in OPTIONAL:
         return 0.0
     try:
@@ -197,7 +197,7 @@ def unknown(name: str, of: str, known: list[str]) -> TypeError:
 
 
 def whole(name: str, value: Any) -> int:
-    """A number of steps or the like, which C would take modulo its range."""
+    """A count, which C would take modulo its range."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if not 0 <= value < 1 << (32 if name == "step_window" else 64):

@@ -1,7 +1,7 @@
-"""The array of layers that a step of the library takes, and what comes of it.
+"""The array of layers that a step of the library takes, and the results.
 
-It is made once. From step to step only addresses change, and only those that are others than before: filling it field
-by field through ctypes would take longer than the step of a small model.
+It is built once. Later steps only write addresses that have changed: filling it field by field through ctypes would
+take longer than the step of a small model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._library import library, refusal
 
 
 def _record(struct: type[ctypes.Structure], **formats: str) -> np.dtype:
-    """A structure as a record of numpy, without the bytes that are reserved."""
+    """A structure as a numpy record, without the reserved bytes."""
     return np.dtype(
         {
             "names": list(formats),
@@ -35,15 +35,15 @@ REPORT = _record(
 
 
 class Outcome(enum.IntEnum):
-    """What became of a layer in a step."""
+    """The outcome of a step for a layer."""
 
     APPLIED = _c.LW_APPLIED
     OVERFLOWED = _c.LW_OVERFLOWED  # updated, but a new weight is not finite
-    NON_FINITE = _c.LW_NON_FINITE  # left as it was: a NaN or an infinity
-    OUT_OF_RANGE = _c.LW_OUT_OF_RANGE  # left as it was: the step is beyond the range of float32
+    NON_FINITE = _c.LW_NON_FINITE  # not updated: a NaN or an infinity
+    OUT_OF_RANGE = _c.LW_OUT_OF_RANGE  # not updated: the step overflows float32
     FROZEN = _c.LW_FROZEN  # left as it was
-    ABSENT = _c.LW_ABSENT  # left as it was: it had no gradients
-    STEP_SKIPPED = _c.LW_STEP_SKIPPED  # left as it was: another layer could not be updated
+    ABSENT = _c.LW_ABSENT  # not updated: it had no gradients
+    STEP_SKIPPED = _c.LW_STEP_SKIPPED  # not updated: another layer could not be updated
 
 
 _OUTCOMES = tuple(Outcome)
@@ -61,7 +61,7 @@ class Summary(NamedTuple):
 
 
 class Table:
-    """Layers, their configurations, norms and reports. Whoever fills it keeps the arrays alive."""
+    """Layers, their configurations, norms and reports. The code that fills it keeps the arrays alive."""
 
     def __init__(self, lengths: Sequence[int], *, saturate: bool = False, carry_norms: bool = False):
         count = len(lengths)
@@ -95,7 +95,7 @@ class Table:
         )
 
     def step(self, optimizer: int, lr: float, gradient_scale: float) -> Summary:
-        """A step of all layers by the optimizer at this address."""
+        """A step of all layers with the optimizer at this address."""
         try:
             status = library.lw_step(optimizer, lr, gradient_scale, *self._arguments)
         except ctypes.ArgumentError:

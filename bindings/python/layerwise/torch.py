@@ -1,4 +1,4 @@
-"""Optimizers for parameters of torch on the CPU: ``torch.optim.Optimizer`` over the library.
+"""Optimizers for torch parameters on the CPU: subclasses of ``torch.optim.Optimizer`` that call the library.
 
 Parameters are float32 or bfloat16, gradients also float16. Schedulers of torch, parameter groups, closures, hooks and
 ``state_dict`` work as usual.
@@ -19,23 +19,23 @@ from .optimizers import preset
 from .table import Summary, Table
 
 _TYPES = {torch.float32: _c.LW_F32, torch.bfloat16: _c.LW_BF16, torch.float16: _c.LW_F16}
-# What groups have beside the rate, the decay and the betas.
+# The options of groups besides the rate, the decay and the betas.
 _MULTIPLIERS = {"rate": 1.0, "decay": 1.0, "adapt": True, "frozen": False}
 
 
 class Optimizer(torch.optim.Optimizer):
-    """Any rule of the library, by an optimizer of :mod:`layerwise` or the name of a preset, with changes.
+    """Any rule of the library, given as an optimizer of :mod:`layerwise` or the name of a preset, with changes.
 
-    Groups may differ in ``lr``, ``weight_decay`` and ``betas`` (of gradient descent: ``momentum``), and in
+    Groups may differ in ``lr``, ``weight_decay`` and ``betas`` (for gradient descent: ``momentum``), and in
 
     - ``rate`` and ``decay``, multipliers of the first two,
-    - ``adapt``, whether LARC, LUC and trust ratios look at the group,
-    - ``frozen``, whether it is left as it is.
+    - ``adapt``, whether LARC, LUC and trust ratios apply to the group,
+    - ``frozen``, whether it is not updated.
 
-    Customary for biases and scales of normalisation: ``{"params": biases, "decay": 0.0, "adapt": False}``.
+    Usual for biases and normalisation scales: ``{"params": biases, "decay": 0.0, "adapt": False}``.
 
-    Parameters of bfloat16 train with the bits of float32: their lower halves are part of the state. A gradient that
-    does not lie in memory as its parameter does is copied in each step, which takes time.
+    bfloat16 parameters train with the bits of float32: their lower halves are part of the state. A gradient whose
+    memory order differs from that of its parameter is copied in each step, which takes time.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Optimizer(torch.optim.Optimizer):
         self._forget_parts()
 
     def _forget_parts(self) -> None:
-        """The next step makes them anew, of the groups and the state as they are then."""
+        """The next step rebuilds them from the groups and the state at that time."""
         self._parts: list[_Part] | None = None
         self._made_of: list[Any] = []
         self._seen: tuple[Any, ...] = ()
-        self._remembered = 0  # of how many parameters there is a state
+        self._remembered = 0  # how many parameters have a state
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, *, gradient_scale: float = 1.0) -> Any:
@@ -95,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _current_parts(self) -> list[_Part]:
-        """The groups by their rules: all with the same betas take one step together."""
+        """The groups by rule: all with the same betas are updated in one step."""
         groups = self.param_groups
         parameters = [p for group in groups for p in group["params"]]
         made_of = [(group.get("betas"), group.get("momentum"), len(group["params"])) for group in groups]
@@ -114,15 +114,15 @@ class Optimizer(torch.optim.Optimizer):
         return self._parts
 
     def _of(self, group: dict[str, Any]) -> Settings:
-        """The rule of a group. Its decay is 1 here, and all of it a matter of the layers."""
+        """The rule of a group. Its decay is 1 here, and the layers' multipliers set the actual decay."""
         if self._base.rule == "sgd":
             return self._base.replace(weight_decay=1.0, momentum=group["momentum"])
         beta1, beta2 = group["betas"]
         return self._base.replace(weight_decay=1.0, beta1=beta1, beta2=beta2)
 
     def _save_rules(self) -> None:
-        """Writes what rules remember where torch saves it: as lists, for torch rounds tensors of a state to the type of
-        their parameter."""
+        """Writes the states of rules where torch saves them: as lists, because torch rounds state tensors to the type
+        of their parameter."""
         for part in self._parts or ():
             part.save_rules()
 
@@ -153,7 +153,7 @@ class Optimizer(torch.optim.Optimizer):
 
 
 class _Part:
-    """The groups that have a rule in common, and the table of their layers."""
+    """The groups that share a rule, and the table of their layers."""
 
     def __init__(self, owner: Optimizer, rule: Settings, groups: list[dict[str, Any]]):
         self.owner, self.rule, self.groups = owner, rule, groups
@@ -167,8 +167,8 @@ class _Part:
         self.weight_bytes, self.gradient_bytes = [0] * count, [0] * count
         self.attached: list[tuple[Any, ...] | None] = [None] * count  # type, shape and strides
         self.seen: list[torch.Tensor | None] = [None] * count
-        self.states: list[dict[str, Any] | None] = [None] * count  # of parameters that have had a gradient
-        self.kept: list[list[torch.Tensor]] = [[] for _ in self.parameters]  # what the table has addresses of
+        self.states: list[dict[str, Any] | None] = [None] * count  # for parameters that have had a gradient
+        self.kept: list[list[torch.Tensor]] = [[] for _ in self.parameters]  # keeps the tensors of the table alive
         self.configs: list[tuple[float, float, bool, bool]] = []
 
     def step(self, gradient_scale: float) -> Summary:
@@ -184,7 +184,7 @@ class _Part:
         addresses = [0 if g is None else g.data_ptr() for g in gradients]
         if addresses != self.gradients:
             self.table.gradients[:], self.gradients = addresses, addresses
-        # At a rate of 1, so that the rates of groups are those of layers: the products have the same bits.
+        # The rate is 1, and the rates of groups become those of layers: the products have the same bits.
         summary = self.table.step(self.rule.address, 1.0, gradient_scale)
         increment_version([p for p, g in zip(parameters, gradients) if g is not None])
         return summary
@@ -200,7 +200,7 @@ class _Part:
             self.configs = configs
 
     def _look_at(self, i: int, p: torch.Tensor, g: torch.Tensor | None) -> torch.Tensor | None:
-        """A gradient that is new: its type, its place, and what its parameter needs to be stepped."""
+        """Handles a new gradient: its type, its address, and what its parameter needs for a step."""
         self.seen[i] = None
         if g is None:
             return None
@@ -224,7 +224,7 @@ class _Part:
         self.table.weights[:], self.weights, self.weight_bytes = addresses, addresses, sizes
 
     def _attach(self, i: int, p: torch.Tensor) -> None:
-        """Puts what is remembered of a parameter into the table. The first time, these are zeros."""
+        """Puts the state of a parameter into the table. The first time, it is zeros."""
         _check(p)
         if p.numel() != self.lengths[i]:
             raise ValueError("a parameter has another number of elements than in the step before")
@@ -253,7 +253,7 @@ class _Part:
 
 
 def _remembered(state: dict[str, Any], name: str, p: torch.Tensor, *types: torch.dtype) -> torch.Tensor:
-    """What is remembered of a parameter under a name: at first zeros of the first of these types."""
+    """The state of a parameter under a name: initially zeros of the first of these types."""
     if name not in state:
         state[name] = torch.zeros_like(p, dtype=types[0], requires_grad=False)
     if state[name].dtype not in types:
@@ -296,12 +296,12 @@ def _type_of_gradient(g: torch.Tensor) -> int:
 
 
 def _strides(x: torch.Tensor) -> list[int]:
-    """The strides of dimensions that have more than one element: the others say nothing."""
+    """The strides of dimensions with more than one element: the others mean nothing."""
     return [stride for stride, length in zip(x.stride(), x.shape) if length != 1]
 
 
 def _laid_out_as(p: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """A copy that lies in memory as a parameter does, without a change of type."""
+    """A copy with the memory order of a parameter, and the same type."""
     return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
 
 
@@ -323,7 +323,7 @@ class SGD(Optimizer):
 
 
 class LARC(SGD):
-    """Gradient descent with LARC, which takes the learning rate as a ceiling: let it only fall."""
+    """Gradient descent with LARC, for which the learning rate is an upper limit: never raise it."""
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, momentum: float = 0.9, larc: Any = True, **settings: Any

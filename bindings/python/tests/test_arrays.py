@@ -9,7 +9,7 @@ import numpy as np
 import layerwise
 from layerwise.arrays import Layout, layout_of, take, zeros_like
 
-# Before, numpy took arrays from others to be read only.
+# Earlier numpy versions treat foreign arrays as read-only.
 WRITES_DLPACK = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 SGD = layerwise.sgd(momentum=0.9)
 
@@ -19,7 +19,7 @@ def ones(*shape, dtype=np.float32, order="C"):
 
 
 class Lent:
-    """An object that is no numpy array and lends one by DLPack."""
+    """An object that is not a numpy array but exports one through DLPack."""
 
     def __init__(self, x):
         self.x = x
@@ -96,7 +96,7 @@ class Arrays(unittest.TestCase):
             step(bytes_[1:41].view(np.float32), ones(10))
 
     def test_orders(self):
-        """Arrays in any order of their dimensions have the bits of the flat ones that lie in memory alike."""
+        """Arrays in any order of their dimensions give the bits of flat arrays with the same memory."""
         random = np.random.default_rng(1)
         shape = (3, 4, 1, 5)
         for permutation in itertools.permutations(range(4)):

@@ -1,7 +1,7 @@
 """Steps from Python have the bits that the Rust library stores in ``tests/data/tripwire.txt``.
 
-Those are three steps each of all settings that go through every branch of every rule, plain and scaled, and norms of
-numbers of every size. The cases are written again here, in the words of this package.
+Those are three steps each for settings that reach every branch of every rule, plain and scaled, and norms of numbers of
+every size. The cases are written again here with this package.
 """
 
 import unittest
@@ -130,7 +130,7 @@ class Bits(Replay):
             self.steps(name, SGD[name], 1e33, 0.7, ", scaled up")
             self.steps(name, SGD[name], 1e-33, 0.7, ", scaled down")
         self.norms()
-        # (16 bits have a test of their own, and pieces of a step are not in this interface.)
+        # (16 bits have their own test, and this interface has no pieces of a step.)
         self.check_all_were_met(lambda name: not name.startswith(("16 bits", "nodes")))
 
     def norms(self):

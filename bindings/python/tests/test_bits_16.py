@@ -11,7 +11,7 @@ from tripwire import LEN, MASK, Replay, bits_of, bits_of_norm, bits_of_report, c
 
 
 def to_bf16(x):
-    """Rounds to nearest, and to even where two are as near."""
+    """Rounds to nearest, ties to even."""
     bits = x.view(np.uint32)
     return (bits + np.uint32(0x7FFF) + (bits >> 16 & 1) >> 16).astype(np.uint16)
 
@@ -46,7 +46,7 @@ class Bits(Replay):
         self.check(f"16 bits of {name}, {name} widened", words)
 
     def copied(self, name, saturate):
-        """Copies of many weights, which a step at a rate of 0 leaves as they are."""
+        """Copies of many weights, which a step at a rate of 0 does not change."""
         _, dtype, _ = TYPES[name]
         words, gradients, copy = 0, np.zeros(LEN, np.float32), np.zeros(LEN, dtype)
         for part in range(14):
@@ -58,7 +58,7 @@ class Bits(Replay):
         self.check(f"16 bits of {name}, {name} copied{', saturating' if saturate else ''}", words)
 
     def one_nan(self, copy, name):
-        """All NaNs are alike."""
+        """All NaNs count as equal."""
         infinity, bits = TYPES[name][2], copy.view(np.uint16)
         return np.where(bits & 0x7FFF > infinity, infinity + 1, bits)
 

@@ -1,4 +1,4 @@
-"""A training in numpy ends with the bits of the same training in Rust."""
+"""Training in numpy ends with the same bits as in Rust."""
 
 import sys
 import unittest
@@ -12,7 +12,7 @@ try:
 except ImportError:
     raise unittest.SkipTest("not in a checkout") from None
 
-# What `cargo run --release --bin digits` in examples/cortex-m prints.
+# The output of `cargo run --release --bin digits` in examples/cortex-m.
 WEIGHTS = {
     "LARC": "4fd953327eb8e230",
     "LARC without momentum": "8fc4d9929eeba87d",

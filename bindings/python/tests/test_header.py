@@ -1,4 +1,4 @@
-"""``_c.py`` says what ``layerwise.h`` says: sizes, offsets and numbers by a C compiler, prototypes by their text."""
+"""``_c.py`` matches ``layerwise.h``: sizes, offsets and numbers through a C compiler, prototypes by their text."""
 
 import ctypes
 import re
@@ -31,13 +31,13 @@ def enumerations():
 
 
 def fields_of(struct):
-    """The members that C knows, those of an anonymous union too."""
+    """The members as C sees them, including those of an anonymous union."""
     for field in struct._fields_:
         yield from ("sgd", "novograd", "adam") if field[0] == "rules" else (field[0],)
 
 
 def printed_by_c(lines):
-    """What a C program prints."""
+    """The output of a C program."""
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder, "print.c"), Path(folder, "print")
         body = "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Where the library is looked for, and what is said if it is none."""
+"""Where the library is searched for, and the error if it is not a library."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ def imported(package, **environment):
     code = "import layerwise._library as l; print(l.library._name)"
     cleared = {name: value for name, value in os.environ.items() if name != "LAYERWISE_LIBRARY"}
     environment = {**cleared, **environment, "PYTHONPATH": str(package.parent)}
-    # Away from the checkout, where the package would be found first.
+    # Outside the checkout, where the package would be found first.
     run = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
     return run.stdout.strip() or run.stderr.strip().splitlines()[-1]
 

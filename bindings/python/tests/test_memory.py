@@ -129,14 +129,14 @@ class Steps(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "read-only"):
             memory.step(sgd, 0.1, [*weights[:2], read_only, weights[3]], gradients)
         self.assertTrue(same_bits(weights, arrays(1)))
-        # A step that was refused for one array knows the others, and nothing is left over of it.
+        # A step that was refused because of one array has no effect on later steps.
         self.assertEqual(memory.step(sgd, 0.1, weights, gradients).applied, 4)
         self.assertTrue(same_bits(weights, [w - np.float32(0.1) * g for w, g in zip(arrays(1), gradients)]))
 
 
 class Kept(unittest.TestCase):
     def test_new_arrays_are_noticed(self):
-        """Any mixture of arrays that are the same objects as before and of others has the bits of fresh copies."""
+        """Any mixture of old and new array objects gives the bits of fresh copies."""
         random = np.random.default_rng(3)
         novograd = RULES["novograd"]
         weights, plain = arrays(1), arrays(1)
@@ -183,7 +183,7 @@ class Kept(unittest.TestCase):
 
     @unittest.skipIf(np.lib.NumpyVersion(np.__version__) < "2.1.0", "numpy takes tensors to be read only")
     def test_memory_that_is_lent_again(self):
-        """A tensor may have other memory in each step, under the same object."""
+        """The memory of a tensor object may change in each step."""
 
         class Tensor:
             def __init__(self, x):
@@ -286,7 +286,7 @@ class Saved(unittest.TestCase):
         self.assertTrue(same_bits(saved.values(), copies.values()))
 
     def test_other_orders(self):
-        """What was saved of arrays in C order is loaded for arrays in Fortran order."""
+        """A state saved for arrays in C order can be loaded for arrays in Fortran order."""
         adam = layerwise.adam()
         in_c, in_fortran = arrays(1), [np.asfortranarray(w) for w in arrays(1)]
         one, other = adam.memory(in_c), adam.memory(in_fortran)

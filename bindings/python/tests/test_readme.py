@@ -1,4 +1,4 @@
-"""The page and the docstrings do what they say."""
+"""The examples in the README and the docstrings work."""
 
 import doctest
 import unittest

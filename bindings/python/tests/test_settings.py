@@ -1,4 +1,4 @@
-"""Optimizers: settings by name, presets, and what is refused."""
+"""Optimizers: settings by name, presets, and refusals."""
 
 import copy
 import pickle

@@ -75,7 +75,7 @@ class Rules(unittest.TestCase):
             self.assertEqual(optimizer.summaries[0].applied, 4)
 
     def test_optimizers_of_torch(self):
-        """The same weights as torch's own, but for rounding."""
+        """The same weights as torch's own, except for rounding."""
         for theirs, ours, settings in (
             (torch.optim.SGD, lt.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
             (torch.optim.SGD, lt.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}),
@@ -309,7 +309,7 @@ class Tensors(unittest.TestCase):
         self.assertTrue(torch.equal(p, q))
 
     def test_bfloat16(self):
-        """Weights of bfloat16 train with the bits of float32 ones that begin at the same numbers."""
+        """bfloat16 weights train with the bits of float32 weights that start at the same numbers."""
         upper = torch.nn.Parameter(torch.randn(9, 5).to(torch.bfloat16))
         plain = torch.nn.Parameter(upper.detach().float())
         one, other = lt.LARC([upper], lr=0.1), lt.LARC([plain], lr=0.1)
@@ -323,7 +323,7 @@ class Tensors(unittest.TestCase):
         self.assertTrue(torch.equal(bits, plain.detach().view(torch.int32)))
 
     def test_memory_that_changes(self):
-        """Other memory under the same parameter: what is remembered stays."""
+        """If the memory of a parameter changes, its state stays."""
         net, plain = model(), model()
         optimizers = lt.NovoGrad(net.parameters()), lt.NovoGrad(plain.parameters())
         for step in range(4):
@@ -355,7 +355,7 @@ class Tensors(unittest.TestCase):
         p.grad = torch.ones(6)
         optimizer.step()
         gradient = p.grad
-        # As if the memory had been freed, and given to a tensor of other elements.
+        # As if the memory had been freed and reused for a tensor of another type.
         p.grad = None
         p.data = storage.view(torch.bfloat16)[:6]
         p.data.fill_(2.0)

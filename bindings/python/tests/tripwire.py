@@ -1,4 +1,4 @@
-"""What the replays of ``tests/data/tripwire.txt`` share: its numbers, its hash, and its lines."""
+"""Shared code for replaying ``tests/data/tripwire.txt``: its numbers, its hash, and its lines."""
 
 import struct
 import unittest
@@ -12,7 +12,7 @@ MASK = (1 << 64) - 1
 
 
 def numbers(seed, exponent):
-    """Numbers of every mantissa, by a linear congruential generator, times powers of two: of number i, 2 to the
+    """Numbers with any mantissa, from a linear congruential generator, times powers of two: number i times 2 to the
     exponent(i)."""
     bits, state = np.zeros(LEN, np.uint32), seed
     for i in range(LEN):
@@ -36,7 +36,7 @@ def hash_of(words):
 
 
 def bits_of(*doubles):
-    """The bits of numbers, mixed."""
+    """A hash of the bits of numbers."""
     mixed = 0
     for x in doubles:
         mixed ^= struct.unpack("<Q", struct.pack("<d", x))[0]
@@ -49,7 +49,7 @@ def bits_of_report(memory):
 
 
 def bits_of_norm(memory):
-    """Of the norm of the weights that the last step has left."""
+    """A hash of the norm of the weights after the last step."""
     return bits_of(memory._table.norms[0].weights)
 
 
@@ -68,5 +68,5 @@ class Replay(unittest.TestCase):
         self.assertEqual(f"{bits:016x}", f"{self.stored[name]:016x}", name)
 
     def check_all_were_met(self, is_meant):
-        """That no line was forgotten."""
+        """Checks that no line was forgotten."""
         self.assertEqual({name for name in self.stored if is_meant(name)} - self.met, set())
