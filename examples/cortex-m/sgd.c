@@ -1,5 +1,5 @@
-// Gradient descent with momentum as libraries in C for microcontrollers write it, without adaptation to layers: something to
-// compare with.
+// Gradient descent with momentum as C libraries for microcontrollers write it, without layer-wise adaptation: a
+// baseline.
 void c_sgd_momentum(float lr, float momentum, unsigned len, float *weights, const float *gradients, float *velocity) {
     for (unsigned i = 0; i < len; i++) {
         velocity[i] = momentum * velocity[i] - lr * gradients[i];

@@ -90,7 +90,7 @@ void NAME(larc)(float *w, const float *g, float *m, size_t n, float lr) {
     NAME(update)(w, g, m, n, local < 1 ? local : 1, 0.9f, lr);
 }
 
-/* The same with the sum of squares of the weights carried from step to step. */
+/* The same, with the sum of squares of the weights carried from step to step. */
 void NAME(larc_carried)(float *w, const float *g, float *m, size_t n, float lr, float *weights) {
     float local = 0.002f * sqrtf(*weights) / (sqrtf(NAME(sum_of_squares)(g, n)) + 1e-8f) / lr;
     *weights = NAME(update)(w, g, m, n, local < 1 ? local : 1, 0.9f, lr);

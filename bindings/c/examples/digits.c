@@ -8,7 +8,7 @@
 
 static float weights[PARAMETERS], gradients[PARAMETERS], momentum[PARAMETERS], second_moment[PARAMETERS];
 
-/* Trains a fresh network. The learning rate falls from `lr` to 0. */
+/* Trains a new network. The learning rate falls from `lr` to 0. */
 static void train(const char *name, const lw_optimizer *optimizer, double lr) {
     lw_span spans[LAYERS];
     lw_state states[LAYERS] = {0};

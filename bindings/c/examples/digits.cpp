@@ -1,4 +1,4 @@
-// The training of digits.c in C++: four tensors, and an owner of what the optimizer remembers of them.
+// The training of digits.c in C++: four tensors, and an owner of the optimizer's memory.
 //
 //     digits digits.csv
 #include "digits.h"
@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-// Trains a fresh network. The learning rate falls from `lr` to 0.
+// Trains a new network. The learning rate falls from `lr` to 0.
 static void train(const char *name, const lw_optimizer &optimizer, double lr) {
     std::vector<float> weights(PARAMETERS), gradients(PARAMETERS);
     std::array<layerwise::Tensor, LAYERS> tensors;
@@ -21,7 +21,7 @@ static void train(const char *name, const lw_optimizer &optimizer, double lr) {
     initialise(weights.data());
     for (std::size_t step = 0; step < EPOCHS * BATCHES; step++) {
         if (step == EPOCHS * BATCHES / 2) {
-            // Saved and loaded, training goes on with the same bits.
+            // After saving and loading, training resumes with the same bits.
             const std::vector<double> saved = memory.numbers();
             memory = layerwise::Memory(optimizer, layer_len);
             memory.load(saved);

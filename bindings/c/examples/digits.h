@@ -1,4 +1,4 @@
-/* The digits of network.h from a file, and what a program prints of a training. C and C++ share it. */
+/* Reads the digits of network.h from a file, and prints results of training. C and C++ share it. */
 #ifndef DIGITS_H
 #define DIGITS_H
 
@@ -35,7 +35,7 @@ static void load(const char *path) {
     digits = (const digit *)mixed;
 }
 
-/* Prints how many of the test digits are read right, and a hash of the weights. */
+/* Prints how many of the test digits are classified correctly, and a hash of the weights. */
 static inline void print_result(const char *name, const float *weights) {
     printf("%s: %d of %d right\nweights %016llx\n", name, count_right(weights, digits), DIGITS - TRAINED,
            (unsigned long long)hash_of(weights));

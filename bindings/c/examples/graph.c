@@ -1,12 +1,12 @@
-/* A host that runs a graph: every node is worked on by all threads, each as number `ith` of `nth`, and the next node
- * begins when all are done with the last. A step of the optimizer is six nodes at the end of the graph, and the weights
- * have the bits of one thread. (Engines such as ggml cut the work of a node like this.) */
+/* A host that runs a graph: all threads work on every node, each as number `ith` of `nth`, and the next node begins
+ * when all have finished the previous one. A step of the optimizer is six nodes at the end of the graph, and the
+ * weights have the bits of one thread. (Engines such as ggml divide the work of a node like this.) */
 #define _POSIX_C_SOURCE 200809L
 #include "problem.h"
 
 #include <pthread.h>
 
-/* All that the nodes share. */
+/* The data that the nodes share. */
 typedef struct graph {
     lw_optimizer optimizer;
     double lr;
@@ -82,7 +82,7 @@ static void node_limit(graph *g, size_t ith, size_t nth) {
         check(lw_confirm(&g->optimizer, &g->planned[i], &g->decision, &error), &error);
     }
     if (g->decision.skip) plan(g);
-    /* The state is what the next step begins with. Nobody reads it before. */
+    /* The state is for the next step. Nothing reads it before. */
     for (size_t i = 0; i < LAYERS; i++)
         check(lw_finish(&g->planned[i], &g->layers[i].state, NULL, &error), &error);
 }

@@ -13,7 +13,7 @@ static int rank, ranks;
 
 enum { MOST_RANKS = 64 };
 
-/* Brings the weights of a layer together, of which each rank has its chunk in place. */
+/* Gathers the weights of a layer. Each rank has its chunk in place. */
 static void all_gather(float *weights, size_t layer) {
     int counts[MOST_RANKS], places[MOST_RANKS];
     for (int i = 0; i < ranks; i++) {
@@ -24,7 +24,7 @@ static void all_gather(float *weights, size_t layer) {
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, weights, counts, places, MPI_FLOAT, MPI_COMM_WORLD);
 }
 
-/* The nodes that cover the chunks of all ranks, in their order, and those of each rank. */
+/* The nodes that cover the chunks of all ranks, in order, and those of each rank. */
 typedef struct pieces {
     lw_range nodes[MOST_RANKS * LW_COVER];
     size_t counts[MOST_RANKS], places[MOST_RANKS], count;
@@ -43,7 +43,7 @@ static const pieces *pieces_of(size_t layer) {
     return &p;
 }
 
-/* Brings the sums of all nodes together, `each` for a node, of which each rank has its own in place. */
+/* Gathers the sums of all nodes, `each` per node. Each rank has its own in place. */
 static void gather_sums(const pieces *p, double *sums, size_t each) {
     int counts[MOST_RANKS], places[MOST_RANKS];
     for (int i = 0; i < ranks; i++) {
@@ -53,7 +53,7 @@ static void gather_sums(const pieces *p, double *sums, size_t each) {
     MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, sums, counts, places, MPI_DOUBLE, MPI_COMM_WORLD);
 }
 
-/* A rank's part of a layer: its arrays are the shard's, but the weights are those of the whole layer. */
+/* A rank's part of a layer: its arrays are those of the shard, except that the weights are those of the whole layer. */
 typedef struct shard {
     lw_range own;
     lw_layer chunk;
@@ -94,7 +94,7 @@ static void step(const lw_optimizer *optimizer, double lr, shard *shards, lw_lay
     }
     check(lw_decide(optimizer, lr, scale, measured, LAYERS, &decision, &error), &error);
     plan(optimizer, &decision, measured, shards, planned);
-    /* Where a layer of this step cannot be updated, no layer is. */
+    /* If one layer cannot be updated in this step, none is. */
     if (decision.skip) plan(optimizer, &decision, measured, shards, planned);
     for (size_t i = 0; i < LAYERS; i++) {
         check(lw_apply_chunk(&planned[i], &shards[i].chunk, &error), &error);

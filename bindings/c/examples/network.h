@@ -1,8 +1,8 @@
 /* A perceptron with one hidden layer that reads handwritten digits, and its gradient by backpropagation. Programs in C and
  * C++ share it, on servers and microcontrollers.
  *
- * It does the operations of examples/cortex-m/src/lib.rs in the same order, so the trained weights have the same bits as
- * in Rust. Compile it with -ffp-contract=off: a multiplication and an addition in one would round once, not twice. */
+ * It does the operations of examples/cortex-m/src/lib.rs in the same order, so the trained weights have the same bits
+ * as in Rust. Compile it with -ffp-contract=off: a fused multiply-add would round once, not twice. */
 #ifndef NETWORK_H
 #define NETWORK_H
 
@@ -10,19 +10,19 @@
 #if __STDC_HOSTED__
 #include <math.h>
 #else
-float logf(float x); /* The Rust library brings it along. */
+float logf(float x); /* The Rust library provides it. */
 #endif
 
 enum { PIXELS = 64, HIDDEN = 32, CLASSES = 10 };
-/* Where weights and biases of the hidden units, then weights and biases of the output, end in one array. Weights are
- * stored input by input. */
+/* The ends of the weights and biases of the hidden units, then of the weights and biases of the output, in one array.
+ * Weights are stored input by input. */
 enum {
     HIDDEN_WEIGHTS = PIXELS * HIDDEN,
     HIDDEN_BIASES = HIDDEN_WEIGHTS + HIDDEN,
     OUTPUT_WEIGHTS = HIDDEN_BIASES + HIDDEN * CLASSES,
     PARAMETERS = OUTPUT_WEIGHTS + CLASSES
 };
-/* The first digits are for the training, the others for the test. */
+/* The first digits are for training, the others for the test. */
 enum { DIGITS = 700, TRAINED = 500, BATCH = 20, BATCHES = TRAINED / BATCH, EPOCHS = 8 };
 
 /* 64 pixels from 0 to 16, and the label. */
@@ -33,8 +33,9 @@ union word {
     uint32_t bits;
 };
 
-/* e to the power x, which is not above 0. C libraries round their expf in different ways; this has the bits of Rust's
- * libm. With x = k ln 2 + r, it is 2^k e^r, and e^r is made of a polynomial in r^2. The constants are FreeBSD's. */
+/* e to the power x, which is at most 0. C libraries round their expf in different ways; this has the bits of Rust's
+ * libm. With x = k ln 2 + r, it is 2^k e^r, and e^r is computed from a polynomial in r^2. The constants are FreeBSD's.
+ * */
 static float exponential(float x) {
     if (x < -103.9720840f) return 0.0f;
     if (x >= -0x1p-13f) return 1.0f + x;
@@ -42,7 +43,7 @@ static float exponential(float x) {
     const float high = x - (float)k * 0.69314575195f, low = (float)k * 1.4286067653e-6f;
     const float r = high - low, square = r * r;
     const float c = r - square * (0.16666625440f + square * -2.7667332906e-3f);
-    /* 2^k in two factors, for it may be subnormal. */
+    /* 2^k in two factors, because it may be subnormal. */
     const int half = k / 2;
     union word left, right;
     left.bits = (uint32_t)(half + 127) << 23;
@@ -101,7 +102,7 @@ static int largest(const float *output) {
     return best;
 }
 
-/* The digit that the network sees. */
+/* The digit that the network predicts. */
 static int read_digit(const float *weights, const digit seen) {
     float pixels[PIXELS], hidden[HIDDEN], output[CLASSES];
     forward(weights, seen, pixels, hidden, output);
@@ -146,8 +147,8 @@ static float backward(const float *weights, const digit seen, float *gradients) 
     return logf(sum) - (output[label] - max);
 }
 
-/* The gradient of a batch. Every epoch has the digits in another order, by a prime. Returns `loss` and the cross-entropy of
- * each digit. */
+/* The gradient of a batch. Every epoch has the digits in a different order, by a prime stride. Returns `loss` plus the
+ * cross-entropy of each digit. */
 static float batch_gradient(const float *weights, const digit *digits, int epoch, int batch, float loss,
                             float *gradients) {
     for (int i = 0; i < PARAMETERS; i++) {
@@ -159,7 +160,7 @@ static float batch_gradient(const float *weights, const digit *digits, int epoch
     return loss;
 }
 
-/* How many of the test digits are read right. */
+/* How many of the test digits are classified correctly. */
 static int count_right(const float *weights, const digit *digits) {
     int right = 0;
     for (int i = TRAINED; i < DIGITS; i++) {

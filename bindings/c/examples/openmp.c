@@ -1,18 +1,18 @@
 /* A host with an OpenMP team: each thread owns a chunk of every layer, and the weights have the bits of one thread.
  *
- * Each thread sums the leaves of its chunks, waits for the others, and updates its chunks. Between the two every thread
+ * Each thread sums the leaves of its chunks, waits for the others, and updates its chunks. In between, every thread
  * makes the same decision from the same sums: how much to clip, and whether to skip the step. A rule that limits its
- * step must see the step first, which is one more exchange of sums. */
+ * step needs the norm of the step first, which takes one more exchange of sums. */
 #include "problem.h"
 
 #include <omp.h>
 
-/* Sums of all leaves, to which each thread brings those of its chunks. */
+/* Sums of all leaves, collected from all threads. */
 typedef struct exchange {
     double *leaves[LAYERS], *steps[LAYERS];
 } exchange;
 
-/* Plans the update of all layers. Every thread calls it, and all of them take the same turns. */
+/* Plans the update of all layers. Every thread calls it, and all take the same branches. */
 static void plan(const lw_optimizer *optimizer, lw_decision *decision, const lw_measured *measured,
                  const lw_layer *layers, const exchange *sums, lw_planned *planned) {
     const size_t ith = (size_t)omp_get_thread_num(), nth = (size_t)omp_get_num_threads();
@@ -52,13 +52,13 @@ static void step(const lw_optimizer *optimizer, double lr, lw_layer *layers, con
               &error);
     check(lw_decide(optimizer, lr, scale, measured, LAYERS, &decision, &error), &error);
     plan(optimizer, &decision, measured, layers, sums, planned);
-    /* Where a layer of this step cannot be updated, no layer is. */
+    /* If one layer cannot be updated in this step, none is. */
     if (decision.skip) plan(optimizer, &decision, measured, layers, sums, planned);
     for (size_t i = 0; i < LAYERS; i++) {
         lw_layer chunk = chunk_of(&layers[i], lw_chunk(layer_len[i], ith, nth));
         check(lw_apply_chunk(&planned[i], &chunk, &error), &error);
     }
-    /* States are read by all threads until here. */
+    /* All threads read the states until here. */
 #pragma omp barrier
 #pragma omp single
     for (size_t i = 0; i < LAYERS; i++)

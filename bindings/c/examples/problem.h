@@ -1,5 +1,5 @@
-/* What openmp.c, graph.c and mpi.c train: two layers whose gradients are easy to compute, first by lw_step in one
- * thread. Their weights must have the bits of that. */
+/* The problem of openmp.c, graph.c and mpi.c: two layers whose gradients are easy to compute. It is first solved by
+ * lw_step in one thread, and the weights of the others must have the same bits. */
 #ifndef PROBLEM_H
 #define PROBLEM_H
 
@@ -11,7 +11,7 @@
 enum { LAYERS = 2, STEPS = 10 };
 static const size_t layer_len[LAYERS] = {300007, 1500};
 /* A step in which the scaled loss overflows, and one in which the rate of the second layer does. In both no layer is
- * updated, unless the rule itself bounds the rate. */
+ * updated, unless the rule itself limits the rate. */
 enum { BAD_STEP = 5, WILD_STEP = 7 };
 static const double loss_scale = 1024.0;
 static lw_layer_config configs[LAYERS] = {LW_LAYER_DEFAULT, LW_LAYER_DEFAULT};
@@ -39,7 +39,7 @@ static void gradients(int step, size_t layer, size_t start, size_t len, const fl
     if (step == BAD_STEP && layer == 0 && start <= bad && bad < start + len) g[bad - start] = 1e38f * 10.0f;
 }
 
-/* Fresh layers with all arrays that a rule may keep. */
+/* New layers with all arrays that a rule may keep. */
 static void new_layers(const lw_optimizer *optimizer, lw_layer *layers) {
     lw_error error;
     const lw_status moments = check(lw_moments(optimizer, &error), &error);
@@ -75,7 +75,7 @@ static void train_alone(const lw_optimizer *optimizer, double lr, lw_layer *laye
     }
 }
 
-/* The part of a layer that is a worker's own. */
+/* A worker's part of a layer. */
 static inline lw_layer chunk_of(const lw_layer *layer, lw_range own) {
     lw_layer chunk = *layer;
     chunk.len = own.end - own.start;
@@ -93,7 +93,7 @@ static size_t differing(const void *a, const void *b, size_t len) {
     return count;
 }
 
-/* Whether weights have the bits of those that were trained alone, which must have been trained. */
+/* Whether weights have the bits of those trained in one thread, and have changed at all. */
 static int same_weights(const char *name, const lw_layer *layers, const lw_layer *alone) {
     size_t count = 0, moved = 0;
     for (size_t i = 0; i < LAYERS; i++) {
@@ -105,7 +105,7 @@ static int same_weights(const char *name, const lw_layer *layers, const lw_layer
     return count == 0 && moved > layer_len[0] / 2;
 }
 
-/* The rules that hosts are tried with: with a ratio of norms; with a global clip and a limit of the step; with both. */
+/* The rules to test hosts with: with a ratio of norms; with a global clip and a limit of the step; with both. */
 enum { RULES = 3 };
 static const char *const rule_names[RULES] = {"LARC", "NovoGrad with LUC, clipped", "LAMB, clipped"};
 static const double rule_rates[RULES] = {0.5, 0.5, 0.01};

@@ -1,4 +1,4 @@
-/* Learns to read digits as a configuration of OpenSeq2Seq says: its optimizer, learning rates and loss scaler.
+/* Learns to read digits with the optimizer, learning rates and loss scaler of an OpenSeq2Seq configuration.
  *
  *     recipe digits.csv recipe.json */
 #include "digits.h"
@@ -42,7 +42,7 @@ static void sum_gradients(uint64_t first, uint64_t count, double scale) {
 }
 
 static void train(const lw_training *training) {
-    /* Biases have neither decay nor a rate of their own. */
+    /* Biases have neither decay nor adaptation. */
     static const lw_layer_config plain = LW_LAYER_PLAIN;
     lw_span spans[LAYERS];
     for (size_t i = 0; i < LAYERS; i++) spans[i] = (lw_span){layer_start[i], layer_len[i], i % 2 ? &plain : NULL};
@@ -65,7 +65,7 @@ static void train(const lw_training *training) {
     const int scales = scaler->kind != LW_NO_LOSS_SCALE;
     lw_loss_state loss_state = {0};
     double scale = 1.0, rate = 0.0, largest;
-    /* A step that is skipped does not count: the next has the same rate. */
+    /* A skipped step does not count: the next one has the same rate. */
     uint64_t step = 0;
     for (uint64_t tried = 0; tried < training->steps; tried++) {
         if (scales) check(lw_loss_scale(scaler, &loss_state, &scale, &error), &error);

@@ -1,4 +1,4 @@
-// The header for C++: what it throws, what it returns, and the owner of a model's memory.
+// The C++ header: what it throws, what it returns, and the owner of a model's memory.
 #include "test.h"
 
 #include <layerwise.hpp>
@@ -12,7 +12,7 @@ namespace {
 
 const lw_optimizer novograd = LW_NOVOGRAD_DEFAULT;
 
-// What a call throws; an error of status 0 if it does not.
+// The error that a call throws; one with status 0 if it does not throw.
 lw_error thrown(const std::function<void()> &call, std::string *words = nullptr) {
     try {
         call();
@@ -32,7 +32,7 @@ void errors() {
     EXPECT(words.find("momentum") != std::string::npos && words.find("1.25") != std::string::npos);
     EXPECT(thrown([] { layerwise::preset("nothing"); }).status == LW_BAD_SETTING);
     EXPECT(thrown([] { layerwise::check(novograd); }).status == 0);
-    // It is caught as what it is derived from, too.
+    // It can also be caught as its base class.
     try {
         layerwise::Memory memory(bad, {1});
         EXPECT(false);
@@ -72,7 +72,7 @@ void steps() {
     summary = memory.step(novograd, 0.1, {{w, emptied}, {b, nan}});
     EXPECT(summary.applied == 0 && memory.reports()[0].outcome == LW_ABSENT);
 
-    // Tensors that are none of this model.
+    // Tensors that do not match this model.
     EXPECT(thrown([&] { memory.step(novograd, 0.1, {{w, gw}}); }).status == LW_BAD_LENGTH);
     lw_error error = thrown([&] { memory.step(novograd, 0.1, {{w, gw}, {w, gw}}); });
     EXPECT(error.status == LW_BAD_LENGTH && error.layer == 1 && error.what == std::string("weights"));
@@ -80,7 +80,7 @@ void steps() {
     EXPECT(error.status == LW_BAD_LENGTH && error.layer == 0 && error.what == std::string("gradients"));
     EXPECT(thrown([&] { memory.step(novograd, -1.0, {{w, gw}, {b, gb}}); }).status == LW_BAD_RATE);
 
-    // One layer that is described by hand.
+    // One layer, described by hand.
     lw_layer layer{};
     layer.len = 1;
     layer.weights = layerwise::Array(b);
@@ -90,7 +90,8 @@ void steps() {
     EXPECT(report.outcome == LW_APPLIED && report.gradient_norm == 1.0 && std::fabs(b[0] - 0.3f) < 1e-6f);
 }
 
-// Split weights and 16-bit gradients have the bits of float weights; so have carried norms, and a copy of the memory.
+// Split weights and 16-bit gradients have the bits of float weights, also with carried norms and with a copy of the
+// memory.
 void same_bits() {
     lw_optimizer larc = layerwise::preset("larc", layerwise::preset("sgd"));
     larc.sgd.momentum = 0.9;

@@ -1,4 +1,4 @@
-/* Every outcome, what a step did and did not write, and the numbers that surround steps. */
+/* Every outcome, what a step did and did not write, and schedules and loss scales. */
 #include "test.h"
 
 enum { LEN = 5 };
@@ -92,7 +92,7 @@ static void several_layers(void) {
     EXPECT(step(&novograd) == LW_APPLIED && summary.applied == 3 && summary.skipped == 0 && summary.overflowed == 0);
     EXPECT(fabs(summary.gradient_norm - 0.5 * sqrt(15.0)) < 1e-6 && summary.clip == 1.0);
 
-    /* One bad layer: the others are updated, or none is. */
+    /* One bad layer: either the others are updated, or none is. */
     reset();
     gradients[1][0] = NAN;
     EXPECT(step(&novograd) == LW_NON_FINITE && summary.applied == 2 && summary.skipped == 1);
@@ -105,7 +105,7 @@ static void several_layers(void) {
     EXPECT(untouched(0) && untouched(1) && untouched(2));
     EXPECT(reports[0].outcome == LW_STEP_SKIPPED && reports[1].outcome == LW_NON_FINITE);
 
-    /* A layer that takes no part is none that was skipped. */
+    /* A layer that takes no part does not count as skipped. */
     reset();
     layers[2].gradients.data = NULL;
     EXPECT(step(&skip) == LW_APPLIED && summary.applied == 2 && summary.skipped == 0 && untouched(2));
@@ -119,7 +119,7 @@ static void several_layers(void) {
     EXPECT(fabs(weights[1][4] - (1.0 - 0.1 * 0.5 * summary.clip)) < 1e-6);
 }
 
-/* Layers in an array may share memory: it is as if they were stepped one by one. */
+/* Layers in an array may share memory, as if they were updated one by one. */
 static void shared_layers(void) {
     const lw_optimizer sgd = LW_SGD_DEFAULT;
     reset();
@@ -139,7 +139,7 @@ static void error_of_outcomes(void) {
     EXPECT(step_layer(0.1) == LW_NON_FINITE && !memcmp(&error, &other, sizeof error));
 }
 
-/* Norms that are carried save a look at the weights and change nothing. */
+/* Carried norms save reading the weights and change nothing. */
 static void carried_norms(void) {
     lw_optimizer larc = LW_SGD_DEFAULT;
     larc.larc = (lw_larc)LW_LARC_DEFAULT;
@@ -178,7 +178,7 @@ static void halves(void) {
     }
 }
 
-/* A weight beyond the range of f16 is an infinity in its copy, or the largest number if that is wanted. */
+/* A weight beyond the range of f16 is an infinity in its copy, or the largest number with `saturate`. */
 static void copies_out_of_range(void) {
     uint16_t copy[LEN];
     for (uint32_t saturate = 0; saturate <= 1; saturate++) {
@@ -218,7 +218,7 @@ static void rates_and_scales(void) {
     EXPECT(lw_rate(&schedule, 50, &rate, &error) == LW_APPLIED && fabs(rate - 0.5) < 1e-12);
     EXPECT(lw_rate(&schedule, 1000, &rate, &error) == LW_APPLIED && rate == schedule.min_lr);
 
-    /* A step that overflows halves the scale and does not count; two that do not double it. */
+    /* A step that overflows halves the scale and does not count; two good steps double it. */
     lw_loss_scaler scaler = LW_BACKOFF_DEFAULT;
     scaler.step_window = 2;
     lw_loss_state state = {{0.0}};
@@ -230,7 +230,7 @@ static void rates_and_scales(void) {
     EXPECT(lw_loss_scale(&scaler, &state, &scale, &error) == LW_APPLIED && scale == 16384.0);
 }
 
-/* Every status has words of its own, and a number that is no status has some. */
+/* Every status has its own message, and a number that is not a status has one too. */
 static void words(void) {
     for (lw_status a = LW_BAD_PIECES; a <= LW_STEP_SKIPPED; a++) {
         EXPECT(lw_status_text(a) && lw_status_text(a)[0]);

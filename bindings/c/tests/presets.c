@@ -1,9 +1,9 @@
-/* The macros are the presets of their names; every preset that the header names is there and passes its check. */
+/* The macros equal the presets of their names; every preset in the header exists and passes its check. */
 #include "test.h"
 
 static lw_error error;
 
-/* The bytes of an optimizer, written by lw_preset over bytes that are none of it. */
+/* An optimizer written by lw_preset over garbage bytes. */
 static lw_optimizer preset(const char *name) {
     lw_optimizer optimizer;
     memset(&optimizer, 0xff, sizeof optimizer);
@@ -11,7 +11,7 @@ static lw_optimizer preset(const char *name) {
     return optimizer;
 }
 
-/* What surrounds the rule. */
+/* The settings besides the rule. */
 static int same_around(const lw_optimizer *a, const lw_optimizer *b) {
     return !memcmp(a, b, offsetof(lw_optimizer, sgd));
 }
@@ -30,7 +30,7 @@ static void macros(void) {
     EXPECT(!memcmp(&found.larc, &larc, sizeof larc));
     EXPECT(lw_preset("luc", &found, &error) == LW_APPLIED);
     EXPECT(!memcmp(&found.luc, &luc, sizeof luc));
-    /* The rest is as it was. */
+    /* The rest is unchanged. */
     found.larc = (lw_larc)LW_LARC_NONE;
     found.luc = (lw_luc)LW_LUC_NONE;
     EXPECT(same_around(&found, &adam) && !memcmp(&found.adam, &adam.adam, sizeof adam.adam));
@@ -74,7 +74,7 @@ static void names(void) {
     EXPECT(lw_preset(NULL, NULL, &error) == LW_NULL);
 }
 
-/* Settings that the peers' own documentation has. */
+/* Settings from the other systems' own documentation. */
 static void numbers(void) {
     const lw_optimizer adamw = preset("adam.torch_adamw"), lamb = preset("adam.apex_lamb");
     EXPECT(adamw.adam.weight_decay == 0.01 && adamw.adam.decay_mode == LW_ADAM_DECOUPLED && !adamw.adam.trust_ratio);

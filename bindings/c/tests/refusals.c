@@ -1,9 +1,9 @@
-/* Every refusal: its status, what it names, and that nothing was written. */
+/* Every refusal: its status, the argument it names, and that nothing was written. */
 #include "test.h"
 
 enum { LEN = 3000 };
 
-/* A host's memory: all arrays that a layer can have, and what a call writes besides. */
+/* A host's memory: all arrays that a layer can have, and all other outputs of calls. */
 static struct memory {
     float weights[LEN], gradients[LEN], momentum[LEN], second_moment[LEN];
     uint16_t upper[LEN], lower[LEN], copy[LEN];
@@ -15,7 +15,7 @@ static struct memory {
     double result, sums[LW_SUMS * LW_LEAVES(LEN)];
     lw_schedule schedule;
     lw_decision decision;
-    /* The library's own bytes, some of which it may not write: they are not compared. */
+    /* The library's internal bytes, which it may leave partly unwritten: they are not compared. */
     lw_measured measured;
     lw_planned planned;
 } host, before;
@@ -59,14 +59,14 @@ static void refused_at(int line, lw_status status, lw_status wanted, const char 
     printf("line %d: status %d where %d was expected; error %d of \"%s\", not \"%s\": %s%s\n", line, status, wanted,
            error.status, error.what, what, error.text, untouched ? "" : "; something was written");
 }
-/* Evaluates a call, which must be refused and write nothing. */
+/* Evaluates a call that must be refused and write nothing. */
 #define REFUSED(wanted, what, call) (snapshot(), refused_at(__LINE__, (call), (wanted), (what)))
 
 static const lw_optimizer adam = LW_ADAM_DEFAULT;
 
 static lw_status step_layer(void) { return lw_step_layer(&adam, 0.1, 1.0, &host.layers[0], host.reports, &error); }
 
-/* Steps the first layer after a change of it, and puts it back. */
+/* Changes the first layer, steps it, and restores it. */
 #define REFUSED_WITH(wanted, what, change)                                                                             \
     do {                                                                                                               \
         reset();                                                                                                       \
@@ -99,12 +99,12 @@ static void pointers(void) {
     REFUSED_WITH(LW_TOO_LONG, "weights", layer->len = SIZE_MAX / 2);
     REFUSED_WITH(LW_TOO_LONG, "weights", layer->len = SIZE_MAX / 4 + 2);
     REFUSED(LW_TOO_LONG, "layers", lw_step(&adam, 0.1, 1.0, layers, SIZE_MAX / 8, host.reports, NULL, &error));
-    /* Nobody has to want the words. */
+    /* The error may be null. */
     reset();
     EXPECT(lw_step_layer(NULL, 0.1, 1.0, layers, NULL, NULL) == LW_NULL);
 }
 
-/* Two buffers of a layer that overlap, of which either may be named. */
+/* Two overlapping buffers of a layer, either of which may be named. */
 #define OVERLAPPING(one, other, change)                                                                                \
     do {                                                                                                               \
         reset();                                                                                                       \
@@ -125,7 +125,7 @@ static void overlaps(void) {
     OVERLAPPING("momentum", "gradients", layer->gradients.data = host.momentum);
     OVERLAPPING("weights", "copy", (layer->copy.type = LW_F16, layer->copy.data = w));
     OVERLAPPING("weights", "norms", layer->norms = (lw_norms *)(void *)(w + 2));
-    /* What is around the layers. */
+    /* The other arguments. */
     reset();
     host.layers[0].norms = (lw_norms *)(void *)&host.layers[0].state;
     REFUSED(LW_OVERLAP, "norms", lw_step(&adam, 0.1, 1.0, host.layers, 2, host.reports, NULL, &error));
@@ -136,7 +136,7 @@ static void overlaps(void) {
     reset();
     lw_array sum = {w, LW_F32};
     REFUSED(LW_OVERLAP, "sum", lw_accumulate(sum, (lw_const_array){w + 9, LW_F32}, 10, 1.0, 0, NULL, &error));
-    /* Neighbours do not overlap. */
+    /* Adjacent buffers do not overlap. */
     reset();
     host.layers[0].gradients.data = w + 2000;
     host.layers[0].len = 1000;
@@ -175,7 +175,7 @@ static void numbers(void) {
     static const double rates[] = {-0.1, NAN, INFINITY};
     static const double scales[] = {0.0, -1.0, NAN, INFINITY};
     for (size_t i = 0; i < 3; i++) {
-        /* (The layer has a configuration that is gone since the last turn.) */
+        /* (The layer's configuration went out of scope in the last iteration.) */
         reset();
         REFUSED(LW_BAD_RATE, "lr", lw_step_layer(&adam, rates[i], 1.0, host.layers, NULL, &error));
         EXPECT(!memcmp(&error.value, &rates[i], sizeof(double)) || (isnan(error.value) && isnan(rates[i])));
@@ -252,7 +252,7 @@ static void flat_models(void) {
     host.states[1].numbers[0] = 0.0;
     flat.gaps = 2;
     REFUSED(LW_BAD_SETTING, "gaps", step_flat(&flat));
-    /* With gaps allowed, and without a mistake, it is stepped. */
+    /* With gaps allowed, and no mistake, it is updated. */
     flat.spans = gap;
     flat.gaps = 1;
     EXPECT(step_flat(&flat) == LW_APPLIED);
@@ -276,7 +276,7 @@ static void pieces(void) {
     EXPECT(lw_needs_step(&host.planned, &error) == 1);
     REFUSED(LW_NOT_SEEN, "planned", lw_apply_chunk(&host.planned, layer, &error));
     REFUSED(LW_NOT_SEEN, "planned", lw_confirm(&luc, &host.planned, &host.decision, &error));
-    /* What is written apart from what is read, and settings of a layer that are none. */
+    /* Outputs that overlap inputs, and invalid settings of a layer. */
     REFUSED(LW_OVERLAP, "gradients", lw_leaf_sums(&luc, 0.1, 1.0, layer, 0, (double *)(void *)host.gradients, &error));
     REFUSED(LW_OVERLAP, "report", lw_apply(&luc, &host.decision, &host.measured, layer, (lw_report *)(void *)layer, &error));
     lw_layer_config config = LW_LAYER_DEFAULT;
@@ -287,7 +287,7 @@ static void pieces(void) {
     REFUSED(LW_BAD_SETTING, "reserved",
             lw_plan(&luc, &host.decision, &host.measured, NULL, &layer->state, &host.planned, &error));
     host.decision.reserved[0] = 0;
-    /* Workers may share norms, for a chunk does not look at them. */
+    /* Workers may share norms, because a chunk does not use them. */
     layer->norms = odd(host.norms);
     layer->norms = NULL;
     EXPECT(lw_step_leaf_sums(&host.planned, layer, 0, host.sums, &error) == LW_APPLIED);
@@ -296,7 +296,7 @@ static void pieces(void) {
     EXPECT(lw_limit(&luc, &host.decision, host.sums, leaves, &host.planned, &error) == LW_APPLIED);
     EXPECT(lw_apply_chunk(&host.planned, layer, &error) == LW_APPLIED);
     layer->norms = NULL;
-    /* Bytes that are none of a plan. */
+    /* Bytes that are not a plan. */
     const lw_planned nothing = {{0}};
     snapshot();
     EXPECT(lw_apply_chunk(&nothing, layer, &error) < 0);

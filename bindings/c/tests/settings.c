@@ -1,4 +1,4 @@
-/* Every number and flag of an optimizer that is out of range is refused by its name, with its value. */
+/* Every number and flag of an optimizer is refused if it is out of range, with its name and value. */
 #include "test.h"
 
 #include <stddef.h>
@@ -12,7 +12,7 @@ typedef struct setting {
     enum range range;
 } setting;
 
-/* An enumeration, by the first number that is none of it. */
+/* An enumeration, given by the first invalid number. */
 #define NAMES(count) (enum range)(100 + (count))
 #define AT(field) offsetof(lw_optimizer, field)
 
@@ -76,7 +76,7 @@ static const setting settings[] = {
     {"reserved", LW_ADAM, AT(adam.reserved), RESERVED},
 };
 
-/* An optimizer in which every setting is looked at. */
+/* An optimizer in which every setting is checked. */
 static lw_optimizer all_of(uint32_t rule) {
     const lw_optimizer sgd = LW_SGD_DEFAULT, novograd = LW_NOVOGRAD_DEFAULT, adam = LW_ADAM_DEFAULT;
     lw_optimizer optimizer = rule == LW_SGD ? sgd : rule == LW_NOVOGRAD ? novograd : adam;
@@ -153,14 +153,14 @@ int main(void) {
     refused(&rule, &none, 0.0);
     none.rule = 4;
     refused(&rule, &none, 4.0);
-    /* The number of a decay that is corrected. */
+    /* The number of a corrected decay. */
     static const setting max_rate = {"decay_mode.max_rate", LW_ADAM, AT(adam.max_rate), POSITIVE};
     lw_optimizer adam = all_of(LW_ADAM);
     adam.adam.decay_mode = LW_ADAM_CORRECTED;
     refused(&max_rate, &adam, 0.0);
     adam.adam.max_rate = 0.1;
     EXPECT(lw_check(&adam, NULL) == LW_APPLIED);
-    /* It must be 0 where the decay is not. */
+    /* It must be 0 for other decays. */
     static const setting idle = {"max_rate", LW_ADAM, AT(adam.max_rate), POSITIVE};
     adam.adam.decay_mode = LW_ADAM_DECOUPLED;
     refused(&idle, &adam, 0.1);

@@ -1,9 +1,9 @@
-/* Every function on buffers that malloc made exactly as long as they must be, for every named setting, type of elements
- * and way to take a step. All ways must leave the same bytes. With AddressSanitizer or under memcheck, this finds any access
- * outside of a buffer and any use of what was never written.
+/* Every function on malloc buffers of exactly the right length, for every named setting, element type and way to take a
+ * step. All ways must give the same bytes. With AddressSanitizer or memcheck, this finds any access outside a buffer
+ * and any use of uninitialised memory.
  *
- *     steps [RECIPE.json]    (a recipe needs a library with the feature `std`)
- *     steps --outside        says that a buffer is longer than it is, which must be found */
+ *     steps [RECIPE.json] (a recipe needs a library with the feature `std`) steps --outside passes a length beyond the
+ *     end of a buffer, which must be detected */
 #include "layerwise.h"
 
 #include <math.h>
@@ -150,7 +150,7 @@ static lw_status by_layer(const lw_optimizer *o, double scale, model *m, lw_repo
     return lw_step_layer(o, LR, scale, &m->layer, report, NULL);
 }
 
-/* With norms, which may not change anything. */
+/* With norms, which must not change anything. */
 static lw_status by_layers(const lw_optimizer *o, double scale, model *m, lw_report *report) {
     lw_summary summary;
     m->layer.norms = &m->norms;
@@ -224,7 +224,7 @@ static lw_status by_chunks(const lw_optimizer *o, double scale, model *m, lw_rep
 static way *const ways[] = {by_layer, by_layers, by_span, by_pieces, by_chunks};
 enum { WAYS = sizeof ways / sizeof *ways };
 
-/* Two steps, the second with an infinite gradient where `poison` says so. */
+/* Two steps, the second with an infinite gradient if `poison` is set. */
 static void compare_ways(const char *name, const lw_optimizer *o, shape s, int poison) {
     model models[WAYS];
     s.moments = lw_moments(o, NULL);
@@ -402,7 +402,7 @@ static void recipe(const char *path) {
     fclose(file);
 }
 
-/* The control: the library is made to read one element too many. */
+/* The control: makes the library read one element too many. */
 static int outside(void) {
     buffer b = zeros(100, LW_F32, 0);
     double norm = 0.0;

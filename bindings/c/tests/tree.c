@@ -1,5 +1,5 @@
-/* The tree of every sum: its nodes and shares, sums of nodes against those of whole arrays and whole steps, and what is
- * refused. */
+/* The tree of every sum: its nodes and shares, sums of nodes compared with those of whole arrays and whole steps, and
+ * refusals. */
 #include "test.h"
 
 enum { LEN = 20 * LW_LEAF + 7, LEAVES = LW_LEAVES(LEN), RANKS = 5 };
@@ -17,7 +17,7 @@ static void fill(float *x, float scale) {
     }
 }
 
-/* The depth of a node of `leaves` at which `range` is a node; -1 if it is none. */
+/* The depth at which `range` is a node of the tree of `leaves`; -1 if it is not a node. */
 static int depth_of(lw_range node, lw_range range) {
     if (node.start == range.start && node.end == range.end) return 0;
     size_t left = 1;
@@ -58,14 +58,14 @@ static void nodes_and_shares(void) {
         for (size_t leaf = 0; leaf < leaves; leaf++) kept = kept + 1 - lw_tree_merges(leaves, leaf);
         EXPECT(kept == 1);
     }
-    /* There is no room for all, and none at all. */
+    /* Not enough room, and no room at all. */
     lw_range nodes[2] = {{7, 7}, {7, 7}};
     EXPECT(lw_tree_cover(24, (lw_range){5, 24}, nodes, 1) == 4);
     EXPECT(nodes[0].start == 5 && nodes[0].end == 6 && nodes[1].start == 7);
     EXPECT(lw_tree_cover(24, (lw_range){9, 3}, NULL, 9) == 0 && lw_tree_cover(24, (lw_range){24, 99}, NULL, 0) == 0);
 }
 
-/* The nodes of all ranks, which are cut anywhere, and how many there are of the first ranks. */
+/* The nodes of all ranks, with arbitrary cuts, and how many the first ranks have. */
 static size_t nodes_of_ranks(lw_range *nodes, size_t counts[RANKS + 1], lw_range own[RANKS]) {
     static const size_t cuts[RANKS + 1] = {0, 3, 4, 11, 11, LEAVES};
     counts[0] = 0;
@@ -101,7 +101,7 @@ static lw_layer part(lw_range range) {
     return layer;
 }
 
-/* A step of LAMB by ranks that exchange sums of nodes, against a whole one. */
+/* A LAMB step by ranks that exchange sums of nodes, compared with a whole step. */
 static void a_step(void) {
     lw_optimizer lamb;
     lw_range nodes[RANKS * LW_COVER], own[RANKS];

@@ -1,8 +1,8 @@
-// A chart in SVG, drawn anew from numbers each time.
+// An SVG chart, redrawn from numbers each time.
 
 const MARGIN = { left: 46, right: 16, top: 12, bottom: 46 };
 
-// Accuracies, stretched towards 1 so that half as many errors are always the same way up.
+// Accuracies on a scale where halving the number of errors is always the same distance.
 const LEAST_ERROR = 0.006;
 const ACCURACIES = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99];
 const stretch = (accuracy) => Math.log(Math.max(1 - accuracy, LEAST_ERROR)) / Math.log(LEAST_ERROR);
@@ -18,7 +18,7 @@ const SHAPES = [
 const mark = (i, x, y, r) =>
     `<g class="mark" fill="var(--c${i})" transform="translate(${x.toFixed(1)} ${y.toFixed(1)})">${SHAPES[i](r)}</g>`;
 
-// The mark of an optimizer by itself, for legends.
+// A single mark of an optimizer, for legends.
 export const symbol = (i) =>
     `<svg width="16" height="16" viewBox="-8 -8 16 16" aria-hidden="true">${mark(i, 0, 0, 6)}</svg>`;
 

@@ -1,6 +1,6 @@
-// What the page shows, and what its controls do. Training is the worker's.
+// The page's display and controls. The worker does the training.
 //
-// In the address: ?epochs=2 (a short training), ?rate=0.1 (all at this one), ?module=fallback, ?start (at once).
+// In the URL: ?epochs=2 (a short run), ?rate=0.1 (all at this rate), ?module=fallback, ?start (at once).
 
 import { draw, symbol } from "./chart.js";
 import { bestModule } from "./training.js";
@@ -9,16 +9,16 @@ const at = (id) => document.getElementById(id);
 const address = new URLSearchParams(location.search);
 const moduleName = address.get("module") ?? bestModule();
 
-let native; // what native.json says
-let expected; // its run of as many epochs, if there is one
+let native; // the contents of native.json
+let expected; // its run with the same number of epochs, if there is one
 let epochs;
 let worker;
-let run = 0; // counts starts, so that what is left of an earlier one is known
+let run = 0; // counts starts, to recognise late messages of earlier runs
 let state = "loading"; // ready, training, paused, done, failed
 let curves = []; // for each optimizer points of [step, accuracy]
 let steps = 1;
-let results = []; // for each optimizer what it came to
-const trained = []; // for each optimizer the accuracies by stop that were come to here
+let results = []; // for each optimizer its result
+const trained = []; // for each optimizer the accuracies reached here, by slider stop
 let drawn = true;
 
 const stop = () => Number(at("rate").value);
@@ -40,7 +40,7 @@ function become(next, text, tone = "") {
 
 const failed = (text) => become("failed", `It does not work here: ${text}`, "bad");
 
-// Forgets what was trained, and shows which rates would be next.
+// Resets training, and shows the next rates.
 function reset() {
     run += 1;
     curves = native.optimizers.map(() => []);
@@ -100,7 +100,7 @@ function loaded(data) {
     if (address.has("start")) play(true);
 }
 
-// At most once for each picture of the screen.
+// At most once per frame.
 function redraw() {
     if (drawn) requestAnimationFrame(show);
     drawn = false;

@@ -1,4 +1,4 @@
-// Trains, away from the page, so that the page never waits: a few steps of each optimizer in turn.
+// Trains in the background, so that the page never blocks: a few steps of each optimizer in turn.
 
 import { Training, readDigits } from "./training.js";
 
@@ -54,7 +54,7 @@ async function play() {
     busy = true;
     while (playing && runs.length > 0) {
         for (const state of [...runs]) slice(state);
-        // Messages come in here.
+        // Receives messages.
         await new Promise((resolve) => setTimeout(resolve));
     }
     busy = false;

@@ -71,7 +71,7 @@ const TYPES = {
     gz: "application/gzip",
 };
 
-// Serves a directory without subdirectories; `change` may alter what is served under a name.
+// Serves a directory without subdirectories; `change` may alter the file served under a name.
 export async function serve(directory, change = (name, content) => content) {
     const server = createServer(async (request, response) => {
         const name = new URL(request.url, "http://localhost").pathname.slice(1) || "index.html";

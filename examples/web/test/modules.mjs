@@ -1,4 +1,4 @@
-// Both modules in node: the hashes of native runs at every rate, refusals, and which module an engine takes.
+// Both modules in node: the hashes of native runs at every rate, refusals, and the choice of the module.
 //
 //     node test/modules.mjs
 
@@ -12,7 +12,7 @@ const native = JSON.parse(read("native.json"));
 const packed = read("digits.csv.gz");
 const digits = await readDigits(packed);
 
-// As text, from a server that says that the file is compressed.
+// As text, from a server that sends the file with a compressed encoding.
 const { gunzipSync } = await import("node:zlib");
 assert.deepEqual(await readDigits(gunzipSync(packed)), digits);
 
@@ -23,7 +23,7 @@ function trained(training, optimizer, rate, epochs) {
     return [training.hash, training.right];
 }
 
-// The trainings of a native run whose weights or accuracy are others here.
+// The runs whose weights or accuracy differ from the native ones.
 function differences(training, { epochs, hashes, right }, stops) {
     const differ = [];
     native.optimizers.forEach(({ name }, i) => {
@@ -61,7 +61,7 @@ for (const name of ["simd128", "fallback"]) {
     const suits = (i) => [native.rates.indexOf(native.optimizers[i].rate)];
     assert.deepEqual(differences(training, short, all), []);
     assert.deepEqual(differences(training, long, suits), []);
-    // A wrong hash, and a network that has read one digit more, are seen.
+    // A wrong hash, and one more correct digit, are detected.
     const wrong = structuredClone(short);
     wrong.hashes[1][3] = wrong.hashes[1][3].replace(/.$/, (x) => (x === "0" ? "1" : "0"));
     wrong.right[2][5] += 1;
@@ -69,7 +69,7 @@ for (const name of ["simd128", "fallback"]) {
     console.log(`${name}: all ${short.hashes.flat().length} short trainings have the hashes of native runs`);
 }
 
-// The same question in an engine with simd128 and in one without, which refuses the first module and runs the second.
+// The same check in an engine with simd128 and in one without, which rejects the first module and runs the second.
 assert.equal(bestModule(), "simd128");
 if (process.arch === "x64") {
     const question = `

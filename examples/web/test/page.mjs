@@ -1,5 +1,5 @@
-// The page in headless Chromium: it trains, its hashes are those of native runs, with either module; a wrong hash is
-// seen; it fits wide and narrow windows.
+// The page in headless Chromium: it trains, its hashes match native runs, with either module; a wrong hash is detected;
+// it fits wide and narrow windows.
 //
 //     node test/page.mjs                    # the tests
 //     node test/page.mjs --pictures DIR     # pictures, wide and narrow, light and dark
@@ -10,7 +10,7 @@ import { Chromium, serve } from "./chromium.mjs";
 
 const DIRECTORY = new URL("../target/page/", import.meta.url);
 
-// One page, and what it complains about.
+// One page, and its errors.
 class Page {
     complaints = [];
 
@@ -64,13 +64,13 @@ class Page {
         await this.settle();
     }
 
-    // What is drawn is drawn in a frame.
+    // Drawing happens in a frame.
     settle() {
         const expression = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))";
         return this.send("Runtime.evaluate", { expression, awaitPromise: true });
     }
 
-    // What is from one element to another.
+    // The distance between two elements.
     part(first, last) {
         const edge = (id, name) => `document.getElementById("${id}").getBoundingClientRect().${name}`;
         const [x, y, bottom] = [edge(first, "left"), edge(first, "top"), edge(last, "bottom")];
@@ -78,20 +78,20 @@ class Page {
         return this.evaluate(`({ x: ${x} - 10, y: ${y} - 10, width: ${width} + 20, height: ${height} + 20, scale: 1 })`);
     }
 
-    // The table, a row a list of texts.
+    // The table, as a list of texts per row.
     table() {
         const rows = "[...document.getElementById('results').tBodies[0].rows]";
         return this.evaluate(`${rows}.map((row) => [...row.cells].map((cell) => cell.textContent))`);
     }
 
-    // Of all the page, or of a part of it.
+    // Of the whole page, or of a part of it.
     async picture(file, clip) {
         const { data } = await this.send("Page.captureScreenshot", { captureBeyondViewport: true, clip });
         writeFileSync(file, Buffer.from(data, "base64"));
     }
 }
 
-// Each row has a hash, the native hash of the same, and says so. Returns the accuracies.
+// Each row has a hash that equals the native one, and says so. Returns the accuracies.
 function checkTable(rows) {
     assert.equal(rows.length, 4);
     return rows.map(([name, , accuracy, here, native, equal, step, update]) => {
@@ -114,7 +114,7 @@ async function inChromium(options, test, change) {
     }
 }
 
-// The page as it is opened: training, pause, another rate.
+// The page as opened: training, pause, another rate.
 async function withSimd(chromium, url) {
     const page = await Page.open(chromium);
     await page.go(url, "ready");
@@ -128,7 +128,7 @@ async function withSimd(chromium, url) {
     const before = await page.evaluate(drawn);
     await new Promise((resolve) => setTimeout(resolve, 200));
     const after = await page.evaluate(drawn);
-    // (Two slices may have been under way.)
+    // (Two slices may have been in flight.)
     assert.ok(after <= before + 2, `a pause goes on: ${before}, ${after}`);
     await page.evaluate("document.getElementById('play').click()");
     await page.until("document.body.dataset.state === 'done'");
@@ -137,7 +137,7 @@ async function withSimd(chromium, url) {
     for (const accuracy of accuracies) assert.ok(accuracy >= 96, `${accuracies}`);
     console.log(`simd128: paused and went on, all hashes native, accuracies ${accuracies.join(", ")} %`);
 
-    // At a rate of 10, where it starts at once, only LARC learns.
+    // At a rate of 10, started at once, only LARC learns.
     const slider = "document.getElementById('rate')";
     await page.evaluate(`${slider}.value = 10, ${slider}.dispatchEvent(new Event('input'))`);
     assert.equal(await page.evaluate("document.body.dataset.state"), "training");
@@ -160,7 +160,7 @@ async function fallback(chromium, url) {
     console.log(`fallback: all hashes native, after two epochs ${accuracies.join(", ")} %`);
 }
 
-// The same check sees a hash that is not native's, and so does the page.
+// The same check detects a hash that is not the native one, and so does the page.
 async function wrongHash(chromium, url) {
     const page = await Page.open(chromium);
     await page.go(`${url}?epochs=2&rate=0.1&start`, "done");
@@ -171,7 +171,7 @@ async function wrongHash(chromium, url) {
     console.log("a wrong native hash is seen");
 }
 
-// A file that is not there, a number of epochs that makes no sense, and one without a native run, are said.
+// The page reports a missing file, an invalid number of epochs, and one without a native run.
 async function said(chromium, url) {
     const page = await Page.open(chromium);
     await page.go(`${url}?module=none`, "failed");

@@ -1,4 +1,4 @@
-// Microseconds of a step, of all of it and of its update: node test/speed.mjs MODULE
+// Microseconds of a whole step and of its update: node test/speed.mjs MODULE
 
 import { readFileSync } from "node:fs";
 import { Training, readDigits } from "../page/training.js";
@@ -8,7 +8,7 @@ const native = JSON.parse(read("native.json"));
 const module = new WebAssembly.Module(read(`${process.argv[2]}.wasm`));
 const training = new Training(module, await readDigits(read("digits.csv.gz")));
 
-// The shortest of many times, in which a busy machine has least to say.
+// The shortest of many times, which is least affected by other load.
 function timeStep(i, rate) {
     let best = Infinity;
     training.start(i, rate, 20);
@@ -22,7 +22,7 @@ function timeStep(i, rate) {
 
 const timeUpdate = () => training.timeUpdate(10, 500);
 
-// Engines compile again what runs long: first a run of which nothing is measured.
+// Engines recompile hot code: first a warm-up run that is not measured.
 native.optimizers.forEach(({ rate }, i) => [timeStep(i, rate), timeUpdate()]);
 native.optimizers.forEach(({ name, rate }, i) => {
     const [step, update] = [1000 * timeStep(i, rate), 1000 * timeUpdate()];

@@ -1,5 +1,5 @@
-/* Names every function of the library, so that the linker keeps all of them: .ci/targets/c-bare looks whether a panic is
- * reachable from any. They do not run. */
+/* Refers to every function of the library, so that the linker keeps all of them: .ci/targets/c-bare checks that no
+ * panic is reachable from any. They do not run. */
 #include "layerwise.h"
 #include "machine.h"
 
@@ -58,7 +58,7 @@ static function *const functions[] = {
 };
 
 int run(void) {
-    /* (Volatile, or the compiler could see that nothing needs the table.) */
+    /* (Volatile, or the compiler could remove the unused table.) */
     function *const volatile *table = functions;
     for (unsigned i = 0; i < sizeof functions / sizeof *functions; i++) {
         table[i]();

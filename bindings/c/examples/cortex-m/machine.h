@@ -1,10 +1,10 @@
-/* What start.c does for main.c: it calls `run` once the machine is ready. */
+/* The interface between start.c and main.c: start.c calls `run` once the machine is ready. */
 #ifndef MACHINE_H
 #define MACHINE_H
 
 #include <stdint.h>
 
-int run(void); /* 0 where all is well */
+int run(void); /* 0 on success */
 
 /* To the terminal of the debugger. */
 void print(const char *text);

@@ -1,6 +1,6 @@
-/* Trains a small classifier of handwritten digits on a microcontroller, with all arrays in static memory: the training of
- * examples/cortex-m, which is in Rust, with the same digits and the same bits. There is no heap and no C library.
- * .ci/targets/c-bare builds it and runs it under QEMU:
+/* Trains a small classifier of handwritten digits on a microcontroller, with all arrays in static memory: the same
+ * training as the Rust code in examples/cortex-m, with the same digits and the same bits. There is no heap and no C
+ * library. .ci/targets/c-bare builds it and runs it under QEMU:
  *
  *     cargo rustc --release --target thumbv7em-none-eabihf --lib --crate-type staticlib    (in bindings/c)
  *     clang --target=thumbv7em-none-eabihf -mcpu=cortex-m4 -ffp-contract=off -O2 -c ...
@@ -25,7 +25,7 @@ static float weights[PARAMETERS], gradients[PARAMETERS], momentum[PARAMETERS], s
 static lw_state states[4];
 static lw_report reports[4];
 
-/* The optimizers. The compiler fills them in, and they stay in flash. */
+/* The optimizers, constants in flash. */
 static const lw_optimizer larc = {
     .rule = LW_SGD,
     .larc = {.eta = 0.02, .eps = 1e-8, .mode = LW_LARC_CLIP, .decay_in_ratio = LW_RATIO_SUM_OF_NORMS},
@@ -67,7 +67,7 @@ static void begin(void) {
     }
 }
 
-/* Trains a fresh network. The learning rate falls linearly from `lr` to zero. */
+/* Trains a new network. The learning rate falls linearly from `lr` to zero. */
 static int train(const char *name, const lw_optimizer *optimizer, double lr) {
     lw_error error;
     lw_status moments = lw_moments(optimizer, &error);

@@ -1,13 +1,13 @@
-/* From reset to `run`, and output by semihosting: a breakpoint by which the debugger, or QEMU, is asked to act. */
+/* From reset to `run`, and output by semihosting: a breakpoint that asks the debugger, or QEMU, to act. */
 #include "machine.h"
 
 #include <stddef.h>
 
-/* Of the linker script. */
+/* From the linker script. */
 extern uint32_t stack_top[], data_start[], data_end[], data_load[], bss_start[], bss_end[];
 
 enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18 };
-/* Why a program stops: it is done, or anything else. */
+/* Why a program stops: success, or anything else. */
 #define APPLICATION_EXIT ((const void *)0x20026)
 #define RUN_TIME_ERROR ((const void *)0x20023)
 
@@ -46,7 +46,7 @@ void print_hex(uint64_t number) {
     print(text);
 }
 
-/* Copies what is initialised to RAM, and clears the rest. */
+/* Copies initialised data to RAM, and clears the rest. */
 __attribute__((used)) static _Noreturn void start(void) {
     for (size_t i = 0; i < (size_t)(data_end - data_start); i++) {
         data_start[i] = data_load[i];
@@ -57,8 +57,8 @@ __attribute__((used)) static _Noreturn void start(void) {
     stop(run() == 0 ? APPLICATION_EXIT : RUN_TIME_ERROR);
 }
 
-/* The first instructions turn the floating-point unit on. Only then is there code by a compiler, which may save its
- * registers at the head of any function: hence `naked`. */
+/* The first instructions turn on the floating-point unit. `naked`, because compiled code may save floating-point
+ * registers at the head of any function. */
 __attribute__((naked)) void reset(void) {
     __asm__("ldr r0, =0xe000ed88\n" /* the register CPACR */
             "ldr r1, [r0]\n"
@@ -75,7 +75,7 @@ static void fault(void) {
     stop(RUN_TIME_ERROR);
 }
 
-/* Where the processor begins, and what it calls when something is wrong (NMI, hard fault, memory, bus, usage). */
+/* The vector table: the reset vector, and the handlers of faults (NMI, hard fault, memory, bus, usage). */
 __attribute__((section(".vectors"), used)) static const struct {
     uint32_t *stack;
     void (*handlers[6])(void);
