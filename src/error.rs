@@ -198,15 +198,15 @@ impl fmt::Display for Error {
             Error::LearningRate { rate, .. } => write!(f, "learning rate {rate} is not a finite number >= 0"),
             Error::GradientScale(scale) => write!(f, "gradient scale {scale} is out of range"),
             Error::Decay { decay, .. } => write!(f, "weight decay {decay} is not a finite number >= 0"),
-            Error::State { .. } => f.write_str("the state is not one that a step of this rule can have left"),
+            Error::State { .. } => f.write_str("the state cannot come from a step of this rule"),
             Error::Layers { expected, found } => write!(f, "{expected} layers expected, {found} found"),
             Error::OffLeaf { start } => {
                 write!(f, "a chunk begins at element {start}, which is not the beginning of a leaf of 1024")
             }
             Error::Pieces { leaf } => {
-                write!(f, "the pieces do not make the whole: none is a node of the tree that begins at leaf {leaf}")
+                write!(f, "the pieces do not add up: none is a node of the tree that begins at leaf {leaf}")
             }
-            Error::StepNotSeen => f.write_str("the rule has not seen the step that it planned: call `limit` first"),
+            Error::StepNotSeen => f.write_str("the rule needs the norm of the planned step: call `limit` first"),
             Error::StaleNorm { .. } => {
                 f.write_str("the weights have changed since their norm was carried: call `forget_weights` then")
             }

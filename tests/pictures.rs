@@ -1,4 +1,4 @@
-//! The pictures in `docs` are drawn from the figures in `docs/data`, and the tables beside them have the same figures.
+//! The pictures in `docs` are drawn from the figures in `docs/data`, and the tables next to them have the same figures.
 #![cfg(all(feature = "alloc", feature = "half"))]
 
 #[path = "../examples/charts/pictures/mod.rs"]

@@ -12,10 +12,10 @@ fn errors_say_what_is_wrong() {
         (Error::LearningRate { layer: None, rate: f64::NAN }, "learning rate NaN is not a finite number >= 0"),
         (Error::GradientScale(0.0), "gradient scale 0 is out of range"),
         (Error::Decay { layer, decay: -2.0 }, "layer 3: weight decay -2 is not a finite number >= 0"),
-        (Error::State { layer: None }, "the state is not one that a step of this rule can have left"),
+        (Error::State { layer: None }, "the state cannot come from a step of this rule"),
         (Error::Layers { expected: 2, found: 1 }, "2 layers expected, 1 found"),
         (Error::OffLeaf { start: 7 }, "a chunk begins at element 7, which is not the beginning of a leaf of 1024"),
-        (Error::StepNotSeen, "the rule has not seen the step that it planned: call `limit` first"),
+        (Error::StepNotSeen, "the rule needs the norm of the planned step: call `limit` first"),
     ] {
         assert_eq!(error.to_string(), text);
     }

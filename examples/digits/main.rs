@@ -5,7 +5,7 @@
 //! cargo run --release --example digits -- --sweep      # 11 learning rates × 3 initial scales, and a chart
 //! cargo run --release --example digits -- --restarts   # LARC where the rate rises, and two cures
 //! cargo run --release --example digits -- --short      # three epochs, to see that it works; also after another word
-//! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights beside f32
+//! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights compared with f32
 //! ```
 //!
 //! It writes charts and their figures to the current directory. The repository has them in `docs` and `docs/data`, and

@@ -52,7 +52,7 @@ fn micro_batches(svg: &mut Svg, y: f64) {
     }
 }
 
-/// A vector of which ranks hold parts: from, to, in sixths, and the rank.
+/// A vector whose parts belong to ranks: from, to, in sixths, and the rank.
 fn bar(svg: &mut Svg, y: f64, name: &str, parts: &[(f64, f64, usize)], named: bool) {
     svg.text(20.0, y + 18.0, "", name);
     for &(from, to, rank) in parts {

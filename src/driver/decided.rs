@@ -64,7 +64,7 @@ impl<R: Rule> Decided<'_, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::StepNotSeen`] if the rule [must see the step](Planned::needs_step) first.
+    /// [`Error::StepNotSeen`] if the rule [needs the norm of the step](Planned::needs_step) first.
     pub fn confirm(&mut self, planned: &Planned<R::State>) -> Result<(), Error> {
         if planned.needs_step() {
             return Err(Error::StepNotSeen);
@@ -196,7 +196,7 @@ pub struct Planned<S> {
     config: LayerConfig,
     plan: Plan,
     coefficients: Coefficients,
-    /// The norm of the step that the rule must see before the plan is settled.
+    /// The norm of the step that the rule needs before the plan is final.
     needs: StepNorm,
     before: S,
     next: S,
@@ -216,7 +216,7 @@ impl<S: RuleState> Planned<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`],
+    /// [`Error::OffLeaf`] if `start` is not a multiple of [`LEAF`](super::pieces::LEAF), [`Error::Length`],
     /// [`Error::Missing`] and [`Error::Type`]; then nothing is written.
     pub fn step_leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [f64]) -> Result<(), Error> {
         let leaves = check_leaves(start, chunk.weights.len(), sums.len())?;
@@ -249,8 +249,8 @@ impl<S: RuleState> Planned<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], and [`Error::StepNotSeen`] if the rule [must see the
-    /// step](Planned::needs_step) first; then nothing is written.
+    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], and [`Error::StepNotSeen`] if the rule [needs the norm
+    /// of the step](Planned::needs_step) first; then nothing is written.
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
         check_arrays(self.moments, &chunk.view(), chunk.weights.check())?;
         if self.needs_step() {

@@ -123,7 +123,8 @@ pub const fn chunk(len: usize, ith: usize, nth: usize) -> Range<usize> {
 ///
 /// # Errors
 ///
-/// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], and [`Error::Length`] of `sums`; then nothing is written.
+/// [`Error::OffLeaf`] if `start` is not a multiple of [`LEAF`], and [`Error::Length`] of `sums`; then nothing is
+/// written.
 ///
 /// ```
 /// use layerwise::pieces::{LEAF, fold_leaf_sums, leaf_sums};
@@ -160,8 +161,8 @@ pub fn fold_leaf_sums(sums: &[f64]) -> f64 {
 ///
 /// # Errors
 ///
-/// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], or the chunk ends neither at one nor with the array;
-/// [`Error::Length`] of `chunk`, if it goes beyond the array, and of `sums`; then nothing is written.
+/// [`Error::OffLeaf`] if `start` is not a multiple of [`LEAF`], or the chunk ends neither at a multiple nor with the
+/// array; [`Error::Length`] of `chunk`, if it goes beyond the array, and of `sums`; then nothing is written.
 ///
 /// ```
 /// use layerwise::pieces::{LEAF, Tree, subtree_sums};
@@ -286,8 +287,8 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], otherwise as [`measure`](Pass::measure); then nothing
-    /// is written.
+    /// [`Error::OffLeaf`] if `start` is not a multiple of [`LEAF`], otherwise as [`measure`](Pass::measure); then
+    /// nothing is written.
     pub fn leaf_sums(&self, chunk: LayerView<'_>, start: usize, sums: &mut [[f64; SUMS]]) -> Result<(), Error> {
         self.optimizer.check_view(&self.step, &chunk)?;
         let leaves = check_leaves(start, chunk.weights.len(), sums.len())?;
@@ -301,8 +302,8 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::OffLeaf`] if `start` is no multiple of [`LEAF`], or the chunk ends neither at one nor with the layer;
-    /// [`Error::Length`] of the chunk, if it goes beyond the layer, and of `sums`; otherwise as
+    /// [`Error::OffLeaf`] if `start` is not a multiple of [`LEAF`], or the chunk ends neither at a multiple nor with
+    /// the layer; [`Error::Length`] of the chunk, if it goes beyond the layer, and of `sums`; otherwise as
     /// [`measure`](Pass::measure). Then nothing is written.
     ///
     /// ```

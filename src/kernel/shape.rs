@@ -25,8 +25,8 @@ pub(crate) const VECTORS: usize = 2;
 /// 0.116. Sixteen lanes are bound by the latency of additions; sixty-four spill registers.
 pub(crate) const LANES: usize = VECTORS * WIDTH;
 
-/// The largest piece that is not divided between threads: a subtree of 64 leaves, of which three arrays about fill a
-/// core's own cache.
+/// The largest piece that is not divided between threads: a subtree of 64 leaves; three arrays of this size about fill
+/// a core's own cache.
 pub(crate) const TILE: usize = 64 * LEAF;
 
 /// The most elements that one call of a kernel sums: a tile. Without vectors it is a leaf, because more gains nothing.

@@ -99,7 +99,7 @@ fn soft_less(a: u64, b: u64) -> bool {
     if a <= INFINITY { a < b && b <= INFINITY } else { a > SIGN && a <= SIGN | INFINITY }
 }
 
-/// The larger of two numbers, of which `floor` is at least 0. (`f64::max` would prefer a number to a NaN.)
+/// The larger of `x` and `floor`, which is at least 0. (`f64::max` would prefer a number to a NaN.)
 #[inline(always)]
 pub(crate) fn at_least(x: f64, floor: f64) -> f64 {
     if SOFT {

@@ -306,7 +306,7 @@ fn a_state_that_no_rule_has_left() {
         assert_eq!(net.try_step(&novograd().any(), 0.1, walk), Err(Error::State { layer: Some(1) }), "{walk:?}");
         net.assert_same(&format!("{walk:?}"), &before);
     }
-    assert_eq!(refused.to_string(), "the state is not one that a step of this rule can have left");
+    assert_eq!(refused.to_string(), "the state cannot come from a step of this rule");
 }
 
 #[test]

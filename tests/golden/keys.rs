@@ -1,4 +1,4 @@
-//! Settings by their names, every one of which must be understood.
+//! Settings by name. An unknown one is a failure.
 
 use serde_json::{Map, Value};
 

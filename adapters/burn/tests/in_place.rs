@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const LEN: usize = 1 << 20;
-/// Shapes, strides, and what burn needs to walk through a module: little beside 4 MiB.
+/// Shapes, strides, and what burn needs to visit a module: little compared with 4 MiB.
 const FEW: usize = 16384;
 
 fn allocated<T>(call: impl FnOnce() -> T) -> (T, usize) {

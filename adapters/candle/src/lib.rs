@@ -51,7 +51,7 @@
 //!
 //! # Saving
 //!
-//! [`Layerwise::save`] writes a safetensors file beside that of the weights. Training resumed from both has the same
+//! [`Layerwise::save`] writes a safetensors file next to that of the weights. Training resumed from both has the same
 //! bits, also in another process.
 
 mod numbers;

@@ -51,7 +51,7 @@ impl<R: Rule> Layerwise<R> {
         let kept = self.parameters.iter().map(|parameter| read(&file, parameter)).collect::<Result<Vec<_>>>()?;
         for (parameter, kept) in self.parameters.iter().zip(&kept) {
             if !self.optimizer.rule().accepts(kept.state) {
-                bail!("{}.state: none that a step of this rule can have left", parameter.name);
+                bail!("{}.state: cannot come from a step of this rule", parameter.name);
             }
         }
         let expected: usize = self.parameters.iter().map(|parameter| arrays(parameter).count()).sum();

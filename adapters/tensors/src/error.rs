@@ -137,7 +137,7 @@ impl fmt::Display for Error {
             Error::Missing(name) => write!(f, "the file has no tensor {name}"),
             Error::Unexpected(name) => write!(f, "the file has a tensor {name}, which the rule does not keep"),
             Error::Tensor { name, expected, found } => write!(f, "{name}: {expected} expected, {found} found"),
-            Error::State(name) => write!(f, "{name}: none that a step of this rule can have left"),
+            Error::State(name) => write!(f, "{name}: cannot come from a step of this rule"),
             Error::Misaligned { name, size } => write!(f, "{name} does not begin at a multiple of {size} bytes"),
             Error::Torn { step } => write!(f, "training in this file ended within step {step}: go back to a copy"),
             Error::BigEndian => f.write_str("a big-endian machine cannot use the numbers of the file in place"),

@@ -282,7 +282,7 @@ fn no_type(what: &'static str) -> Refusal<'static> {
 
 #[cold]
 pub(crate) fn no_state() -> Refusal<'static> {
-    Refusal::new(status::BAD_STATE, "state", "is not one that a step of this rule can have left")
+    Refusal::new(status::BAD_STATE, "state", "cannot come from a step of this rule")
 }
 
 /// Refuses extents that overlap each other or those `around`.

@@ -99,7 +99,7 @@ impl lw_loss_scaler {
 }
 
 fn restored(scaler: &LossScaler, state: &lw_loss_state) -> Result<LossScaleState, Refusal<'static>> {
-    let refused = Refusal::new(status::BAD_STATE, "state", "is none that this loss scaler can have left");
+    let refused = Refusal::new(status::BAD_STATE, "state", "cannot come from this loss scaler");
     scaler.restore(state.numbers).ok_or(refused)
 }
 

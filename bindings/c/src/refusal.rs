@@ -182,7 +182,7 @@ impl From<Error> for Refusal<'static> {
                 (valued(status::BAD_DECAY, "decay", decay, "must be finite and >= 0"), layer)
             }
             Error::State { layer } => {
-                (Refusal::new(status::BAD_STATE, "state", "is not one that a step of this rule can have left"), layer)
+                (Refusal::new(status::BAD_STATE, "state", "cannot come from a step of this rule"), layer)
             }
             Error::Layers { .. } => (Refusal::new(status::BAD_LENGTH, "count", "differs"), None),
             Error::OffLeaf { .. } => {
@@ -192,7 +192,7 @@ impl From<Error> for Refusal<'static> {
                 (Refusal::new(status::BAD_PIECES, "nodes", "must be nodes of the tree, and together all leaves"), None)
             }
             Error::StepNotSeen => {
-                (Refusal::new(status::NOT_SEEN, "planned", "must see its step first: call lw_limit"), None)
+                (Refusal::new(status::NOT_SEEN, "planned", "needs the norm of its step: call lw_limit first"), None)
             }
             Error::StaleNorm { layer } => {
                 (Refusal::new(status::STALE_NORM, "norms", "are not those of these weights: set weights to 0"), layer)
@@ -213,7 +213,7 @@ fn type_of(what: Argument) -> &'static str {
         Argument::Weights => "must be of LW_F32, or of LW_BF16 with `lower`",
         Argument::Lower => "goes with weights of LW_BF16",
         Argument::Momentum => "must be of LW_F32 or LW_BF16",
-        Argument::Copy => "must be of LW_BF16 or LW_F16, beside weights of LW_F32",
+        Argument::Copy => "must be of LW_BF16 or LW_F16, with weights of LW_F32",
         _ => "must be of LW_F32",
     }
 }
@@ -262,13 +262,13 @@ fn text(status: lw_status) -> &'static CStr {
         status::BAD_RATE => c"refused: a learning rate is not finite and >= 0",
         status::BAD_SCALE => c"refused: a scale of gradients is out of range",
         status::BAD_DECAY => c"refused: a weight decay is not finite and >= 0",
-        status::BAD_STATE => c"refused: a state is not one that a step can have left",
+        status::BAD_STATE => c"refused: a state cannot come from a step of the rule",
         status::BAD_SPANS => c"refused: spans overlap, leave gaps or end past the buffers",
         status::OFF_LEAF => c"refused: a chunk does not begin at a multiple of LW_LEAF",
-        status::NOT_SEEN => c"refused: a plan must see its step first",
+        status::NOT_SEEN => c"refused: a plan needs the norm of its step",
         status::STALE_NORM => c"refused: weights have changed since their norm was carried",
         status::BAD_RECIPE => c"refused: a recipe cannot be read",
-        status::BAD_PIECES => c"refused: the pieces of a sum do not make the whole",
+        status::BAD_PIECES => c"refused: the pieces of a sum do not add up to the whole",
         _ => c"no status of this library",
     }
 }

@@ -108,7 +108,7 @@ pub fn pytorch_optimizer(k: &mut Keys, version: &str) -> NovoGradConfig {
     }
 }
 
-/// apex keeps the norm itself, of which the maximum norm is no root.
+/// apex keeps the norm itself, and the maximum norm is not a root.
 pub fn apex(k: &mut Keys) -> Settings {
     let [beta1, beta2] = k.betas([0.9, 0.999]);
     let norm = |value: &Value| match value.as_f64()? {
