@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --features half --bench halves              # every instruction set
-//! cargo bench --features half --bench halves -- --test    # once, to see that it works
+//! cargo bench --features half --bench halves -- --test    # once, as a quick check
 //! ```
 //!
 //! A variant and the step in `f32` take turns, and the fastest of many turns counts, so other load on the machine

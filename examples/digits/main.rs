@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --example digits                 # one run each, and a table
 //! cargo run --release --example digits -- --sweep      # 11 learning rates × 3 initial scales, and a chart
-//! cargo run --release --example digits -- --restarts   # LARC where the rate rises, and two cures
-//! cargo run --release --example digits -- --short      # three epochs, to see that it works; also after another word
+//! cargo run --release --example digits -- --restarts   # LARC with a rising rate, and two fixes
+//! cargo run --release --example digits -- --short      # three epochs, as a quick check; also after another option
 //! cargo run --release --features half --example digits -- --mixed   # 16-bit gradients and weights compared with f32
 //! ```
 //!

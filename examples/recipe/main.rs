@@ -48,7 +48,7 @@ fn describe(path: &str, training: &Training) {
     let Training { steps, iter_size, .. } = training;
     println!("{path}: {steps} steps of {iter_size} × {BATCH} digits");
     if training.is_mixed && cfg!(feature = "half") {
-        println!("Mixed precision: gradients and the weights of the network are f16, beside f32 weights.");
+        println!("Mixed precision: gradients and the network's weights are f16, in addition to f32 weights.");
     } else if training.is_mixed {
         println!("The recipe is for mixed precision, which needs the feature half. Here numbers are f32.");
         println!("The loss is scaled all the same.");

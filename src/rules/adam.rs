@@ -108,7 +108,7 @@ pub enum AdamCorrection {
 /// learning rate.
 ///
 /// ```text
-/// r = min(|w|, max_weights) / (|u| + eps), at most max_ratio        1 where either norm is 0
+/// r = min(|w|, max_weights) / (|u| + eps), at most max_ratio        1 if either norm is 0
 /// ```
 ///
 /// With a decay in addition to the step, `|w|` is the norm after the decay. By default `eps` is 0 and there are no

@@ -51,7 +51,7 @@ pub enum LossScaling {
 /// overflow. Try it first for gradients in `f16`.
 ///
 /// ```text
-/// a gradient is not finite:            scale = scale / step_factor;  the step is skipped, and counting begins anew
+/// a gradient is not finite:            scale = scale / step_factor;  the step is skipped, and the count restarts
 /// every step_window-th finite step:    scale = scale · step_factor
 /// always:                              scale_min ≤ scale ≤ scale_max;  scale_max at first
 /// ```
@@ -127,7 +127,7 @@ impl Backoff {
 /// needs the largest gradient of each step.
 ///
 /// ```text
-/// x         = log2(max |g|);  log_max, if a gradient is not finite;  a gradient of zeros is left out
+/// x         = log2(max |g|);  log_max, if a gradient is not finite;  gradients of zeros are ignored
 /// mean      = (beta1·mean + (1 − beta1)·x)                      / (1 − beta1ᵗ)
 /// deviation = √(max(0, average of x² − (average of x)²))        averages as above, with beta2
 /// scale     = 2^(log_max − (mean + overflow_std_dev·deviation)),  scale_min ≤ scale ≤ scale_max;  1 at first

@@ -1,8 +1,8 @@
 //! Steps of burn's own optimizers and of this adapter's, on burn's tensors and one thread.
 //!
 //! ```text
-//! cargo bench --bench steps             # with malloc as it is, and with one that keeps its memory
-//! cargo bench --bench steps -- --short  # to see that it works
+//! cargo bench --bench steps             # with the default malloc, and with one that keeps its memory
+//! cargo bench --bench steps -- --short  # a quick check
 //! ```
 
 #[allow(dead_code)] // of which this needs one model

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example convolution
-//! cargo run --example convolution -- --short    # three epochs, to see that it works
+//! cargo run --example convolution -- --short    # three epochs, as a quick check
 //! cargo run --release --example convolution -- --sweep    # five optimizers, five rates each, three runs of each rate
 //! ```
 
@@ -77,7 +77,7 @@ fn run(optimizer: AnyOptimizer, rate: f64, epochs: usize, seed: u64) -> Result<f
 /// Prints the mean of three runs for each optimizer and rate.
 fn sweep() -> Result<()> {
     let (epochs, start) = (if is_short() { 1 } else { 10 }, Instant::now());
-    println!("% of the test digits that are read right, mean of 3 runs of {epochs} epochs, beside the rate\n");
+    println!("Test accuracy in %, mean of 3 runs of {epochs} epochs, after the rate\n");
     for (name, optimizer, middle) in contenders().map_err(candle_core::Error::wrap)? {
         print!("{name:14}");
         let mut best = [0.0; 3];
@@ -123,6 +123,6 @@ fn main() -> Result<()> {
         println!("{name}: {}, gradient norm {:.2e}", report.outcome, report.gradient_norm);
     }
     let right = right(&network.forward(&digits.test.pixels, false)?, &digits.test)?;
-    println!("{right:.1} % of the test digits are read right, {:.1} s", start.elapsed().as_secs_f64());
+    println!("{right:.1} % test accuracy, {:.1} s", start.elapsed().as_secs_f64());
     expect(right, 98.0, is_short())
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example digits
-//! cargo run --example digits -- --short    # three epochs, to see that it works
+//! cargo run --example digits -- --short    # three epochs, as a quick check
 //! ```
 
 mod common;
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         optimizer.configure(|_, _| layerwise::LayerConfig::DEFAULT)?;
         train(&mut optimizer, &digits, epochs, |pixels| network.forward(pixels))?;
         let right = right(&network.forward(&digits.test.pixels)?, &digits.test)?;
-        println!("{name}: {right:.1} % of the test digits are read right, {:.1} s", start.elapsed().as_secs_f64());
+        println!("{name}: {right:.1} % test accuracy, {:.1} s", start.elapsed().as_secs_f64());
         expect(right, 96.0, is_short())?;
     }
     Ok(())

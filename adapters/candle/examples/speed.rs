@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! RAYON_NUM_THREADS=1 cargo run --release --example speed
-//! RAYON_NUM_THREADS=1 cargo run --release --example speed -- --short    # to see that it works
+//! RAYON_NUM_THREADS=1 cargo run --release --example speed -- --short    # a quick check
 //! ```
 //!
 //! By default malloc returns large blocks to the system, and gets cleared pages back. So the program runs itself once

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --example digits
-//! cargo run --example digits -- --short    # three epochs, to see that it works
+//! cargo run --example digits -- --short    # three epochs, as a quick check
 //! ```
 
 mod common;
@@ -132,7 +132,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ours.save(&path, network.arrays())?;
         let trained = training.in_file(&path)?;
         let right = Weights::new(trained.arrays())?.right(&training.digits.test);
-        println!("{name}: {right:.1} % of the test digits are read right, {:.1} s", start.elapsed().as_secs_f64());
+        println!("{name}: {right:.1} % test accuracy, {:.1} s", start.elapsed().as_secs_f64());
 
         let at_least = if is_short { 75.0 } else { 96.0 };
         if right < at_least {

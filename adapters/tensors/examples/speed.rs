@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example speed
-//! cargo run --release --example speed -- --short    # to see that it works
+//! cargo run --release --example speed -- --short    # a quick check
 //! ```
 
 #[path = "../../../benches/shared/tensors.rs"]

@@ -7,7 +7,7 @@
 //!                           [--from FILE] [--to FILE] [--every K] [--lose RANK@STEP]
 //! mpirun -n P layerwise-mpi bench [--units U] [--times T]
 //! layerwise-mpi alone RULE [--leaves M] [--steps S]      the same training in one process
-//! layerwise-mpi traffic WAY P SHORT LONG --steps S       what monitoring counted in S more steps, compared with the formula
+//! layerwise-mpi traffic WAY P SHORT LONG --steps S       bytes counted in S more steps, and by the formula
 //! layerwise-mpi plan M P [--bytes B] [--leaf SECONDS] [--bandwidth BYTES]
 //! ```
 //!

@@ -127,7 +127,7 @@ pub fn right(logits: &Tensor, part: &Part) -> Result<f64> {
 pub fn expect(right: f64, at_least: f64, is_short: bool) -> Result<()> {
     let at_least = if is_short { 75.0 } else { at_least };
     if right < at_least {
-        candle_core::bail!("{right:.1} % of the digits are read right, less than {at_least} %");
+        candle_core::bail!("{right:.1} % of the digits are classified correctly, less than {at_least} %");
     }
     Ok(())
 }
