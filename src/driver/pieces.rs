@@ -396,8 +396,8 @@ impl<'o, R: Rule> Pass<'o, R> {
         measured
     }
 
-    /// Adds a layer that another pass measured for the same step: by another worker, or in an earlier call. Their norms
-    /// add up in `f64`, so add them in the same order everywhere.
+    /// Adds a layer that another pass measured for the same step: by another worker, or in an earlier call. The sum
+    /// over layers is in `f64`, so add layers in the same order everywhere.
     pub fn add(&mut self, measured: Measured) {
         let report = &measured.report;
         if report.counts {
