@@ -14,8 +14,8 @@ pub struct Run {
     pub accuracy: f64,
 }
 
-/// Colours and widths, in the order of the optimizers. At small rates LARC equals SGD with momentum, and Adam equals
-/// AdamW: one curve of each pair is wide and lies below the other.
+/// Colours and widths, in the order of the optimizers. LARC is like SGD with momentum if the rate is small, and Adam is
+/// like AdamW: one curve of each pair is wide and lies below the other.
 const STYLES: [(RGBColor, u32); 7] = [(GREY, 2), (BLUE, 2), (RED, 5), (GREEN, 2), (ORANGE, 5), (PURPLE, 2), (TEAL, 2)];
 
 /// One panel per initial scale, one curve per optimizer, and a legend.
