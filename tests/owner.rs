@@ -520,8 +520,12 @@ fn memories_are_equal_if_all_that_they_remember_is() {
 #[test]
 fn carried_norms_of_weights_that_have_changed() {
     let optimizer = sgd();
-    let forget: [fn(&mut Memory<SgdState>); 3] =
-        [Memory::forget_norms, |memory| memory.carry_norms(true), |memory| memory.load(&memory.to_bytes()).unwrap()];
+    let forget: [fn(&mut Memory<SgdState>); 4] = [
+        Memory::forget_norms,
+        |memory| memory.carry_norms(true),
+        |memory| memory.load(&memory.to_bytes()).unwrap(),
+        |memory| memory.take_over(memory.clone()).unwrap(),
+    ];
     for forget in forget {
         let (mut memory, mut weights) = (memory(&optimizer), weights());
         let mut plain = memory.clone();

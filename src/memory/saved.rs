@@ -57,7 +57,7 @@ impl<S: RuleState> Memory<S> {
     }
 
     /// Takes over moments and states of another memory, say one that was read by `serde`, if the layers match.
-    /// Configurations stay as they are.
+    /// Configurations stay as they are, and norms are forgotten.
     ///
     /// # Errors
     ///
@@ -71,7 +71,8 @@ impl<S: RuleState> Memory<S> {
             return Err(LoadError::Layer { layer });
         }
         for (to, from) in self.layers.iter_mut().zip(from.layers) {
-            *to = Owned { config: to.config, ..from };
+            // The other memory may know the norms of other weights.
+            *to = Owned { config: to.config, norms: CarriedNorms::new(), ..from };
         }
         self.reports.fill(Report::ABSENT);
         Ok(())
