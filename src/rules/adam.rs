@@ -338,7 +338,8 @@ impl Rule for AdamRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: AdamState) -> (Plan, AdamState) {
         let config = &self.config;
         let steps = state.steps.saturating_add(1);
-        let (larc, l2) = (layer.adapted(&config.larc), self.l2(layer));
+        let larc = layer.adapted(&config.larc).filter(|larc| !larc.exempts(self.decay(layer)));
+        let l2 = self.l2(layer);
         let LarcFactor { factor, decay: l2, clipped } =
             larc.map_or(LarcFactor::plain(l2), |larc| larc.factor(lr, l2, norms));
         let shrink = self.shrink(lr, layer);

@@ -52,7 +52,8 @@ pub struct LarcConfig {
     pub zero_norm: ZeroNorm,
     /// How the ratio accounts for weight decay.
     pub decay_in_ratio: DecayInRatio,
-    /// Whether layers without weight decay are exempt from adaptation, as in timm and bolts.
+    /// Whether layers without weight decay are exempt from adaptation, as in timm and bolts. In front of NovoGrad and
+    /// Adam a decay counts in whatever way it acts.
     pub only_with_decay: bool,
 }
 
@@ -235,11 +236,10 @@ impl Larc {
     /// ```
     #[must_use]
     pub fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
-        if [lr, decay, norms.gradient, norms.weights].into_iter().all(is_non_negative) {
-            self.config.factor(lr, decay, norms)
-        } else {
-            LarcFactor { factor: f64::NAN, ..LarcFactor::plain(decay) }
+        if ![lr, decay, norms.gradient, norms.weights].into_iter().all(is_non_negative) {
+            return LarcFactor { factor: f64::NAN, ..LarcFactor::plain(decay) };
         }
+        if self.config.exempts(decay) { LarcFactor::plain(decay) } else { self.config.factor(lr, decay, norms) }
     }
 }
 
@@ -262,13 +262,17 @@ impl LarcConfig {
         }
     }
 
-    /// The factor, for numbers that are finite and at least 0.
+    /// Whether a layer with this weight decay, in whatever way it acts, is exempt from adaptation.
+    #[inline]
+    pub(super) fn exempts(&self, decay: f64) -> bool {
+        self.only_with_decay && is_zero(decay)
+    }
+
+    /// The factor of a layer that is not exempt, of numbers that are finite and at least 0. `decay` is the part of the
+    /// weight decay that is added to the gradient.
     #[inline]
     pub(super) fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
         let plain = LarcFactor::plain(decay);
-        if self.only_with_decay && is_zero(decay) {
-            return plain;
-        }
         let weights = at_least(norms.weights, self.min_norm);
         let gradient = at_least(norms.gradient, self.min_norm);
         let denominator = match self.decay_in_ratio {

@@ -335,10 +335,15 @@ impl NovoGradRule {
         if is_zero(denominator) { 0.0 } else { 1.0 / denominator }
     }
 
+    #[inline]
+    fn decay(&self, layer: &LayerConfig) -> f64 {
+        mul(self.config.weight_decay, layer.decay)
+    }
+
     /// The share of the weights that is added to `h`, and the share that is subtracted from them directly.
     #[inline]
-    fn decay(&self, lr: f64, layer: &LayerConfig) -> (f64, f64) {
-        let decay = mul(self.config.weight_decay, layer.decay);
+    fn pulls(&self, lr: f64, layer: &LayerConfig) -> (f64, f64) {
+        let decay = self.decay(layer);
         match self.config.decay_mode {
             _ if self.config.raw_momentum => (0.0, mul(lr, decay)),
             DecayMode::Coupled => (decay, 0.0),
@@ -377,7 +382,7 @@ impl Rule for NovoGradRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, mut state: NovoGradState) -> (Plan, NovoGradState) {
         let config = &self.config;
         let first = state.steps == 0;
-        let larc = layer.adapted(&config.larc);
+        let larc = layer.adapted(&config.larc).filter(|larc| !larc.exempts(self.decay(layer)));
         let LarcFactor { factor: front, clipped, .. } =
             larc.map_or(LarcFactor::plain(0.0), |larc| larc.factor(lr, 0.0, norms));
         let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
@@ -399,7 +404,7 @@ impl Rule for NovoGradRule {
             GradientAveraging::On => true,
             GradientAveraging::AfterFirstStep => !first,
         };
-        let (coupled, shrink) = self.decay(lr, layer);
+        let (coupled, shrink) = self.pulls(lr, layer);
         // Rate and factor each belong either to the momentum or to the step.
         let (rate_in, rate_out) =
             if config.rate_in_momentum { (lr, div(1.0, correction1)) } else { (1.0, div(lr, correction1)) };

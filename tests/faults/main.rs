@@ -1,5 +1,6 @@
 //! What goes wrong in real training runs, and what a step, a saved state or a number out of range must do then.
 
+mod decays;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod large_decay;

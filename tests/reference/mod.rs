@@ -99,11 +99,13 @@ fn luc_rate(luc: Option<Luc>, rate: f64, weight_norm: f64, step_norm: f64) -> f6
     }
 }
 
-/// LARC's factor and the weight decay to apply.
+/// LARC, if it adapts this layer, whose weight decay is `decay` in whatever way it acts.
+fn adapting(larc: &Option<LarcConfig>, layer: &LayerConfig, decay: f64) -> Option<LarcConfig> {
+    larc.filter(|larc| layer.adapt && !(larc.only_with_decay && decay == 0.0))
+}
+
+/// LARC's factor, and what it leaves of the weight decay that is added to the gradient.
 pub fn larc_factor(config: &LarcConfig, lr: f64, decay: f64, weights: &[f64], gradients: &[f64]) -> (f64, f64) {
-    if config.only_with_decay && decay == 0.0 {
-        return (1.0, decay);
-    }
     let decayed: Vec<f64> = gradients.iter().zip(weights).map(|(g, w)| g + decay * w).collect();
     let gradient_norm = match config.decay_in_ratio {
         DecayInRatio::NormOfSum => l2_norm(&decayed),
@@ -144,9 +146,9 @@ pub fn sgd(
     let lr = step.lr * layer.rate;
     let decay = config.weight_decay * layer.decay;
     let gradients = scaled(gradients, &step, config.maximize);
-    let (factor, decay) = match &config.larc {
-        Some(larc) if layer.adapt => larc_factor(larc, lr, decay, &memory.weights, &gradients),
-        _ => (1.0, decay),
+    let (factor, decay) = match &adapting(&config.larc, layer, decay) {
+        Some(larc) => larc_factor(larc, lr, decay, &memory.weights, &gradients),
+        None => (1.0, decay),
     };
     let first = memory.steps == 0;
     memory.steps += 1;
@@ -205,9 +207,9 @@ pub fn novograd(
     let mut lr = step.lr * layer.rate;
     let decay = config.weight_decay * layer.decay;
     let mut gradients = scaled(gradients, &step, config.maximize);
-    let larc = match &config.larc {
-        Some(larc) if layer.adapt => larc_factor(larc, lr, 0.0, &memory.weights, &gradients).0,
-        _ => 1.0,
+    let larc = match &adapting(&config.larc, layer, decay) {
+        Some(larc) => larc_factor(larc, lr, 0.0, &memory.weights, &gradients).0,
+        None => 1.0,
     };
     gradients.iter_mut().for_each(|g| *g *= larc);
     let first = memory.steps == 0;
@@ -292,9 +294,9 @@ pub fn adam(
     let decay = config.weight_decay * layer.decay;
     let gradients = scaled(gradients, &step, config.maximize);
     let l2 = if config.decay_mode == AdamDecay::L2 { decay } else { 0.0 };
-    let (factor, l2) = match &config.larc {
-        Some(larc) if layer.adapt => larc_factor(larc, lr, l2, &memory.weights, &gradients),
-        _ => (1.0, l2),
+    let (factor, l2) = match &adapting(&config.larc, layer, decay) {
+        Some(larc) => larc_factor(larc, lr, l2, &memory.weights, &gradients),
+        None => (1.0, l2),
     };
     let in_update = if config.decay_mode == AdamDecay::InUpdate { decay } else { 0.0 };
     let shrink = match config.decay_mode {
