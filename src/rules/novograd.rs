@@ -126,9 +126,11 @@ pub enum BiasCorrection {
     /// At step `t` the momentum is divided by `1 − beta1ᵗ` and the root of the second moment by `√(1 − beta2ᵗ)`, as in
     /// apex.
     Moments,
-    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ)`, as in pytorch_optimizer.
+    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ)`, but for a decay beside the step, as in
+    /// pytorch_optimizer.
     StepSize,
-    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ) / (1 − beta1ᵗ)`, as in pytorch_optimizer 3.
+    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ) / (1 − beta1ᵗ)`, but for a decay beside the step,
+    /// as in pytorch_optimizer 3.
     Rate,
 }
 
@@ -388,6 +390,8 @@ impl Rule for NovoGradRule {
         let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
         state.steps = state.steps.saturating_add(1);
 
+        // A decay beside the step goes by the rate as it is given, as in pytorch_optimizer.
+        let (coupled, shrink) = self.pulls(lr, layer);
         // What apex divides momentum and second moment by; and pytorch_optimizer's rate.
         let power = |beta| power(beta, state.steps);
         let (correction1, correction2, lr) = match config.bias_correction {
@@ -404,7 +408,6 @@ impl Rule for NovoGradRule {
             GradientAveraging::On => true,
             GradientAveraging::AfterFirstStep => !first,
         };
-        let (coupled, shrink) = self.pulls(lr, layer);
         // Rate and factor each belong either to the momentum or to the step.
         let (rate_in, rate_out) =
             if config.rate_in_momentum { (lr, div(1.0, correction1)) } else { (1.0, div(lr, correction1)) };

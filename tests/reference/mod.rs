@@ -217,6 +217,15 @@ pub fn novograd(
     memory.steps += 1;
     let t = memory.steps;
 
+    // Before the rate is corrected, which is for the step alone.
+    let shrink = match config.decay_mode {
+        _ if config.raw_momentum => lr * decay,
+        DecayMode::Coupled => 0.0,
+        DecayMode::Decoupled => lr * decay,
+        DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
+        DecayMode::Fixed => decay,
+    };
+
     let mut root = match config.norm {
         MomentNorm::L2 => (v + config.eps_root).sqrt(),
         MomentNorm::Max => v + config.eps_root,
@@ -256,13 +265,6 @@ pub fn novograd(
     }
     let luc = config.luc.filter(|_| layer.adapt);
     rate = luc_rate(luc, rate, l2_norm(&memory.weights), l2_norm(&memory.planned_step));
-    let shrink = match config.decay_mode {
-        _ if config.raw_momentum => lr * decay,
-        DecayMode::Coupled => 0.0,
-        DecayMode::Decoupled => lr * decay,
-        DecayMode::Corrected { max_rate } => lr * lr / max_rate * decay,
-        DecayMode::Fixed => decay,
-    };
     let step = |w: f64, m: f64, g: f64, sign: f64| {
         let m = new_momentum(w, m, g);
         (w + sign * (rate * m + shrink * w), m)
