@@ -84,9 +84,9 @@ impl<const N: usize> Memory<'_, N> {
     #[inline(always)]
     fn store_at<L: Lanes>(&mut self, lanes: L, at: usize, (w, states): New<L::Vector, N>) {
         for (state, vector) in self.states.iter_mut().zip(states) {
-            f32::store_up_to(lanes, vector, state.get_mut(at..).unwrap_or_default());
+            lanes.store_up_to(vector, state.get_mut(at..).unwrap_or_default());
         }
-        f32::store_up_to(lanes, w, self.weights.get_mut(at..).unwrap_or_default());
+        lanes.store_up_to(w, self.weights.get_mut(at..).unwrap_or_default());
     }
 
     /// Updates the whole blocks of a range, and passes the new weights to `see`. This is the loop of all updates, over

@@ -1,6 +1,6 @@
 //! Lanes of AVX-512: one register of sixteen.
 
-use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH};
+use super::ops::{Arithmetic, Kernel, Lanes, WIDTH};
 use core::arch::x86_64::*;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
@@ -21,7 +21,7 @@ impl Avx512 {
 
 impl Arithmetic for Avx512 {
     type Vector = __m512;
-    type Block<E: Element> = [E; WIDTH];
+    type Block = [f32; WIDTH];
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -34,23 +34,23 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn blocks<E: Element>(x: &[E]) -> &[[E; WIDTH]] {
+    fn blocks(x: &[f32]) -> &[[f32; WIDTH]] {
         x.as_chunks().0
     }
 
     #[inline(always)]
-    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; WIDTH]] {
+    fn blocks_mut(x: &mut [f32]) -> &mut [[f32; WIDTH]] {
         x.as_chunks_mut().0
     }
 
     #[inline(always)]
-    fn get<E: Element>(self, from: &[E; WIDTH]) -> __m512 {
-        E::load(self, from)
+    fn get(self, from: &[f32; WIDTH]) -> __m512 {
+        self.load(from)
     }
 
     #[inline(always)]
-    fn set<E: Element>(self, vector: __m512, to: &mut [E; WIDTH]) {
-        E::store(self, vector, to);
+    fn set(self, vector: __m512, to: &mut [f32; WIDTH]) {
+        self.store(vector, to);
     }
 
     #[inline(always)]

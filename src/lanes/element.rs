@@ -22,18 +22,10 @@ impl Element for f32 {
         lanes.load_last(from)
     }
 
+    #[cfg(feature = "half")]
     #[inline(always)]
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [f32; WIDTH]) {
         lanes.store(vector, to);
-    }
-
-    #[inline(always)]
-    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [f32]) {
-        if let Some(whole) = to.first_chunk_mut() {
-            lanes.store(vector, whole)
-        } else {
-            lanes.store_partial(vector, to)
-        }
     }
 
     #[inline(always)]
@@ -51,6 +43,7 @@ impl Element for f32 {
         self
     }
 
+    #[cfg(feature = "half")]
     #[inline(always)]
     fn of(x: f32) -> f32 {
         x

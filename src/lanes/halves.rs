@@ -33,18 +33,6 @@ macro_rules! elements {
             }
 
             #[inline(always)]
-            fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [$type]) {
-                if let Some(whole) = to.first_chunk_mut() {
-                    return lanes.$narrow(vector, whole);
-                }
-                let mut x = [$type::default(); WIDTH];
-                lanes.$narrow(vector, &mut x);
-                for (to, x) in to.iter_mut().zip(x) {
-                    *to = x;
-                }
-            }
-
-            #[inline(always)]
             fn bits(self) -> u32 {
                 self.to_bits().into()
             }

@@ -1,6 +1,6 @@
 //! Arithmetic without vectors: one number at a time, or two.
 
-use super::ops::{Arithmetic, Element, Kernel};
+use super::ops::{Arithmetic, Kernel};
 
 /// One number at a time.
 #[derive(Clone, Copy)]
@@ -8,7 +8,7 @@ pub(crate) struct One;
 
 impl Arithmetic for One {
     type Vector = f32;
-    type Block<E: Element> = E;
+    type Block = f32;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -16,23 +16,23 @@ impl Arithmetic for One {
     }
 
     #[inline(always)]
-    fn blocks<E: Element>(x: &[E]) -> &[E] {
+    fn blocks(x: &[f32]) -> &[f32] {
         x
     }
 
     #[inline(always)]
-    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [E] {
+    fn blocks_mut(x: &mut [f32]) -> &mut [f32] {
         x
     }
 
     #[inline(always)]
-    fn get<E: Element>(self, from: &E) -> f32 {
-        from.get()
+    fn get(self, from: &f32) -> f32 {
+        *from
     }
 
     #[inline(always)]
-    fn set<E: Element>(self, vector: f32, to: &mut E) {
-        *to = E::of(vector);
+    fn set(self, vector: f32, to: &mut f32) {
+        *to = vector;
     }
 
     #[inline(always)]
@@ -77,7 +77,7 @@ pub(crate) struct Two;
 
 impl Arithmetic for Two {
     type Vector = [f32; 2];
-    type Block<E: Element> = [E; 2];
+    type Block = [f32; 2];
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -85,23 +85,23 @@ impl Arithmetic for Two {
     }
 
     #[inline(always)]
-    fn blocks<E: Element>(x: &[E]) -> &[[E; 2]] {
+    fn blocks(x: &[f32]) -> &[[f32; 2]] {
         x.as_chunks().0
     }
 
     #[inline(always)]
-    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; 2]] {
+    fn blocks_mut(x: &mut [f32]) -> &mut [[f32; 2]] {
         x.as_chunks_mut().0
     }
 
     #[inline(always)]
-    fn get<E: Element>(self, [a, b]: &[E; 2]) -> [f32; 2] {
-        [a.get(), b.get()]
+    fn get(self, from: &[f32; 2]) -> [f32; 2] {
+        *from
     }
 
     #[inline(always)]
-    fn set<E: Element>(self, [a, b]: [f32; 2], to: &mut [E; 2]) {
-        *to = [E::of(a), E::of(b)];
+    fn set(self, vector: [f32; 2], to: &mut [f32; 2]) {
+        *to = vector;
     }
 
     #[inline(always)]

@@ -14,19 +14,19 @@ pub(crate) trait Arithmetic: Copy {
     type Vector: Copy;
 
     /// The same number of elements in memory.
-    type Block<E: Element>;
+    type Block;
 
     /// Runs a kernel with this arithmetic, in a function that is compiled for its instructions.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// The whole blocks of an array.
-    fn blocks<E: Element>(x: &[E]) -> &[Self::Block<E>];
+    fn blocks(x: &[f32]) -> &[Self::Block];
     /// The whole blocks of an array.
-    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [Self::Block<E>];
+    fn blocks_mut(x: &mut [f32]) -> &mut [Self::Block];
     /// Loads a block.
-    fn get<E: Element>(self, from: &Self::Block<E>) -> Self::Vector;
+    fn get(self, from: &Self::Block) -> Self::Vector;
     /// Stores a block.
-    fn set<E: Element>(self, vector: Self::Vector, to: &mut Self::Block<E>);
+    fn set(self, vector: Self::Vector, to: &mut Self::Block);
 
     /// Sets all lanes to `value`.
     fn splat(self, value: f32) -> Self::Vector;
@@ -67,6 +67,12 @@ pub(crate) trait Lanes: Arithmetic {
 
     /// Stores as many of sixteen values as there is room for.
     fn store_partial(self, vector: Self::Vector, to: &mut [f32]);
+
+    /// The same, for a slice that may have room for all of them.
+    #[inline(always)]
+    fn store_up_to(self, vector: Self::Vector, to: &mut [f32]) {
+        if let Some(whole) = to.first_chunk_mut() { self.store(vector, whole) } else { self.store_partial(vector, to) }
+    }
 
     /// The first `len` lanes, and zeros in the others.
     #[inline(always)]
@@ -122,14 +128,6 @@ pub(crate) trait Lanes: Arithmetic {
     fn fold(self, vector: Self::Vector) -> f32;
 }
 
-/// Copies elements up to the end of the shorter slice.
-#[inline(always)]
-pub(super) fn copy(from: &[f32], to: &mut [f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
 /// A number in memory that is an `f32` in registers.
 pub(crate) trait Element: Copy + Default + Send + Sync {
     /// The sign bit. Without it, the bits of floats order as integers do.
@@ -142,9 +140,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     /// At most sixteen numbers as the last of a vector, after zeros.
     fn load_last<L: Lanes>(lanes: L, from: &[Self]) -> L::Vector;
     /// Sixteen numbers.
+    #[cfg(feature = "half")]
     fn store<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self; WIDTH]);
-    /// As many of sixteen numbers as there is room for.
-    fn store_up_to<L: Lanes>(lanes: L, vector: L::Vector, to: &mut [Self]);
     /// Its bits.
     fn bits(self) -> u32;
     /// An integer with the order of absolute values. Every NaN is above infinity, and only zeros give 0.
@@ -157,6 +154,7 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     /// One number.
     fn get(self) -> f32;
     /// One number.
+    #[cfg(feature = "half")]
     fn of(x: f32) -> Self;
 }
 

@@ -3,7 +3,9 @@
 
 #[cfg(feature = "half")]
 use super::halves::{clamp, join, split};
-use super::ops::{Arithmetic, Element, Kernel, Lanes, WIDTH, copy};
+#[cfg(feature = "half")]
+use super::ops::Element;
+use super::ops::{Arithmetic, Kernel, Lanes, WIDTH};
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 use wide::f32x16;
@@ -24,7 +26,7 @@ pub(super) struct Portable;
 
 impl Arithmetic for Portable {
     type Vector = f32x16;
-    type Block<E: Element> = [E; WIDTH];
+    type Block = [f32; WIDTH];
 
     /// Not inlined: callers with better lanes should not pay for its stack frame.
     #[inline(never)]
@@ -33,23 +35,23 @@ impl Arithmetic for Portable {
     }
 
     #[inline(always)]
-    fn blocks<E: Element>(x: &[E]) -> &[[E; WIDTH]] {
+    fn blocks(x: &[f32]) -> &[[f32; WIDTH]] {
         x.as_chunks().0
     }
 
     #[inline(always)]
-    fn blocks_mut<E: Element>(x: &mut [E]) -> &mut [[E; WIDTH]] {
+    fn blocks_mut(x: &mut [f32]) -> &mut [[f32; WIDTH]] {
         x.as_chunks_mut().0
     }
 
     #[inline(always)]
-    fn get<E: Element>(self, from: &[E; WIDTH]) -> f32x16 {
-        E::load(self, from)
+    fn get(self, from: &[f32; WIDTH]) -> f32x16 {
+        self.load(from)
     }
 
     #[inline(always)]
-    fn set<E: Element>(self, vector: f32x16, to: &mut [E; WIDTH]) {
-        E::store(self, vector, to);
+    fn set(self, vector: f32x16, to: &mut [f32; WIDTH]) {
+        self.store(vector, to);
     }
 
     #[inline(always)]
@@ -193,6 +195,14 @@ impl Lanes for Portable {
         }
         let [sum, ..] = x;
         sum
+    }
+}
+
+/// Copies elements up to the end of the shorter slice.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 
