@@ -1,6 +1,6 @@
 //! The tree of every sum, and sums of its nodes.
 
-use crate::layer::{config, lw_array, lw_const_array, lw_layer, lw_layer_config, overlap};
+use crate::layer::{State, config, lw_array, lw_const_array, lw_layer, lw_layer_config, overlap};
 use crate::pieces::{Kept, LW_SUMS, lw_decision, lw_measured, lw_planned, lw_range, sums_of};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, status};
@@ -9,8 +9,6 @@ use crate::step::step;
 use core::ops::Range;
 use core::slice;
 use lw::pieces::{LEAF, Planned, Tree, subtree_sums};
-
-type State = [f64; 3];
 
 impl From<Range<usize>> for lw_range {
     fn from(range: Range<usize>) -> Self {
