@@ -76,8 +76,9 @@ impl lw_report {
     }
 }
 
-// A step writes its Rust reports into C's memory, which this shows to be large enough.
-const _: () = assert!(size_of::<Report>() == size_of::<lw_report>() && align_of::<Report>() <= align_of::<lw_report>());
+// A step writes its Rust reports into C's memory, which this shows to be large enough. (On 32-bit x86 a Rust report is
+// smaller than a C one.)
+const _: () = assert!(size_of::<Report>() <= size_of::<lw_report>() && align_of::<Report>() <= align_of::<lw_report>());
 
 /// Checked layers, each with the place of its state.
 trait Lender {
@@ -273,24 +274,23 @@ unsafe fn run(
     let count = layers.count();
     pointer::check("reports", reports, count)?;
     let summary = pointer::optional_place("summary", summary)?;
+    let made = reports.cast::<Report>();
     for index in 0..count {
-        // SAFETY: the pointer is checked, the C caller guarantees the number, and a Rust report is as large as a C one.
-        unsafe { reports.add(index).cast::<Report>().write(Report::ABSENT) };
+        // SAFETY: the pointer is checked, the C caller guarantees the number, and a Rust report is no larger than a C one.
+        unsafe { made.add(index).write(Report::ABSENT) };
     }
     // SAFETY: each has just been written.
-    let done =
-        optimizer.step(step, &mut Lent(layers), unsafe { pointer::elements_mut("reports", reports.cast(), count) }?);
+    let done = optimizer.step(step, &mut Lent(layers), unsafe { pointer::elements_mut("reports", made, count) }?);
     let mut outcome = status::APPLIED;
-    for index in 0..count {
+    // From the last to the first, so that a C report never overwrites a Rust report that is still to be read.
+    for index in (0..count).rev() {
         // SAFETY: within the reports, each of which is a Rust report until it is read here.
         let report = unsafe {
-            let place = reports.add(index);
-            let report = lw_report::of(&place.cast::<Report>().read());
-            place.write(report);
+            let report = lw_report::of(&made.add(index).read());
+            reports.add(index).write(report);
             report
         };
-        let is_bad = ![status::APPLIED, status::FROZEN, status::ABSENT].contains(&report.outcome.into());
-        if is_bad && outcome == status::APPLIED {
+        if ![status::APPLIED, status::FROZEN, status::ABSENT].contains(&report.outcome.into()) {
             outcome = report.outcome.into();
         }
     }
