@@ -336,20 +336,40 @@ unsafe fn step_flat(
             ("summary", Extent::of(summary, 1)),
         ];
         check_apart(&around, &[])?;
+        let around = around.map(|(_, extent)| extent);
         if !model.norms.is_null() {
             pointer::check("norms", model.norms, count)?;
         }
         let all = model.layer(0, model.len, None);
-        all.check_overlaps(around.map(|(_, extent)| extent))?;
+        all.check_overlaps(around)?;
         all.memory(&mut ()).map(drop)?;
         let spans = pointer::elements("spans", model.spans, count)?;
         let states = pointer::elements_mut("states", model.states, count)?;
         check_spans(spans, model.len, flag("gaps", u8::try_from(model.gaps).unwrap_or(u8::MAX))?)?;
         for (index, (span, kept)) in spans.iter().zip(&mut *states).enumerate() {
-            config(span.config).and(state(kept).map(|_| ())).map_err(|refusal| refusal.in_layer(index))?;
+            let all = lw_layer { config: span.config, ..all };
+            check_span(&all, around, kept).map_err(|refusal| refusal.in_layer(index))?;
         }
         run(&optimizer, step, Flat { model, spans, states }, reports, summary)
     }
+}
+
+/// What is asked of the configuration of a span, which `all` buffers have here, and of its state.
+///
+/// # Safety
+///
+/// That of [`config`].
+unsafe fn check_span<const N: usize>(
+    all: &lw_layer,
+    around: [Extent; N],
+    kept: &mut lw_state,
+) -> Result<(), Refusal<'static>> {
+    if !all.config.is_null() {
+        all.check_overlaps(around)?;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { config(all.config) }?;
+    state(kept).map(|_| ())
 }
 
 /// Refuses spans that overlap, leave gaps where there may be none, or end past the buffers.

@@ -252,6 +252,15 @@ static void flat_models(void) {
     host.states[1].numbers[0] = 0.0;
     flat.gaps = 2;
     REFUSED(LW_BAD_SETTING, "gaps", step_flat(&flat));
+    /* The settings of a layer overlap memory that a step writes. */
+    const void *const written[] = {host.weights + 2, host.reports, host.states};
+    for (size_t i = 0; i < 3; i++) {
+        const lw_span inside[2] = {{0, 2000, NULL}, {2000, 1000, written[i]}};
+        flat = flat_of(inside);
+        REFUSED(LW_OVERLAP, "config", step_flat(&flat));
+        EXPECT(error.layer == 1);
+    }
+    flat = flat_of(right);
     /* With gaps allowed, and no mistake, it is updated. */
     flat.spans = gap;
     flat.gaps = 1;
