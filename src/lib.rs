@@ -86,7 +86,8 @@
 //! [mode](settings::LarcMode::Scale). LAMB is [`Adam`] with a [trust ratio](settings::TrustRatio).
 //!
 //! As a first try, use LARC with a learning rate of 1, NovoGrad with 0.01, and Adam or LAMB with 0.003, each decaying
-//! to zero. LARC lowers a rate that is too large, and never raises one that is too small. With momentum, its rate must
+//! to zero. LARC lowers a rate that is too large, and never raises one that is too small. It does not lower the rate of
+//! layers that it does not adapt: give a bias that is [`LayerConfig::PLAIN`] a tenth of it. With momentum, its rate must
 //! not [rise](settings::LarcMode). [More about the choice](docs::choosing), and settings of [torch, timm, apex, optax
 //! and NeMo](docs::coming_from).
 //!
@@ -94,7 +95,13 @@
 //!
 //! # Features
 //!
-//! There are no default features, and only `rayon` needs `std`.
+//! There are no default features, and only `rayon` needs `std`. In a build without optimization, a step takes about a
+//! hundred times as long. To avoid that, add to your manifest:
+//!
+//! ```toml
+//! [profile.dev.package.layerwise]
+//! opt-level = 3
+//! ```
 //!
 //! | feature | what it adds |
 //! |---|---|

@@ -18,6 +18,21 @@ impl<R: Rule> Optimizer<R> {
 impl<S: RuleState> Memory<S> {
     /// Updates all layers of a model, given the weights and gradients of each, in order.
     ///
+    /// A layer without a gradient in this step is [frozen](crate::LayerConfig::FROZEN) for it, by
+    /// [`config_mut`](Memory::config_mut): then its gradient is not looked at, and may be empty.
+    ///
+    /// ```
+    /// use layerwise::{LayerConfig, Sgd, SgdConfig};
+    ///
+    /// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
+    /// let (mut kernel, mut bias) = ([1.0; 3], [1.0; 2]);
+    /// let mut memory = sgd.memory([3, 2]);
+    /// *memory.config_mut(1).unwrap() = LayerConfig::FROZEN;
+    /// memory.step(&sgd, 0.5, [(&mut kernel[..], &[1.0; 3][..]), (&mut bias[..], &[][..])])?;
+    /// assert_eq!((kernel, bias), ([0.5; 3], [1.0; 2]));
+    /// # Ok::<(), layerwise::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Layers`] if the number of layers is wrong, otherwise as [`Optimizer::step`]; then nothing is written.

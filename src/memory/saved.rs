@@ -45,6 +45,9 @@ impl<S: RuleState> Memory<S> {
 
     /// Loads what [`to_bytes`](Memory::to_bytes) saved, if the layers match. Configurations stay as they are.
     ///
+    /// The bytes do not name the rule: load them for the rule that saved them. Another rule refuses them only if its
+    /// moments differ, or if the saved state is impossible for it.
+    ///
     /// Moments must have the same type as here. To load a memory saved in `f32` into one with `bf16` momentum or split
     /// weights, use [`from_bytes`](Memory::from_bytes), convert the result with the same methods as this one, and pass
     /// it to [`take_over`](Memory::take_over).

@@ -11,7 +11,8 @@ use crate::error::{ConfigError, check};
 /// ```
 ///
 /// It acts after the momentum and before the weights, so it also limits what earlier, larger gradients left in the
-/// momentum. So it makes a rising rate safe under [`LarcMode::Clip`](crate::LarcMode::Clip). It needs the norm of the
+/// momentum. So it makes a rising rate safe under [`LarcMode::Clip`](crate::LarcMode::Clip). There, try
+/// [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum) first, which costs nothing: a limit needs the norm of the
 /// step before the step is taken, which costs one more pass over the layer. NeMo has it in NovoGrad and calls it LUC;
 /// bitsandbytes has it in LARS. By default `trust` is 0.001 and `eps` 1e-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
