@@ -95,8 +95,8 @@
 //!
 //! # Features
 //!
-//! There are no default features, and only `rayon` needs `std`. In a build without optimization, a step takes about a
-//! hundred times as long. To avoid that, add to your manifest:
+//! There are no default features, and only `rayon` needs `std`. In a build without optimization, a step takes some
+//! hundred times as long as in a release build. These lines in your manifest undo most of that:
 //!
 //! ```toml
 //! [profile.dev.package.layerwise]
