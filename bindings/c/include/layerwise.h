@@ -498,7 +498,7 @@ enum {
     LW_PIECEWISE_CONSTANT = 2, /* learning_rate steps_per_epoch boundaries decay_rates */
     LW_EXP_DECAY = 3,          /* learning_rate decay_steps decay_rate begin_decay_at min_lr use_staircase_decay */
     LW_POLY_DECAY = 4,         /* learning_rate decay_steps power begin_decay_at min_lr warmup_steps */
-    LW_COSINE_DECAY = 5,       /* the same */
+    LW_COSINE_DECAY = 5,       /* the same; min_lr is a fraction of learning_rate */
     LW_TRANSFORMER_POLICY = 6, /* learning_rate d_model warmup_steps max_lr coefficient */
     LW_INV_POLY_DECAY = 7      /* learning_rate decay_steps min_lr power begin_decay_at warmup_steps */
 };
