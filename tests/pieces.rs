@@ -513,6 +513,8 @@ fn a_frozen_layer_takes_no_part() {
         let (mut weights, mut state) = ([0.0; 2], NovoGradState::default());
         let layer = LayerMemory::new(&mut weights, &[0.0; 0], &mut state).config(LayerConfig::FROZEN);
         harness::assert_same_report(&decided.apply(measured, layer).unwrap(), &Report::FROZEN);
+        assert_eq!(planned.apply(LayerMemory::new(&mut weights, &[0.0; 0], &mut ())), Ok(true));
+        assert_eq!(weights, [0.0; 2]);
     }
 }
 

@@ -241,8 +241,9 @@ impl<S: RuleState> Planned<S> {
         Ok(())
     }
 
-    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is not updated. The state of the
-    /// chunk is ignored: pass `&mut ()`, and store the state that [`report`](Planned::report) returns.
+    /// Updates a chunk, which may begin anywhere. Nothing is written if the layer is not updated; if it is frozen, the
+    /// chunk is not even checked. The state of the chunk is ignored: pass `&mut ()`, and store the state that
+    /// [`report`](Planned::report) returns.
     ///
     /// Returns whether all new weights are finite. If those of one chunk are not, the layer has
     /// [overflowed](Outcome::Overflowed). Carried norms of the chunk are neither read nor written.
@@ -252,6 +253,9 @@ impl<S: RuleState> Planned<S> {
     /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], and [`Error::StepNotSeen`] if the rule [needs the norm
     /// of the step](Planned::needs_step) first; then nothing is written.
     pub fn apply<T>(&self, chunk: LayerMemory<'_, T>) -> Result<bool, Error> {
+        if self.config.frozen {
+            return Ok(true);
+        }
         check_arrays(self.moments, &chunk.view(), chunk.weights.check())?;
         if self.needs_step() {
             return Err(Error::StepNotSeen);
