@@ -1,7 +1,7 @@
 //! The pieces of a step.
 
 use crate::choice::{flag, reserved};
-use crate::layer::{State, check_apart, config, lw_layer, lw_layer_config, lw_state, no_state, state};
+use crate::layer::{State, check_apart, config, lw_layer, lw_layer_config, lw_state, state};
 use crate::pointer::{self, Extent};
 use crate::refusal::{Refusal, end, lw_error, lw_status, of_outcome, status};
 use crate::settings::{lw_optimizer, optimizer};
@@ -9,7 +9,6 @@ use crate::step::{apart_from, lw_report, step};
 use core::mem::MaybeUninit;
 use core::ptr;
 use lw::pieces::{Decided, LEAF, Measured, Planned, SUMS, chunk};
-use lw::rule::Rule;
 use lw::{AnyOptimizer, AnyRule, Report};
 
 pub const LW_LEAF: u32 = 1024;
@@ -277,9 +276,6 @@ pub unsafe extern "C" fn lw_plan(
             let mut before = *pointer::read("state", before)?;
             let place = pointer::place("planned", planned)?;
             let state = *state(&mut before)?;
-            if !optimizer.rule().accepts(state) {
-                return Err(no_state());
-            }
             place.set(Kept::of(decided.plan(measured, &config(of)?, state)?));
         }
         Ok(status::APPLIED)
