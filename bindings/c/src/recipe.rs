@@ -32,21 +32,16 @@ pub unsafe extern "C" fn lw_recipe(
     let done = || {
         // SAFETY: the C caller guarantees the pointers.
         let json = unsafe { pointer::elements("json", json.cast::<u8>(), len) }?;
-        let place = pointer::place("training", training)?;
-        let read = read(json, steps_per_epoch);
-        Ok((place, read))
+        Ok((pointer::place("training", training)?, read(json, steps_per_epoch)))
     };
-    let (place, read) = match done() {
-        Ok(done) => done,
-        Err(refusal) => return Refusal::tell(refusal, error),
-    };
-    match read {
-        Ok(training) => {
+    match done() {
+        Ok((place, Ok(training))) => {
             // SAFETY: the C caller guarantees the pointers.
             unsafe { place.set(training) };
             status::APPLIED
         }
-        Err(why) => Refusal::new(status::BAD_RECIPE, "", &why).tell(error),
+        Ok((_, Err(why))) => Refusal::new(status::BAD_RECIPE, "", &why).report(error),
+        Err(refusal) => Refusal::report(refusal, error),
     }
 }
 

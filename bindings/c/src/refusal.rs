@@ -75,14 +75,14 @@ impl<'a> Refusal<'a> {
         Refusal { layer, ..self }
     }
 
-    /// Reports the refusal to C, unless `error` is null.
+    /// Writes the refusal to `error` unless it is null, and returns its status.
     #[cold]
-    pub(crate) fn tell(self, error: *mut lw_error) -> lw_status {
+    pub(crate) fn report(self, error: *mut lw_error) -> lw_status {
         if !error.is_null() && error.is_aligned() {
-            let mut told =
+            let mut written =
                 lw_error { layer: self.layer, value: self.value, status: self.status, what: [0; 32], text: [0; 220] };
-            Text::new(&mut told.what).push(self.what);
-            let mut text = Text::new(&mut told.text);
+            Text::new(&mut written.what).push(self.what);
+            let mut text = Text::new(&mut written.text);
             if self.layer != NO_LAYER {
                 text.push("layer ").push_number(self.layer).push(": ");
             }
@@ -93,7 +93,7 @@ impl<'a> Refusal<'a> {
             };
             text.push(self.what).push(verb).push(self.why);
             // SAFETY: neither null nor misaligned; the C caller guarantees that it may be written.
-            unsafe { error.write(told) };
+            unsafe { error.write(written) };
         }
         self.status
     }
@@ -137,7 +137,7 @@ impl<'t> Text<'t> {
 pub(crate) fn end(result: Result<lw_status, Refusal<'_>>, error: *mut lw_error) -> lw_status {
     match result {
         Ok(status) => status,
-        Err(refusal) => refusal.tell(error),
+        Err(refusal) => refusal.report(error),
     }
 }
 
