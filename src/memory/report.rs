@@ -17,7 +17,8 @@ pub struct Report {
     /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`, or their product; 1 without
     /// adaptation. (LAMB's ratio is part of the effective rate.)
     pub factor: f64,
-    /// The learning rate after the layer's multiplier, LARC, LUC and LAMB's ratio.
+    /// The learning rate after the layer's multiplier, LARC, LUC and LAMB's ratio. (Adam divides LARC's factor out again,
+    /// so there it is in `factor` only.)
     pub effective_rate: f64,
     /// Whether LARC or LUC reduced the requested rate.
     pub clipped: bool,

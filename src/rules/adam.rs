@@ -26,7 +26,8 @@ use crate::error::{ConfigError, check};
 /// [`DEFAULT`](AdamConfig::DEFAULT) has the other settings. Fields may be added: write `..AdamConfig::DEFAULT`.
 ///
 /// A *finite* gradient whose square overflows `f32` would freeze its weight. So a layer whose gradient has a norm above
-/// 1.8·10¹⁹ is skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange).
+/// 1.8·10¹⁹ is skipped and reported as [`OutOfRange`](crate::Outcome::OutOfRange). With [`L2`](AdamDecay::L2) decay,
+/// `decay·w` can do the same for weights above 10¹⁹. That is not checked, because it needs the norm of the weights.
 ///
 /// Sources: Kingma and Ba, *Adam* (arXiv 1412.6980); Loshchilov and Hutter, *Decoupled Weight Decay Regularization*
 /// (arXiv 1711.05101); You et al., *Large Batch Optimization for Deep Learning: Training BERT in 76 minutes* (arXiv

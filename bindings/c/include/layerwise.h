@@ -301,7 +301,7 @@ typedef struct lw_report {
     double gradient_norm;  /* of the scaled gradient; NaN if it was not measured */
     double weight_norm;    /* of the weights before the step; NaN if the rule does not need it */
     double factor;         /* of LARC, NovoGrad's 1/(sqrt(v) + eps), or their product; 1 if nothing adapts */
-    double effective_rate; /* the learning rate after all factors and ratios */
+    double effective_rate; /* the learning rate after LARC (not in Adam), the limit and LAMB's ratio */
     uint8_t clipped;       /* whether a limit was reached */
     uint8_t outcome;       /* a status >= 0 */
     uint8_t reserved[6];
