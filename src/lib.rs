@@ -105,7 +105,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `alloc` | [`Memory`], which owns, saves and loads the momentum, states and settings of a model; a `Vec` of [`LayerMemory`] is a model |
+//! | `alloc` | [`Memory`], which owns the moments, states and settings of a model, and saves and loads the first two; a `Vec` of [`LayerMemory`] is a model |
 //! | `half` | [16-bit floats](docs::numbers_of_16_bits): gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
 //! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the same bits as one thread |
 //! | `serde` | reads, checks and writes settings (under OpenSeq2Seq's names, such as `larc_eta`), states and [`Memory`] |

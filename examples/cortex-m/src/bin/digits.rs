@@ -72,8 +72,8 @@ fn start() -> ! {
     {
         // SAFETY: as above.
         let m = unsafe { &mut *&raw mut HALF_MOMENTUM };
-        run("LARC with momentum of 16 bits", &LARC, 0.5, arrays, (m, v));
-        run("NovoGrad with momentum of 16 bits", &NOVOGRAD, 0.02, arrays, (m, v));
+        run("LARC with 16-bit momentum", &LARC, 0.5, arrays, (m, v));
+        run("NovoGrad with 16-bit momentum", &NOVOGRAD, 0.02, arrays, (m, v));
     }
     process::exit(0)
 }
