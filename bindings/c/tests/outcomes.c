@@ -101,9 +101,15 @@ static void several_layers(void) {
     skip.non_finite = LW_SKIP_STEP;
     reset();
     gradients[1][0] = NAN;
-    EXPECT(step(&skip) > LW_APPLIED && summary.applied == 0 && summary.skipped == 3);
+    EXPECT(step(&skip) == LW_STEP_SKIPPED && summary.applied == 0 && summary.skipped == 3);
     EXPECT(untouched(0) && untouched(1) && untouched(2));
     EXPECT(reports[0].outcome == LW_STEP_SKIPPED && reports[1].outcome == LW_NON_FINITE);
+
+    /* The status is that of the first bad layer. */
+    reset();
+    gradients[1][0] = NAN;
+    weights[2][0] = INFINITY;
+    EXPECT(step(&novograd) == LW_NON_FINITE && reports[2].outcome == LW_OVERFLOWED && summary.overflowed == 1);
 
     /* A layer that takes no part does not count as skipped. */
     reset();
@@ -178,6 +184,63 @@ static void halves(void) {
     }
 }
 
+/* Layers in flat buffers have the bits of the same layers in an array: their split weights, and the norms of each. */
+static void flat_layers(void) {
+    static const lw_span spans[2] = {{0, 2, NULL}, {2, LEN - 2, NULL}};
+    static uint16_t upper[2][LEN], lower[2][LEN];
+    static lw_norms norms[2][2];
+    static lw_state states[2];
+    lw_optimizer larc = LW_SGD_DEFAULT;
+    larc.larc = (lw_larc)LW_LARC_DEFAULT;
+    for (size_t j = 0; j < LEN; j++) {
+        gradients[0][j] = (float)j - 1.5f;
+        upper[0][j] = upper[1][j] = (uint16_t)(0x3f80 + j);
+        lower[0][j] = lower[1][j] = (uint16_t)(0x1234 * j);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        layers[i] = (lw_layer){
+            .len = spans[i].len,
+            .weights = {upper[1] + spans[i].start, LW_BF16},
+            .lower = lower[1] + spans[i].start,
+            .gradients = {gradients[0] + spans[i].start, LW_F32},
+            .norms = &norms[1][i],
+        };
+    }
+    const lw_flat flat = {
+        .len = LEN,
+        .weights = {upper[0], LW_BF16},
+        .lower = lower[0],
+        .gradients = {gradients[0], LW_F32},
+        .spans = spans,
+        .count = 2,
+        .states = states,
+        .norms = norms[0],
+    };
+    for (int i = 0; i < 3; i++) {
+        EXPECT(lw_step_flat(&larc, 0.1, 1.0, &flat, reports, &summary, &error) == LW_APPLIED && summary.applied == 2);
+        EXPECT(lw_step(&larc, 0.1, 1.0, layers, 2, reports, &summary, &error) == LW_APPLIED && summary.applied == 2);
+        EXPECT(!memcmp(upper[0], upper[1], sizeof upper[0]) && !memcmp(lower[0], lower[1], sizeof lower[0]));
+        EXPECT(!memcmp(norms[0], norms[1], sizeof norms[0]) && norms[0][1].weights > 0.0);
+    }
+}
+
+/* A plan that is out of range skips the whole step, and then nothing is clipped. */
+static void confirmed(void) {
+    lw_measured measured;
+    lw_decision decision;
+    lw_planned planned;
+    lw_optimizer skip = LW_SGD_DEFAULT;
+    skip.non_finite = LW_SKIP_STEP;
+    skip.clip_norm = 0.1;
+    reset();
+    EXPECT(lw_measure(&skip, 1e300, 1.0, &layers[0], &measured, &error) == LW_APPLIED);
+    EXPECT(lw_decide(&skip, 1e300, 1.0, &measured, 1, &decision, &error) == LW_APPLIED);
+    EXPECT(decision.clip < 1.0 && !decision.skip);
+    EXPECT(lw_plan(&skip, &decision, &measured, NULL, &layers[0].state, &planned, &error) == LW_APPLIED);
+    EXPECT(lw_confirm(&skip, &planned, &decision, &error) == LW_APPLIED);
+    EXPECT(decision.clip == 1.0 && decision.skip);
+}
+
 /* A weight beyond the range of f16 is an infinity in its copy, or the largest number with `saturate`. */
 static void copies_out_of_range(void) {
     uint16_t copy[LEN];
@@ -205,6 +268,8 @@ static void sums(void) {
     const lw_const_array infinite = {bad, LW_F32};
     const lw_array into = {sum, LW_F32};
     EXPECT(lw_accumulate(into, infinite, 2, 1.0, 1, NULL, &error) == LW_NON_FINITE && sum[0] == 2.5f);
+    /* What is not 0 is true. */
+    EXPECT(lw_accumulate(into, infinite, 2, 1.0, -1, NULL, &error) == LW_NON_FINITE && sum[0] == 2.5f);
     EXPECT(lw_accumulate(into, infinite, 2, 1.0, 0, NULL, &error) == LW_APPLIED && sum[0] == 3.5f);
 }
 
@@ -226,7 +291,7 @@ static void rates_and_scales(void) {
     EXPECT(lw_loss_update(&scaler, &state, 0, INFINITY, &error) == LW_STEP_SKIPPED);
     EXPECT(lw_loss_scale(&scaler, &state, &scale, &error) == LW_APPLIED && scale == 8192.0);
     EXPECT(lw_loss_update(&scaler, &state, 1, 1.0, &error) == LW_APPLIED);
-    EXPECT(lw_loss_update(&scaler, &state, 1, 1.0, &error) == LW_APPLIED);
+    EXPECT(lw_loss_update(&scaler, &state, -1, 1.0, &error) == LW_APPLIED);
     EXPECT(lw_loss_scale(&scaler, &state, &scale, &error) == LW_APPLIED && scale == 16384.0);
 }
 
@@ -248,6 +313,8 @@ int main(void) {
     error_of_outcomes();
     carried_norms();
     halves();
+    flat_layers();
+    confirmed();
     copies_out_of_range();
     sums();
     rates_and_scales();

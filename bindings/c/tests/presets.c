@@ -71,7 +71,9 @@ static void names(void) {
         EXPECT(lw_preset(none[i], &optimizer, &error) == LW_BAD_SETTING && !strcmp(error.what, "name"));
         EXPECT(!memcmp(&optimizer, &adam, sizeof adam));
     }
-    EXPECT(lw_preset(NULL, NULL, &error) == LW_NULL);
+    lw_optimizer optimizer = LW_ADAM_DEFAULT;
+    EXPECT(lw_preset(NULL, &optimizer, &error) == LW_NULL && !strcmp(error.what, "name"));
+    EXPECT(lw_preset("adam", NULL, &error) == LW_NULL && !strcmp(error.what, "optimizer"));
 }
 
 /* Settings from the other systems' own documentation. */

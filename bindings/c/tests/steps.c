@@ -355,9 +355,20 @@ static void schedules(void) {
         schedule->d_model = 512;
         schedule->warmup_steps = 4;
         schedule->begin_decay_at = policy == LW_EXP_DECAY ? 0 : 4;
+        schedule->use_staircase_decay = 1;
+        schedule->min_lr = 0.001;
+        /* Of one that is complete nothing is filled in, nor lost. */
+        lw_schedule complete = *schedule;
+        complete.decay_steps = 100;
+        complete.steps_per_epoch = 10;
+        lw_schedule filled = complete;
+        CHECK(lw_schedule_fill(&filled, 1000, 50, NULL) == LW_APPLIED);
         CHECK(lw_schedule_fill(schedule, 1000, 10, NULL) == LW_APPLIED);
         for (uint64_t step = 0; step < 1000; step += 37) {
+            double same = NAN;
             CHECK(lw_rate(schedule, step, &rate, NULL) == LW_APPLIED && rate >= 0.0 && rate <= 0.2);
+            CHECK(lw_rate(&complete, step, &rate, NULL) == LW_APPLIED);
+            CHECK(lw_rate(&filled, step, &same, NULL) == LW_APPLIED && same == rate);
         }
         free(schedule);
     }

@@ -325,6 +325,7 @@ fn recipe(u: &mut Unstructured) -> Result<()> {
             "lr_policy_params": {"learning_rate": 0.001}, "max_steps": 7, "dtype": "mixed",
             "loss_scaling": "Backoff"}"#,
         r#"{"optimizer": "NovoGrad", "lr_policy": "piecewise_constant", "num_epochs": 3, "iter_size": 2,
+            "dtype": "mixed", "loss_scaling": "LogMax", "loss_scaling_params": {"beta1": 0.5, "log_max": 12},
             "lr_policy_params": {"learning_rate": 1, "boundaries": [1], "decay_rates": [0.5]}}"#,
         r#"{"optimizer": "SGD", "larc_params": {"larc_eta": 0.01}, "lr_policy": "cosine_decay", "max_steps": 9,
             "lr_policy_params": {"learning_rate": 2}}"#,
@@ -348,7 +349,11 @@ fn recipe(u: &mut Unstructured) -> Result<()> {
         assert!(training.steps == 0 && training.optimizer.rule == 0, "refused, and written");
         return Ok(());
     };
-    assert_eq!((training.steps, training.iter_size), (expected.steps, expected.iter_size));
+    let counts = (expected.steps, expected.steps_per_epoch, expected.iter_size);
+    assert_eq!((training.steps, training.steps_per_epoch, training.iter_size), counts);
+    let scaling = expected.loss_scaler.map(|expected| scaler(expected.scaling()));
+    let none = lw_loss_scaler { kind: 0, ..scaler(&LossScaling::Static(0.0)) };
+    assert!(bytes(&training.loss_scaler) == bytes(&scaling.unwrap_or(none)));
     assert!(bytes(&training.optimizer) == bytes(&settings::optimizer(&expected.optimizer())));
     let mut rate = -1.0;
     // SAFETY: a schedule, and a place for the result.

@@ -3,3 +3,4 @@
 mod constants;
 mod header;
 mod layout;
+mod written;
