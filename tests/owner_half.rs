@@ -311,6 +311,13 @@ fn splitting_forgets_the_norm_of_other_weights() {
     memory.split(0, &[0.3; 20], &mut upper).unwrap();
     memory.step(&optimizer, LR, [(&mut upper, &gradients)]).unwrap();
     assert!((memory.reports()[0].weight_norm - 0.3 * 20_f64.sqrt()).abs() < 1e-6);
+    // What was known of whole weights does not hold for their upper halves.
+    let (mut weights, mut memory) = ([0.3; 20], optimizer.memory([20]));
+    memory.carry_norms(true);
+    memory.step(&optimizer, LR, [(&mut weights, &gradients)]).unwrap();
+    let (mut upper, mut memory) = ([bf16::ONE; 20], memory.split_weights(|_| true));
+    memory.step(&optimizer, LR, [(&mut upper, &gradients)]).unwrap();
+    assert_eq!(memory.reports()[0].weight_norm, 20_f64.sqrt());
 }
 
 #[test]

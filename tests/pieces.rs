@@ -14,8 +14,8 @@ use harness::{Host, KINDS, Net, Walk, assert_same, backends, numbers, on, same, 
 use layerwise::pieces::{LEAF, LayerView, SUMS, Tree, chunk, fold_leaf_sums, leaf_sums};
 use layerwise::rule::{Rule, RuleState};
 use layerwise::{
-    AdamState, Argument, Error, LayerConfig, LayerMemory, NonFinite, NovoGradState, Optimizer, Outcome, Policy, Report,
-    Sgd, SgdConfig, SgdState, Step,
+    AdamState, Argument, Error, LayerConfig, LayerMemory, Luc, NonFinite, NovoGrad, NovoGradConfig, NovoGradState,
+    Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step,
 };
 use proptest::prelude::*;
 use reference::contract;
@@ -521,7 +521,8 @@ fn a_frozen_layer_takes_no_part() {
 /// If each plan is confirmed before the first is applied, a plan that overflows `f32` skips the whole step.
 #[test]
 fn a_confirmed_step_is_all_or_nothing() {
-    let optimizer = skipping(plain());
+    let policy = Policy { non_finite: NonFinite::SkipStep, clip_norm: Some(0.5) };
+    let optimizer = plain().with_policy(policy).unwrap();
     let (mut weights, gradients, mut states) = ([[1.0; 2]; 2], [[1.0; 2]; 2], [SgdState::default(); 2]);
     let configs = [LayerConfig::DEFAULT, LayerConfig { rate: 1e300, ..LayerConfig::DEFAULT }];
     let mut pass = optimizer.pass(0.1).unwrap();
@@ -529,16 +530,51 @@ fn a_confirmed_step_is_all_or_nothing() {
     let measured = views.map(|view| pass.measure(view).unwrap());
     let mut decided = pass.decide();
     for i in [0, 1] {
-        assert!(!decided.skips());
+        assert_eq!((decided.skips(), decided.clip()), (false, 0.25));
         let planned = decided.plan(measured[i], &configs[i], states[i]).unwrap();
         decided.confirm(&planned).unwrap();
     }
-    assert!(decided.skips());
+    assert_eq!((decided.skips(), decided.clip()), (true, 1.0));
     let outcomes = [0, 1].map(|i| {
         let layer = LayerMemory::new(&mut weights[i], &gradients[i], &mut states[i]).config(configs[i]);
         decided.apply(measured[i], layer).unwrap().outcome
     });
     assert_eq!((weights, outcomes), ([[1.0; 2]; 2], [Outcome::StepSkipped; 2]));
+}
+
+/// If a rule limits its step, a non-finite value anywhere in either moment skips it.
+#[test]
+fn moments_that_are_not_finite_skip_the_step() {
+    let (optimizer, numbers) = (skipping(lamb()), vec![0.5; 3000]);
+    for (moment, at) in [(0, 0), (0, 2999), (1, 0), (1, 2999)] {
+        let mut moments = [numbers.clone(), numbers.clone()];
+        moments[moment][at] = f32::NAN;
+        let [momentum, second] = &moments;
+        let view = LayerView::new(&numbers, &numbers).momentum(momentum).second_moment(second);
+        let mut pass = optimizer.pass(0.1).unwrap();
+        let _ = pass.measure(view).unwrap();
+        assert!(pass.decide().skips(), "moment {moment}, at {at}");
+
+        let (mut pass, mut sums) = (optimizer.pass(0.1).unwrap(), [[0.0; SUMS]; 3]);
+        pass.leaf_sums(view, 0, &mut sums).unwrap();
+        let _ = pass.fold(&LayerConfig::DEFAULT, 3000, &sums).unwrap();
+        assert!(pass.decide().skips(), "moment {moment}, at {at}");
+    }
+}
+
+/// The step of an empty layer has a norm of 0, but its scalars may overflow `f32`.
+#[test]
+fn an_empty_layer_may_be_out_of_range() {
+    let config = NovoGradConfig { luc: Some(Luc::NEMO), ..NovoGradConfig::DEFAULT };
+    let (optimizer, mut state) = (NovoGrad::new(config).unwrap(), NovoGradState::default());
+    let layer = LayerMemory::new(&mut [0.0; 0], &[0.0; 0], &mut state);
+    assert_eq!(optimizer.step_layer(1e39, layer).unwrap().outcome, Outcome::OutOfRange);
+    let mut pass = optimizer.pass(1e39).unwrap();
+    let measured = pass.fold(&LayerConfig::DEFAULT, 0, &[]).unwrap();
+    let decided = pass.decide();
+    let planned = decided.plan(measured, &LayerConfig::DEFAULT, state).unwrap();
+    let (report, next) = decided.limit(planned, &[]).unwrap().report();
+    assert_eq!((report.outcome, next), (Outcome::OutOfRange, state));
 }
 
 /// A layer that was not measured, and missing sums, are refused.

@@ -90,6 +90,43 @@ fn numbers_of_16_bits_are_those_of_the_crate_half() {
     }
 }
 
+/// Sixteen numbers rounded to `bf16`.
+#[cfg(feature = "half")]
+struct Narrow([f32; WIDTH]);
+
+#[cfg(feature = "half")]
+impl Kernel for Narrow {
+    type Output = [half::bf16; WIDTH];
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let mut to = [half::bf16::ZERO; WIDTH];
+        lanes.narrow_bf16(lanes.load(&self.0), &mut to);
+        to
+    }
+
+    fn run_one(self) -> Self::Output {
+        self.0.map(super::Element::of)
+    }
+}
+
+/// Whatever the payload of a NaN: none may be rounded to an infinity.
+#[cfg(feature = "half")]
+#[test]
+fn vectors_are_rounded_to_bf16_as_single_numbers() {
+    const LOWER: [u32; WIDTH / 2] = [0, 1, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
+    for backend in Backend::available() {
+        for upper in (0..=u16::MAX).step_by(2) {
+            let upper = [upper, upper + 1].map(|upper| u32::from(upper) << 16);
+            let x: [f32; WIDTH] = core::array::from_fn(|i| f32::from_bits(upper[i % 2] | LOWER[i / 2]));
+            for (rounded, x) in dispatch(backend, Narrow(x)).into_iter().zip(x) {
+                let (name, expected) = (backend.name(), half::bf16::from_f32(x));
+                assert!(same(rounded.to_f32(), expected.to_f32()), "{name}: {:x}", x.to_bits());
+            }
+        }
+    }
+}
+
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn the_best_instructions_of_the_processor_are_used() {

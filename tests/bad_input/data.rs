@@ -10,7 +10,7 @@ use layerwise::rule::{Moments, Needs, Rule, RuleState, SecondMoment, StepNorm, U
 use layerwise::{
     Adam, AdamConfig, AdamState, BiasCorrection, CarriedNorms, FlatModel, Larc, LarcConfig, LarcMode, LayerConfig,
     LayerMemory, LayerSpan, Layers, Luc, Model, MomentNorm, NonFinite, NovoGrad, NovoGradConfig, NovoGradState,
-    Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step, l2_norm,
+    Optimizer, Outcome, Policy, Report, Sgd, SgdConfig, SgdState, Step, TrustRatio, l2_norm,
 };
 
 /// A layer with both moments.
@@ -509,6 +509,11 @@ fn zeros() {
         assert!(host.step(&adam, lr).unwrap().applied());
         assert!(host.weights.get().iter().all(|w| (w - (weight - lr as f32 * gradient)).abs() < 1e-6));
     }
+    // The ratio of a zero step is 1, whatever is added to its norm.
+    let ratio = TrustRatio { eps: 1e-6, ..TrustRatio::DEFAULT };
+    let lamb = Adam::new(AdamConfig { trust_ratio: Some(ratio), ..AdamConfig::DEFAULT }).unwrap();
+    let mut host = layer(1.0, 0.0).second_moment(&[0.0; 37], 0);
+    assert_eq!(host.step(&lamb, 0.1).unwrap().effective_rate, 0.1);
     // Without any epsilon, a layer that has never had a gradient would divide zero by zero.
     let novograd = NovoGrad::new(NovoGradConfig { eps: 0.0, ..NovoGradConfig::DEFAULT }).unwrap();
     let mut host = Host::new(&[1.0; 5], &[0.0; 5], &[0.0; 5], [0; 3]);

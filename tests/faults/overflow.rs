@@ -4,7 +4,7 @@ use crate::harness::optimizers::{Fixed, clipping, larc, momentum, novograd, plai
 use crate::harness::{Host, Net, Totals, Walk, backends, on, walks};
 use layerwise::pieces::LayerView;
 use layerwise::rule::{Moments, Rule, Update};
-use layerwise::{CarriedNorms, LayerConfig, LayerMemory, Optimizer, Outcome, SgdState};
+use layerwise::{CarriedNorms, LayerConfig, LayerMemory, NovoGradState, Optimizer, Outcome, SgdState, Step};
 
 const HUGE: f32 = 3e38;
 const NON_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
@@ -191,6 +191,16 @@ fn a_chunk_says_whether_it_overflows() {
         planned.apply(LayerMemory::new(&mut weights[chunk.clone()], &gradients[chunk], &mut ())).unwrap()
     };
     assert_eq!([apply(0..33), apply(33..71), apply(71..71), apply(71..100)], [true, false, true, true]);
+}
+
+/// It would stay in NovoGrad's state.
+#[test]
+fn a_norm_whose_square_is_beyond_f64_is_out_of_range() {
+    let mut host: Host<NovoGradState> = Host::new(&[1.0; 20], &[1.0; 20], &[0.5; 20], [0; 3]);
+    let before = host.clone();
+    let report = host.step(&novograd(), Step::new(0.1).gradient_scale(1e200)).unwrap();
+    assert!(report.gradient_norm.is_finite() && report.outcome == Outcome::OutOfRange);
+    host.assert_same(&before);
 }
 
 #[test]

@@ -179,7 +179,8 @@ fn text_that_is_no_memory_is_refused() {
     for len in 2..text.len() - 2 {
         assert!(read(&format!("{}\"", &text[..len])).is_err(), "{len} digits");
     }
-    for wrong in [&text.replace('6', "g"), &text.replace('6', "-6"), "[]", "[108]", "7", "null", "{}"] {
+    let longer = format!("{}0\"", &text[..text.len() - 1]);
+    for wrong in [&text.replace('6', "g"), &text.replace('6', "-6"), &longer, "[]", "[108]", "7", "null", "{}"] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

@@ -25,7 +25,7 @@ fn tiny_weights_learn_with_a_smallest_norm() {
         assert!(learn(&larc(0.0), start, 1.0, 500)[0].abs() < 0.01, "of {start}");
         assert!((learn(&larc(1e-3), start, 1.0, 2000)[0] - 1.0).abs() < 0.1, "of {start}");
     }
-    // A layer of zeros takes the plain step either way.
+    // A layer of zeros learns either way: at 0 it takes the plain step, else its norm counts as the smallest.
     for min_norm in [0.0, 1e-3] {
         assert!(learn(&larc(min_norm), 0.0, 1.0, 2)[0] > 1e-6);
     }

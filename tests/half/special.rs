@@ -78,6 +78,24 @@ fn weights_that_overflow_are_written_and_reported() {
     }
 }
 
+/// All others are written, in a layer of several blocks and in one that begins off a cache line.
+#[test]
+fn a_weight_that_overflows_is_found_wherever_it_is() {
+    for (len, (name, backend)) in [300, 20_000].into_iter().flat_map(|len| backends().map(move |on| (len, on))) {
+        for (offset, at) in (0..4).flat_map(|offset| [0, 20, 255, 256, len - 1].map(|at| (offset, at))) {
+            let _case = Case(|| format!("{name}, {len} from {offset} on, at {at}"));
+            let (mut weights, mut gradients) = (vec![1.0; offset + len], vec![bf16::ONE; len]);
+            (weights[offset + at], gradients[at]) = (-f32::MAX, bf16::MAX);
+            let mut state = SgdState::default();
+            let layer = LayerMemory::new(&mut weights[offset..], &gradients, &mut state);
+            let sgd = on(Sgd::new(SgdConfig::DEFAULT).unwrap(), backend);
+            assert_eq!(sgd.step_layer(0.5, layer).unwrap().outcome, Outcome::Overflowed);
+            assert_eq!(weights[offset + at], f32::NEG_INFINITY);
+            assert_eq!(weights[offset..].iter().filter(|w| **w == 0.5).count(), len - 1);
+        }
+    }
+}
+
 #[test]
 fn copies_overflow_where_weights_do_not() {
     for (name, backend) in backends() {
@@ -146,6 +164,8 @@ fn subnormal_gradients_and_zeros_make_the_step_of_f32() {
                 (vec![0.0; len], random(len, 2, 1.0)),
                 (vec![-0.0; len], vec![0.0; len]),
                 (random(len, 1, 1.0), vec![-0.0; len]),
+                // Weights of which the upper halves are zeros.
+                (random(len, 1, 1.0), vec![1e-41; len]),
             ] {
                 steps_alike(&larc(), Step::new(0.1), kind, &gradients, &weights);
                 steps_alike(&novograd(), Step::new(0.1), kind, &gradients, &weights);

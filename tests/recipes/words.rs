@@ -153,6 +153,9 @@ fn loss_scalers() {
     let all = json!({"scale_min": 2, "scale_max": 32, "step_factor": 4, "step_window": 10});
     let backoff = Backoff { scale_min: 2.0, scale_max: 32.0, step_factor: 4.0, step_window: 10 };
     assert_eq!(of(json!("Backoff"), all), LossScaling::Backoff(backoff));
+    // A window longer than any training is the longest that there is.
+    let longest = Backoff { step_window: u32::MAX, ..Backoff::DEFAULT };
+    assert_eq!(of(json!("Backoff"), json!({"step_window": 1_u64 << 32 | 7})), LossScaling::Backoff(longest));
     assert_eq!(of(json!("logmax"), json!(null)), LossScaling::LogMax(LogMax::DEFAULT));
     let all = json!({
         "scale_min": 2, "scale_max": 32, "log_max": 15, "beta1": 0.5, "beta2": 0.25, "overflow_std_dev": 3,

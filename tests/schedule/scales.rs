@@ -62,6 +62,8 @@ fn a_run_of_overflows_backs_off_to_the_least_scale() {
     let (good, bad) = ((true, 1.0), (false, f64::INFINITY));
     assert_eq!(scales(&scaler, &mut state, [bad; 6]), [32.0, 16.0, 8.0, 4.0, 4.0, 4.0]);
     assert_eq!(scales(&scaler, &mut state, [good; 10]), [4.0, 8.0, 8.0, 16.0, 16.0, 32.0, 32.0, 64.0, 64.0, 64.0]);
+    // At the largest scale, too, each window restarts the count.
+    assert_eq!(state.to_numbers(), [64.0, 0.0, 0.0, 0.0]);
     // A bad step restarts the count.
     assert_eq!(scales(&scaler, &mut state, [good, bad, good, good]), [64.0, 32.0, 32.0, 64.0]);
 }
