@@ -56,6 +56,8 @@ fn compare(name: &str, optimizer: AnyOptimizer, step: Step) -> Result<()> {
     ours.set_gradient_scale(step.gradient_scale);
     let mut reports = [Report::ABSENT; SHAPES.len()];
     for t in 0..10 {
+        let step = Step::new(step.lr / (t + 1) as f64).gradient_scale(step.gradient_scale);
+        ours.set_learning_rate(step.lr);
         let gradients: Vec<_> = vars.iter().map(|var| numbers(var.elem_count(), 10 * t + 7)).collect();
         let tensors = vars.iter().zip(&gradients);
         let grads = store(tensors.map(|(var, g)| (var, Tensor::from_slice(g, var.shape(), &CPU).unwrap())))?;
@@ -186,6 +188,10 @@ fn variables_without_gradients_take_no_part() -> Result<()> {
     let outcomes: Vec<_> = ours.reports().map(|(name, report)| (name, report.outcome)).collect();
     assert_eq!(outcomes, [("unused", Outcome::Absent), ("used", Outcome::Applied)]);
     assert_eq!((bits(&unused)?, ours.skipped()), (before, 0));
+    // The gradient of a step is forgotten after it.
+    let before = bits(&used)?;
+    ours.backward_step(&unused.sqr()?.sum_all()?)?;
+    assert_eq!((bits(&used)?, ours.summary().map(|summary| summary.applied)), (before, Some(1)));
     Ok(())
 }
 
