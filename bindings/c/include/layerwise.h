@@ -2,7 +2,7 @@
  *
  * Steps have the same bits on every machine and for any number of threads. The caller owns all memory: no function
  * allocates (except lw_recipe), blocks, keeps a pointer, or has internal state. Functions may run on any number of
- * threads at once if they do not share memory.
+ * threads at once if none writes memory that another uses.
  *
  * One layer:
  *
@@ -67,11 +67,11 @@ enum {
     LW_BAD_RATE = -9,     /* a learning rate is not finite and >= 0 */
     LW_BAD_SCALE = -10,   /* a gradient scale is out of range */
     LW_BAD_DECAY = -11,   /* a weight decay is not finite and >= 0 */
-    LW_BAD_STATE = -12,   /* no step of the rule can have produced a state */
+    LW_BAD_STATE = -12,   /* a state that no step of the rule can have produced */
     LW_BAD_SPANS = -13,   /* spans of a flat model overlap, leave gaps or end past the buffer */
-    LW_OFF_LEAF = -14,    /* a chunk begins, or ends before the end, off a multiple of LW_LEAF */
+    LW_OFF_LEAF = -14,    /* a chunk begins, or ends before its layer does, off a multiple of LW_LEAF */
     LW_NOT_SEEN = -15,    /* a plan needs the norm of its step first: lw_limit */
-    LW_STALE_NORM = -16,  /* weights have changed since their norm was carried (checked with debug assertions) */
+    LW_STALE_NORM = -16,  /* weights have changed since their norm was carried (only in builds with debug assertions) */
     LW_BAD_RECIPE = -17,  /* a recipe cannot be read */
     LW_BAD_PIECES = -18   /* the pieces of a sum are not nodes of the tree, or do not cover all leaves */
 };
@@ -212,7 +212,7 @@ typedef struct lw_optimizer {
     };
 } lw_optimizer;
 
-/* Constant initializers, also for objects in flash. Then change single settings: `optimizer.adam.eps = 1e-6`. */
+/* Constant initializers, also for objects in flash. In a variable, set what differs: `optimizer.adam.eps = 1e-6`. */
 #define LW_SGD_DEFAULT {LW_SGD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
     {.sgd = {0.0, 0.0, 0.0, 0, 0, 0, 0, 0, {0}}}}
 #define LW_NOVOGRAD_DEFAULT {LW_NOVOGRAD, LW_SKIP_LAYER, {0}, 0.0, LW_LARC_NONE, LW_LUC_NONE, \
@@ -273,9 +273,9 @@ typedef struct lw_state {
     double numbers[4];
 } lw_state;
 
-/* L2 norms that are known before a step, or 0. A step stores the norm of the new weights and clears that of the
- * gradients, so rules that need the norm of the weights (LARC, LUC, LAMB) read them once per step, not twice. Set
- * `weights` to 0 whenever something else changes the weights. The bits of results do not change. */
+/* L2 norms that are known before a step, or 0. A step uses them. Then it stores the norm of the new weights, if the
+ * rule needs that (LARC, LUC, LAMB), and clears the others. So such a rule reads the weights once per step, not twice.
+ * Set `weights` to 0 whenever something else changes the weights. The bits of results do not change. */
 typedef struct lw_norms {
     double weights;
     double gradients;
@@ -434,7 +434,7 @@ lw_status lw_needs_step(const lw_planned *planned, lw_error *error);
 /* The sum of squares of each leaf of the planned step of a chunk that begins at `start`. */
 lw_status lw_step_leaf_sums(const lw_planned *planned, const lw_layer *chunk, size_t start, double *sums,
                             lw_error *error);
-/* Gives a plan the norm of its step, as the sums of all leaves of the layer in order. */
+/* Gives a plan the norm of its step, from the sums of all leaves of the step in order. */
 lw_status lw_limit(const lw_optimizer *optimizer, const lw_decision *decision, const double *sums, size_t leaves,
                    lw_planned *planned, lw_error *error);
 /* With LW_SKIP_STEP: makes the decision skip the step if this plan cannot be applied. If so, plan again. */

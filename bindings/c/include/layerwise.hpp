@@ -145,7 +145,7 @@ inline double accumulate(std::span<float> sum, ConstArray gradients, double scal
 
 // ---- Settings ----
 
-/// The named settings of lw_preset. Those of "larc..." and "luc..." are added to `from`: `preset("larc.apex",
+/// The named settings of lw_preset. Those of "larc..." and "luc..." are set in `from`: `preset("larc.apex",
 /// preset("sgd"))`.
 inline lw_optimizer preset(const char *name, lw_optimizer from = LW_SGD_DEFAULT) {
     call(lw_preset, name, &from);

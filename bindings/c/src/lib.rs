@@ -16,6 +16,9 @@
 //!
 //! Structs have the names of the header. They are plain numbers and pointers, so any bytes are a valid value: a number
 //! outside an enumeration is refused, and never becomes a Rust `enum`.
+//!
+//! "The C caller guarantees a pointer" means what the header asks of callers: the pointer points to as many elements as
+//! the call says, and memory that the call writes does not overlap its other arguments.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 mod choice;

@@ -55,7 +55,8 @@ pub(crate) trait Mark: Copy {
     const MARK: u64;
 }
 
-/// A mark that differs in any other process or copy of this library, because a value is valid only in this one.
+/// A mark of this copy of the library: a value of another copy or another process is not valid here. (The mark contains
+/// an address, so it differs as far as addresses do.)
 fn mark<T: Mark>() -> u64 {
     static OF_THIS_LIBRARY: u8 = 0;
     T::MARK ^ ptr::from_ref(&OF_THIS_LIBRARY).addr() as u64

@@ -5,7 +5,7 @@ use crate::refusal::{Refusal, status};
 use core::ptr::NonNull;
 use core::slice;
 
-/// Checks a pointer to `len` elements. It may be null if `len` is 0.
+/// Checks a pointer to `len` elements. If `len` is 0, any pointer passes.
 #[inline(always)]
 pub(crate) fn check<T>(what: &'static str, pointer: *const T, len: usize) -> Result<(), Refusal<'static>> {
     if len == 0 {
@@ -119,7 +119,7 @@ impl Extent {
     #[inline]
     pub(crate) fn of<T>(pointer: *const T, len: usize) -> Self {
         let start = pointer.addr();
-        // A buffer that is too long may wrap around; `check` refuses it. A null buffer has no end.
+        // A buffer that is too long may wrap around; `check` refuses it. A null buffer is empty.
         let bytes = len.wrapping_mul(size_of::<T>());
         Extent { start, end: if pointer.is_null() { 0 } else { start.wrapping_add(bytes) } }
     }

@@ -117,7 +117,7 @@ impl lw_luc {
     }
 }
 
-/// A visitor of an optimizer whose rule is known at compile time, which is faster than code for any rule.
+/// A visitor of an optimizer whose rule is known at compile time: code for one rule is faster than code for any.
 pub(crate) trait Visit {
     fn visit<R: Rule>(self, optimizer: &Optimizer<R>) -> Result<lw_status, Refusal<'static>>;
 }

@@ -276,7 +276,8 @@ unsafe fn run(
     let summary = pointer::optional_place("summary", summary)?;
     let made = reports.cast::<Report>();
     for index in 0..count {
-        // SAFETY: the pointer is checked, the C caller guarantees the number, and a Rust report is no larger than a C one.
+        // SAFETY: the pointer is checked, the C caller guarantees the number, and a Rust report is no larger than a C
+        // one.
         unsafe { made.add(index).write(Report::ABSENT) };
     }
     // SAFETY: each has just been written.
@@ -354,7 +355,7 @@ unsafe fn step_flat(
     }
 }
 
-/// What is asked of the configuration of a span, which `all` buffers have here, and of its state.
+/// Checks the state and the configuration of a span. `all` is the whole buffers with this configuration.
 ///
 /// # Safety
 ///
@@ -367,7 +368,7 @@ unsafe fn check_span<const N: usize>(
     if !all.config.is_null() {
         all.check_overlaps(around)?;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { config(all.config) }?;
     state(kept).map(|_| ())
 }

@@ -1,5 +1,5 @@
-//! What is written for C is what is read from it. All numbers differ, and each flag is tried alone, so that no field can be
-//! taken for another.
+//! What is written for C is what is read from it. All numbers differ, and each flag is tried alone, so that no field
+//! can be taken for another.
 
 use crate::*;
 use lw::{
@@ -100,7 +100,7 @@ fn optimizers() {
     assert_eq!(lw_optimizer::of(clipped.rule(), policy).optimizer().unwrap(), clipped);
 }
 
-/// A recipe with what surrounds its steps.
+/// The training of a recipe with these settings of the loss scale.
 fn training(loss_scaling: &str) -> lw_training {
     let json = format!(
         r#"{{"optimizer": "SGD", "lr_policy": "fixed_lr", "lr_policy_params": {{"learning_rate": 1}}, "dtype": "mixed",
