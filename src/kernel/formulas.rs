@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Without momentum, `u` is `h`: `w = w − gradient·g`, or `w = w − (gradient·g + decay·w)`. With a second moment, of
-//! which `v` is one element, `m` and `u` differ (if `d` is 0, the quotient is 0):
+//! which `v` is one element, these are `m` and `u` (if `d` is 0, the quotient is 0):
 //!
 //! ```text
 //! m = momentum·m + share·h
@@ -51,8 +51,8 @@ pub(crate) trait Formula<const N: usize>: Sized {
     /// The new states. A loop stores them before it continues, because registers are few.
     fn states<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, old: Numbers<A::Vector, N>) -> [A::Vector; N];
 
-    /// What is subtracted from the weights, from old weights and new states. (The compiler reuses what `states` has
-    /// computed.)
+    /// What is subtracted from the weights, computed from old weights and new states. (The compiler reuses what
+    /// `states` has computed.)
     fn step<A: Arithmetic>(a: A, k: &Splat<Self, A, N>, x: Numbers<A::Vector, N>) -> A::Vector;
 
     /// The new weights, from old weights and new states.
@@ -69,7 +69,7 @@ pub(crate) trait Formula<const N: usize>: Sized {
 pub(crate) struct Apart(pub(crate) f32);
 
 impl Apart {
-    /// It compares bits, for processors without float instructions.
+    /// Compares bits, for processors without float instructions.
     #[inline(always)]
     fn is_zero(self) -> bool {
         self.0.to_bits() << 1 == 0

@@ -1,7 +1,7 @@
 //! Updates of layers that have 16-bit floats.
 //!
-//! If the processor has conversion instructions, the loop of [`typed`](super::typed) converts them as it loads and
-//! stores. Otherwise, and for less than a vector, they are converted block by block in buffers of `f32`.
+//! If the processor has conversion instructions, the loop of [`typed`](super::typed) converts these floats as it loads
+//! and stores them. Otherwise, and for less than a vector, they are converted block by block in buffers of `f32`.
 
 use super::any::sum_of_squares;
 use super::array::Array;
@@ -93,7 +93,7 @@ impl Mixed<'_> {
     }
 
     /// Updates the whole memory with the loop for its types. In a large layer, that loop begins at a cache line of the
-    /// weights; the loop for whole weights always does.
+    /// weights; the loop for whole weights does so in small layers too.
     #[cfg_attr(any(target_arch = "arm", target_arch = "riscv32"), inline(always))]
     fn convert_from_line<K: Forms<N>, const N: usize>(&mut self, backend: Backend, prescale: f32, k: &K) -> bool {
         let head_len = if ONE_BY_ONE || self.weights.len() < LARGE { 0 } else { self.weights.head_len() };

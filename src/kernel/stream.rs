@@ -4,11 +4,11 @@
 //! cache line of the weights. The elements before it, and those after the last whole vector, are covered by vectors
 //! that overlap the others.
 //!
-//! The sum of squares of the new weights saves the next step from reading them. It is computed from the vectors as they
-//! are stored; one vector may contain the end of a leaf and the beginning of the next. (Reading the weights again, a
-//! leaf and a half after they were stored, makes a LARC step of 256, 1 Ki, 4 Ki and 64 Ki elements take 1.53, 1.40,
-//! 1.25 and 1.05 times as long as C. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes off a
-//! line.)
+//! The sum of squares of the new weights saves the next step from reading them for it. It is computed from the vectors
+//! as they are stored; one vector may contain the end of a leaf and the beginning of the next. (Reading the weights
+//! again, a leaf and a half after they were stored, makes a LARC step of 256, 1 Ki, 4 Ki and 64 Ki elements take 1.53,
+//! 1.40, 1.25 and 1.05 times as long as C. This way it is 1.23, 1.13, 1.04 and 1.02: Zen 4, AVX-512, arrays 16 bytes
+//! off a line.)
 
 use super::formulas::{Affine, AnyForm, Apart, Fixed, Form, Forms, Formula, Numbers, Rescale, Scalars, Splat};
 use super::machine::{Machine, Threads};
@@ -347,7 +347,7 @@ impl<F: Formula<N>, const N: usize, const SUM: bool> Kernel for Stream<'_, '_, F
     }
 }
 
-/// Whether all are finite. For a sum that is not finite, but may have overflowed.
+/// Whether all are finite. Called if their sum is not finite, because the sum may only have overflowed.
 #[cold]
 #[inline(never)]
 pub(super) fn all_finite(x: &[f32]) -> bool {

@@ -47,8 +47,8 @@ impl Term<2> for Decayed {
     }
 }
 
-/// The new momentum that an update would write, from weights, gradients and momentum, for rules that need its norm
-/// first.
+/// The new momentum that an update would write, computed from weights, gradients and momentum, for rules that need its
+/// norm first.
 #[derive(Clone, Copy)]
 pub(crate) struct NewMomentum<'a> {
     pub(crate) prescale: f32,
@@ -64,8 +64,8 @@ impl Term<3> for NewMomentum<'_> {
     }
 }
 
-/// The step that an update would subtract from the weights, from weights, gradients and states, for rules that need its
-/// norm first.
+/// The step that an update would subtract from the weights, computed from weights, gradients and states, for rules that
+/// need its norm first.
 #[derive(Clone, Copy)]
 pub(crate) struct StepOf<'a, K> {
     pub(crate) prescale: f32,

@@ -252,7 +252,7 @@ impl<G: Element, M: Element> Typed<'_, G, M> {
         Some(w)
     }
 
-    /// Whether all weights are finite. For a sum that is not finite, but may have overflowed.
+    /// Whether all weights are finite. Called if their sum is not finite, because the sum may only have overflowed.
     #[inline(always)]
     fn is_finite(&self) -> bool {
         if self.upper.is_empty() { all_finite(self.whole) } else { halves_are_finite(self.upper) }

@@ -22,11 +22,12 @@ impl Avx2 {
         cpu::get().then_some(Avx2(()))
     }
 
-    /// Loads those of sixteen floats whose masks are not 0, and zeros for the others.
+    /// Loads those of sixteen floats whose masks are −1, and zeros for the others.
     ///
     /// # Safety
     ///
-    /// The floats whose masks are not 0 must be readable. The others are not read, and may be outside the allocation.
+    /// Masks must be 0 or −1. The floats whose masks are −1 must be readable. The others are not read, and may be
+    /// outside the allocation.
     #[inline(always)]
     unsafe fn load_masked(self, from: *const f32, masks: &[i32; WIDTH]) -> [__m256; 2] {
         let masks = masks.as_ptr().cast();
@@ -137,14 +138,14 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn load_last(self, from: &[f32]) -> Self::Vector {
         let len = from.len().min(WIDTH);
-        // SAFETY: the masks allow the last `len` of sixteen floats that end where these do.
+        // SAFETY: the masks select the last `len` of sixteen floats that end where these do.
         unsafe { self.load_masked(from.as_ptr().wrapping_sub(WIDTH - len), masks(len)) }
     }
 
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> Self::Vector {
         let len = from.len().min(WIDTH);
-        // SAFETY: the masks allow the first `len`.
+        // SAFETY: the masks select the first `len`.
         unsafe { self.load_masked(from.as_ptr(), masks(2 * WIDTH - len)) }
     }
 
@@ -165,7 +166,8 @@ impl Lanes for Avx2 {
         let at = |i: usize| start.wrapping_add(i);
         let len = to.len().min(WIDTH);
         // SAFETY: the token proves that the processor has AVX2. Each bit of `len` that is set stores that number of
-        // floats, after those of the higher bits; no store needs alignment.
+        // floats, after those of the higher bits: together the first `len`, for which there is room. No store needs
+        // alignment.
         unsafe {
             if len == WIDTH {
                 _mm256_storeu_ps(at(0), low);
@@ -312,7 +314,7 @@ fn has_f16c() -> bool {
         return true;
     }
     if KNOWN.load(Relaxed) == 0 {
-        // SAFETY: every 64-bit processor has `cpuid` and its leaf 1. (In later compilers the call is safe.)
+        // SAFETY: every x86-64 processor has `cpuid` and its leaf 1. (In later compilers the call is safe.)
         #[allow(unused_unsafe)]
         let features = unsafe { __cpuid(1) }.ecx;
         KNOWN.store(if features & 1 << 29 != 0 { YES } else { NO }, Relaxed);
@@ -339,7 +341,7 @@ unsafe fn packed(low: __m256i, high: __m256i) -> __m256i {
     unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high)) }
 }
 
-/// Eight numbers rounded to `bf16`, in the lower halves of 32-bit integers.
+/// Eight numbers rounded to `bf16`, in the lower halves of 32-bit integers, whose upper halves are 0.
 ///
 /// # Safety
 ///

@@ -87,7 +87,7 @@ fn f16_from_f32(x: f32) -> f16 {
     f16::from_f32(x)
 }
 
-/// Sixteen numbers: these from an index on, and zeros.
+/// Sixteen numbers: these from the index `at` on, and zeros elsewhere.
 #[inline(always)]
 fn padded<E: Copy + Default>(from: &[E], at: usize) -> [E; WIDTH] {
     let mut x = [E::default(); WIDTH];
