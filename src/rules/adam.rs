@@ -59,7 +59,7 @@ pub struct AdamConfig {
     pub grad_averaging: bool,
     /// LAMB's trust ratio.
     pub trust_ratio: Option<TrustRatio>,
-    /// LARC in front of the rule: `h = factor·(g + decay·w)`; `decay` is 0 here unless it is L2.
+    /// LARC in front of the rule: `h = factor·(g + decay·w)`, where `decay` is 0 unless the decay mode is L2.
     pub larc: Option<LarcConfig>,
     /// A limit of the step.
     pub luc: Option<Luc>,
@@ -73,8 +73,8 @@ pub struct AdamConfig {
 pub enum AdamDecay {
     /// It is added to the gradient and so enters both moments: Adam with L2 regularisation.
     L2,
-    /// It is added to the step `u`, before LAMB's ratio. A LAMB layer without gradient then shrinks by `lr` per step,
-    /// whatever the decay: its step is decay alone, and the ratio scales it to the norm of the weights.
+    /// It is added to the step `u`, before LAMB's ratio. A LAMB layer without gradient then shrinks by the share
+    /// `lr` per step, whatever the decay: its step is decay alone, and the ratio scales it to the norm of the weights.
     InUpdate,
     /// Weights shrink by `lr·decay` in addition to the step: AdamW.
     Decoupled,
@@ -314,7 +314,7 @@ impl AdamRule {
         if self.config.maximize { -x } else { x }
     }
 
-    /// Whether the rule needs the norm of the step. The step is then planned at rate 1.
+    /// Whether the rule needs the norm of the step before it is taken. The step is then planned at rate 1.
     fn waits(&self, layer: &LayerConfig) -> bool {
         self.trust_ratio(layer).is_some() || layer.adapted(&self.config.luc).is_some()
     }
@@ -377,7 +377,7 @@ impl Rule for AdamRule {
     #[inline]
     fn limit(&self, lr: f64, layer: &LayerConfig, norms: &Norms, plan: Plan, step: f64) -> Plan {
         let shrink = self.shrink(lr, layer);
-        // The ratio uses the norm of the weights after decoupled decay.
+        // The ratio uses the norm of the weights after a decay that acts in addition to the step.
         let weights = mul(norms.weights, (1.0 - shrink).abs());
         let ratio = self.trust_ratio(layer).map_or(1.0, |ratio| ratio.ratio(weights, step));
         let mut rate = mul(plan.effective_rate, ratio);

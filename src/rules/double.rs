@@ -149,7 +149,7 @@ fn soft_sqrt(x: f64) -> f64 {
     let high = (a >> 32) as u32;
     let times = |a: u32, b: u32| u64::from(a) * u64::from(b);
     let upper = |a, b| (times(a, b) >> 32) as u32;
-    // `r` is 1/√m with 32 bits after the point, never above it: a linear estimate that is off by at most 3.4 %, then
+    // `r` is 1/√m with 32 bits after the point, never too large: a linear estimate that is off by at most 3.4 %, then
     // three steps of Newton's method, each rounded down.
     let mut r =
         if odd { 3_766_000_000 - (high >> 2) - (high >> 3) } else { (5_229_000_000_u64 - u64::from(high)) as u32 };

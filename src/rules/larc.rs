@@ -26,7 +26,8 @@ pub struct LarcConfig {
     /// Whether the factor clips the learning rate or replaces it.
     #[cfg_attr(feature = "serde", serde(rename = "larc_mode", alias = "mode"))]
     pub mode: LarcMode,
-    /// The trust coefficient: the size of a step relative to the norm of the layer's weights. Greater than 0.
+    /// The trust coefficient: the norm of a step at the local rate, with neither decay nor momentum, relative to the
+    /// norm of the layer's weights. Greater than 0.
     #[cfg_attr(feature = "serde", serde(rename = "larc_eta", alias = "eta"))]
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eta: f64,
@@ -41,7 +42,8 @@ pub struct LarcConfig {
     /// composer's 1.
     #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_update: Option<f64>,
-    /// A lower bound for norms. At least 0; 0 in every other system but optax's `scale_by_trust_ratio`.
+    /// A floor for both norms in the ratio: a smaller norm counts as this one. At least 0; 0 in every other system but
+    /// optax's `scale_by_trust_ratio`.
     ///
     /// At 0, a layer of *tiny* weights hardly learns, although a layer of zeros does: from weights of 10⁻³⁰, the first
     /// thousands of steps are just as small, and a single weight that has to cross zero gets stuck there. 10⁻³ fixes
@@ -61,7 +63,7 @@ pub struct LarcConfig {
 ///
 /// In [`Clip`](LarcMode::Clip) mode the learning rate is an upper limit: if in doubt, choose it too large.
 ///
-/// With momentum, never raise that rate, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum), or
+/// With momentum, either never raise that rate, or set [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum) or
 /// [`luc`](crate::SgdConfig::luc), a limit of the step. Otherwise a rising rate, as in a warm-up or after a restart,
 /// multiplies momentum from gradients that LARC did not need to reduce at the lower rate:
 ///
@@ -108,7 +110,7 @@ pub enum ZeroNorm {
     /// Factor 1 where the weights or the denominator are zero, but not for a zero gradient with decay, as in
     /// pytorch_optimizer.
     PlainStepUnlessDecaying,
-    /// No special case, as in OpenSeq2Seq: a zero-initialised layer always moves at `min_update` times its rate.
+    /// No special case, as in OpenSeq2Seq: a zero-initialised layer starts at `min_update` times the learning rate.
     Formula,
 }
 
@@ -191,7 +193,7 @@ pub struct Larc {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LarcFactor {
-    /// The factor of gradient and decay.
+    /// What gradient and decay are multiplied by.
     pub factor: f64,
     /// The weight decay to apply: the given decay, or 0 if LARC turns it off.
     pub decay: f64,

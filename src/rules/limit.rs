@@ -11,7 +11,7 @@ use crate::error::{ConfigError, check};
 /// ```
 ///
 /// It acts after the momentum and before the weights, so it also limits what earlier, larger gradients left in the
-/// momentum. So it makes a rising rate safe under [`LarcMode::Clip`](crate::LarcMode::Clip). There, try
+/// momentum, and makes a rising rate safe under [`LarcMode::Clip`](crate::LarcMode::Clip). There, try
 /// [`rate_in_momentum`](crate::SgdConfig::rate_in_momentum) first, which costs nothing: a limit needs the norm of the
 /// step before the step is taken, which costs one more pass over the layer. NeMo has it in NovoGrad and calls it LUC;
 /// bitsandbytes has it in LARS. By default `trust` is 0.001 and `eps` 1e-8.
@@ -43,7 +43,7 @@ impl Luc {
         ConfigError::unless_non_negative("luc.eps", self.eps)
     }
 
-    /// The reduced rate for a layer with these norms; `None` if `rate` is within the limit.
+    /// The reduced rate for a layer with these norms; `None` if it has no limit, or if `rate` is within the limit.
     #[inline]
     pub(super) fn limit(&self, rate: f64, weights: f64, step: f64) -> Option<f64> {
         let step = step + self.eps;

@@ -1,4 +1,4 @@
-//! Loss scalers: they scale the loss so that its gradients fit into 16 bits.
+//! Loss scalers: by what to multiply the loss so that its gradients fit into 16 bits.
 //!
 //! ```text
 //! Static   the scale never changes
@@ -123,8 +123,8 @@ impl Backoff {
     }
 }
 
-/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that overflow is rare. Use it to skip few steps; it
-/// needs the largest gradient of each step.
+/// OpenSeq2Seq's `LogMax`: it follows the size of the gradients, so that overflow is rare. Use it if steps should
+/// rarely be skipped; it needs the largest gradient of each step.
 ///
 /// ```text
 /// x         = log2(max |g|);  log_max, if a gradient is not finite;  gradients of zeros are ignored
@@ -252,8 +252,8 @@ impl LogMax {
     }
 }
 
-/// A checked loss scaler. It scales the loss so that small gradients do not vanish in 16 bits, and decides which steps
-/// to skip because a gradient overflowed.
+/// A checked loss scaler. It says by what to multiply the loss, so that small gradients do not vanish in 16 bits, and
+/// which steps to skip because a gradient overflowed.
 ///
 /// Each training step has this order:
 ///

@@ -30,7 +30,7 @@ pub struct NovoGradConfig {
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the second moment is kept from step to step, at least 0 and less than 1. At 0 every gradient is
-    /// divided by its own norm, which is what OpenSeq2Seq's code does in fact.
+    /// divided by its own norm, which is what OpenSeq2Seq's code in fact does.
     #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// A term added to the root of the second moment. At least 0.
@@ -62,7 +62,7 @@ pub struct NovoGradConfig {
     pub starts_at_gradient: bool,
     /// How the moments' start from zero is corrected.
     pub bias_correction: BiasCorrection,
-    /// The norm of the gradient that is averaged.
+    /// Which norm of the gradient is averaged.
     pub norm: MomentNorm,
     /// Whether the momentum accumulates raw gradients and is normalised when applied, which is apex's default. Decay is
     /// then always decoupled.
@@ -95,7 +95,7 @@ pub enum DecayMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum VInit {
-    /// It is set to the squared norm while it is zero: zero gradients at the start do not count.
+    /// While it is zero, it is set to the squared norm: zero gradients at the start do not count.
     WhileZero,
     /// It is set to the squared norm of the first gradient, even if that is zero.
     FirstStep,
@@ -126,11 +126,11 @@ pub enum BiasCorrection {
     /// At step `t` the momentum is divided by `1 − beta1ᵗ` and the root of the second moment by `√(1 − beta2ᵗ)`, as in
     /// apex.
     Moments,
-    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ)`, but for a decay beside the step, as in
-    /// pytorch_optimizer.
+    /// At step `t` the learning rate of the step is multiplied by `√(1 − beta2ᵗ)`, as in pytorch_optimizer. A decay in
+    /// addition to the step uses the given rate.
     StepSize,
-    /// At step `t` the learning rate is multiplied by `√(1 − beta2ᵗ) / (1 − beta1ᵗ)`, but for a decay beside the step,
-    /// as in pytorch_optimizer 3.
+    /// At step `t` the learning rate of the step is multiplied by `√(1 − beta2ᵗ) / (1 − beta1ᵗ)`, as in
+    /// pytorch_optimizer 3. A decay in addition to the step uses the given rate.
     Rate,
 }
 
@@ -291,7 +291,7 @@ impl NovoGradRule {
     }
 
     /// Updates the state with a gradient norm, and returns the second moment to normalise by: NaN if no step can have
-    /// produced the state.
+    /// produced the state, or if the new second moment overflows.
     #[inline]
     fn second_moment(&self, gradient_norm: f64, state: &mut NovoGradState) -> f64 {
         if !state.is_possible() {
@@ -337,6 +337,7 @@ impl NovoGradRule {
         if is_zero(denominator) { 0.0 } else { 1.0 / denominator }
     }
 
+    /// The weight decay of a layer.
     #[inline]
     fn decay(&self, layer: &LayerConfig) -> f64 {
         mul(self.config.weight_decay, layer.decay)
@@ -390,7 +391,7 @@ impl Rule for NovoGradRule {
         let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
         state.steps = state.steps.saturating_add(1);
 
-        // A decay beside the step goes by the rate as it is given, as in pytorch_optimizer.
+        // A decay in addition to the step uses the given rate, before the correction below, as in pytorch_optimizer.
         let (coupled, shrink) = self.pulls(lr, layer);
         // What apex divides momentum and second moment by; and pytorch_optimizer's rate.
         let power = |beta| power(beta, state.steps);

@@ -80,7 +80,7 @@ impl FixedLr {
 }
 
 /// OpenSeq2Seq's `piecewise_constant`: the rate falls at certain steps or epochs. Use it to reproduce published runs,
-/// say with a tenth of the rate after 30, 60 and 80 epochs.
+/// say those that divide the rate by ten after 30, 60 and 80 epochs.
 ///
 /// ```text
 /// rate = learning_rate · decay_rates[i]       boundaries[i] · steps_per_epoch < t, the last such i

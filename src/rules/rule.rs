@@ -150,11 +150,11 @@ pub enum Moments {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Needs {
-    /// The norm of the gradient. It is always measured, because it also finds NaN and infinity.
+    /// Which norm of the gradient. There is always one, because it also finds NaN and infinity.
     pub gradient: GradientNorm,
     /// Whether the rule needs the L2 norm of the weights.
     pub weights: bool,
-    /// The norm of the planned step, before it is taken.
+    /// Which norm of the planned step, before the step is taken; it may be none.
     pub step: StepNorm,
 }
 

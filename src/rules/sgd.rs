@@ -115,7 +115,8 @@ pub struct SgdRule {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SgdState {
-    /// How many steps the layer has taken. It matters only for the first step, and only with dampening.
+    /// How many steps the layer has taken. The rule only distinguishes the first step from the others, and only with
+    /// dampening or [`starts_at_gradient`](SgdConfig::starts_at_gradient).
     pub steps: u32,
 }
 

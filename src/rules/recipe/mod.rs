@@ -104,7 +104,7 @@ enum Length {
     Steps(u64),
 }
 
-/// What a training loop needs from a [`Recipe`], besides its [`optimizer`](Training::optimizer).
+/// What a training loop needs from a [`Recipe`]. Its optimizer is made by [`optimizer`](Training::optimizer).
 ///
 /// Each step has this order. [`LossScaler`] shows it in code, and `examples/recipe` trains with it.
 ///
@@ -226,8 +226,8 @@ fn length(words: &mut Words) -> Result<Length, RecipeError> {
 }
 
 impl Recipe {
-    /// Derives what a training loop needs. `batches_per_epoch` counts the batches of all machines together, if each
-    /// step averages over several.
+    /// Derives what a training loop needs. `batches_per_epoch` is the number of batches in an epoch. If each step
+    /// averages over several machines, their batches together count as one.
     ///
     /// An epoch has `batches_per_epoch / iter_size` steps, rounded down. Recipes with `max_steps` do not count epochs
     /// and ignore the argument: boundaries of `piecewise_constant` are then steps.

@@ -133,7 +133,7 @@ fn novograd(params: &mut Words, larc: Option<LarcConfig>) -> Checked {
     if params.flag("grad_averaging")? == Some(true) {
         config.gradient_averaging = GradientAveraging::On;
     }
-    // OpenSeq2Seq's code differs from its page here.
+    // For the two points in which OpenSeq2Seq's code differs from its page.
     if params.flag("eps_inside_sqrt")? == Some(true) {
         (config.eps_root, config.eps) = (config.eps, 0.0);
     }

@@ -22,7 +22,7 @@ pub(super) type Table = Vec<(String, Value)>;
 
 /// A configuration of OpenSeq2Seq, parsed but not interpreted.
 ///
-/// `Recipe::try_from` interprets it and returns a typed error. Reading a [`Recipe`](crate::recipe::Recipe) directly
+/// `Recipe::try_from` interprets it, or returns a typed error. Reading a [`Recipe`](crate::recipe::Recipe) directly
 /// does the same, but the error is a message of the deserializer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration(pub(super) Table);

@@ -136,7 +136,7 @@ impl Words {
     }
 }
 
-/// A whole number that `f64` represents exactly.
+/// A whole number up to 2⁵³: up to there `f64` represents all of them.
 fn whole(value: &Value) -> Option<u64> {
     let number = value.number()?;
     ((0.0..=9_007_199_254_740_992.0).contains(&number) && number as u64 as f64 == number).then_some(number as u64)
