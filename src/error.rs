@@ -42,7 +42,8 @@ pub enum Error {
         /// The product of both rates.
         rate: f64,
     },
-    /// A gradient scale is not finite, or too large to scale any `f32`, or, in a step, not greater than 0.
+    /// A gradient scale is not finite, not greater than 0 in a step, negative as a clip, or so large that hardly any
+    /// `f32` can be scaled by it.
     GradientScale(f64),
     /// A weight decay, or a layer's multiplier of it, is negative, infinite or not a number.
     Decay {
@@ -72,14 +73,15 @@ pub enum Error {
     /// The pieces of a sum do not add up to the whole: each must be a node of the tree, and begin where the previous
     /// one ends. See [`Tree::fold`](crate::pieces::Tree::fold).
     Pieces {
-        /// The leaf where the next piece should begin; the number of leaves if there is a piece too many.
+        /// The leaf at which none of the pieces begins as a node of the tree; the number of leaves if there is a piece
+        /// too many.
         leaf: usize,
     },
-    /// A planned layer was applied before its rule saw the norm of the step: call
+    /// A planned layer is to be confirmed or applied, but its rule has not seen the norm of the step: call
     /// [`Decided::limit`](crate::pieces::Decided::limit) first.
     StepNotSeen,
-    /// The carried norm of the weights is out of date: something else has changed them. Only builds with debug
-    /// assertions check this; see [`CarriedNorms`](crate::CarriedNorms).
+    /// The carried norm of the weights is out of date: something other than a step has changed them. Only builds with
+    /// debug assertions check this; see [`CarriedNorms`](crate::CarriedNorms).
     StaleNorm {
         /// The layer, if it is one of several.
         layer: Option<usize>,
@@ -400,7 +402,7 @@ impl fmt::Display for LoadError {
 #[cfg(feature = "alloc")]
 impl core::error::Error for LoadError {}
 
-/// `?` for a `const fn`, which cannot call traits.
+/// `?` for a `const fn`, which cannot call trait methods.
 macro_rules! check {
     ($check:expr) => {
         if let Err(error) = $check {
@@ -433,7 +435,7 @@ macro_rules! serde_checked {
 #[cfg(feature = "serde")]
 pub(crate) use serde_checked;
 
-/// Whether a number is finite and at least 0. (It compares bits, which needs no `f64` instructions.)
+/// Whether a number is finite and at least 0. (This compares bits, which needs no `f64` instructions.)
 pub(crate) const fn is_non_negative(x: f64) -> bool {
     x.to_bits() < f64::INFINITY.to_bits() || x.to_bits() == (-0.0_f64).to_bits()
 }

@@ -87,9 +87,9 @@
 //!
 //! As a first try, use LARC with a learning rate of 1, NovoGrad with 0.01, and Adam or LAMB with 0.003, each decaying
 //! to zero. LARC lowers a rate that is too large, and never raises one that is too small. It does not lower the rate of
-//! layers that it does not adapt: give a bias that is [`LayerConfig::PLAIN`] a tenth of it. With momentum, its rate must
-//! not [rise](settings::LarcMode). [More about the choice](docs::choosing), and settings of [torch, timm, apex, optax
-//! and NeMo](docs::coming_from).
+//! layers that it does not adapt: give a bias that is [`LayerConfig::PLAIN`] a tenth of it. With momentum, its rate
+//! must not [rise](settings::LarcMode). [More about the choice](docs::choosing), and settings of [torch, timm, apex,
+//! optax and NeMo](docs::coming_from).
 //!
 //! ![Test accuracy against learning rate, for three sizes of the initial weights][digits.svg]
 //!

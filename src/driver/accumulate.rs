@@ -17,7 +17,7 @@ use crate::memory::floats::{Floats, FloatsMut};
 /// # Errors
 ///
 /// [`Error::Length`] if the lengths differ, [`Error::Type`] if the sum is not of `f32`, [`Error::GradientScale`] if
-/// `scale` is not finite, or beyond 2²¹⁸, too large to scale almost any `f32`; then nothing is written.
+/// `scale` is not finite, or beyond 2²¹⁸, by which hardly any `f32` can be scaled; then nothing is written.
 ///
 /// ```
 /// use layerwise::norms::accumulate;
@@ -113,7 +113,7 @@ impl<'a> GradientSum<'a> {
         GradientSum { sum: sum.into(), gradients: gradients.into(), norms: None }
     }
 
-    /// Stores the norm of the new sum in `norms`, so that the step need not measure it.
+    /// Adds a place for the norm of the new sum, so that the step need not measure it.
     pub fn norms(self, norms: &'a mut CarriedNorms) -> Self {
         GradientSum { norms: Some(norms), ..self }
     }
@@ -186,7 +186,7 @@ fn check_sum(sum: &FloatsMut<'_>, gradients: &Floats<'_>) -> Result<(), Error> {
 }
 
 fn check_scale(scale: f64) -> Result<(), Error> {
-    // Adds nothing: a check of the scale.
+    // Adds an empty gradient to an empty sum, which only checks the scale.
     add_scaled(Machine::serial(), FloatsMut::F32(&mut []), Floats::F32(&[]), scale)
         .map(|_| ())
         .ok_or(Error::GradientScale(scale))

@@ -145,7 +145,7 @@ impl<R: Rule> Optimizer<R> {
     }
 }
 
-/// Measures the norm of the weights, and compares the carried one.
+/// Refuses a carried norm of the weights that is not the one measured here.
 fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
     let carried = layer.norms.as_deref().and_then(|norms| norms.weights());
     let measured = l2(Machine::serial(), weights(layer.weights.read()));

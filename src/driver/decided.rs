@@ -126,8 +126,8 @@ impl<R: Rule> Decided<'_, R> {
         Ok(planned)
     }
 
-    /// Gives the rule the norm of the step that it planned, as the [sums of all its leaves](Planned::step_leaf_sums),
-    /// in order.
+    /// Gives the rule the norm of the step that it planned, from the [sums of all leaves](Planned::step_leaf_sums) of
+    /// the step, in order.
     ///
     /// # Errors
     ///
@@ -245,8 +245,8 @@ impl<S: RuleState> Planned<S> {
     /// chunk is not even checked. The state of the chunk is ignored: pass `&mut ()`, and store the state that
     /// [`report`](Planned::report) returns.
     ///
-    /// Returns whether all new weights are finite. If those of one chunk are not, the layer has
-    /// [overflowed](Outcome::Overflowed). Carried norms of the chunk are neither read nor written.
+    /// Returns whether all new weights are finite; `true` if nothing is written. If those of one chunk are not, the
+    /// layer has [overflowed](Outcome::Overflowed). Carried norms of the chunk are neither read nor written.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ impl<R: Rule> Optimizer<R> {
 impl<S: RuleState> Memory<S> {
     /// Updates all layers of a model, given the weights and gradients of each, in order.
     ///
-    /// A layer without a gradient in this step is [frozen](crate::LayerConfig::FROZEN) for it, by
-    /// [`config_mut`](Memory::config_mut): then its gradient is not looked at, and may be empty.
+    /// If a layer has no gradient in this step, [freeze](crate::LayerConfig::FROZEN) it with
+    /// [`config_mut`](Memory::config_mut): the gradient of a frozen layer is not looked at, and may be empty.
     ///
     /// ```
     /// use layerwise::{LayerConfig, Sgd, SgdConfig};

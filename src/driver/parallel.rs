@@ -1,7 +1,7 @@
 //! Steps over many layers on the threads of rayon.
 //!
 //! A model is split between two layers into parts of about the same cost, recursively, until a part is one layer or
-//! worth one task. The kernels then split a large layer along the tree of the numeric contract.
+//! worth no more than one task. The kernels then split a large layer along the tree of the numeric contract.
 
 use super::optimizer::Optimizer;
 use super::step::{OneByOne, Phase, Walk};
@@ -104,8 +104,8 @@ mod sealed {
 /// Layers that can be split between threads.
 #[doc(hidden)]
 pub trait Part<S>: Model<S> + Sized + Send {
-    /// The layer at which to split into two parts of about the same cost; `None` if all layers together are worth one
-    /// task.
+    /// The layer at which to split into two parts of about the same cost; `None` if there are fewer than two layers, or
+    /// all together are worth no more than one task.
     fn middle(&self) -> Option<usize>;
 
     /// The layers before `layer`, and the others.
@@ -218,7 +218,8 @@ mod tests {
     use crate::memory::table::{LayerSpan, Layers};
     use std::{vec, vec::Vec};
 
-    /// The costs of two parts differ by no more than the layers where they meet, and by rounding in halves.
+    /// The costs of two parts differ by no more than the larger of the two layers where they meet, two fixed costs, and
+    /// the rounding of halves.
     fn assert_equal_parts<S>(part: impl Part<S>, lengths: &[usize]) {
         let cost = |lengths: &[usize]| lengths.iter().map(|len| len + LAYER).sum::<usize>();
         let Some(middle) = part.middle() else {

@@ -20,8 +20,9 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::LearningRate`], [`Error::GradientScale`], [`Error::Decay`], [`Error::Length`], [`Error::Missing`] and
-    /// [`Error::Type`]; then nothing is written.
+    /// [`Error::LearningRate`], [`Error::GradientScale`], [`Error::Decay`], [`Error::Length`], [`Error::Missing`],
+    /// [`Error::Type`], [`Error::State`] and, in builds with debug assertions, [`Error::StaleNorm`]; then nothing is
+    /// written.
     ///
     /// ```
     /// use layerwise::{LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};

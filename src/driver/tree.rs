@@ -95,8 +95,8 @@ impl Tree {
         Cover { at: range.start, end, leaves: self.leaves, leaf_by_leaf: false }
     }
 
-    /// The node that goes to the worker `part` of `parts`. Each worker gets one node, all nodes together are all
-    /// leaves, and their sizes are as equal as the tree allows.
+    /// The node that goes to the worker `part` of `parts`. Each worker gets one node, the nodes together cover
+    /// all leaves, and their sizes are as equal as the tree allows.
     ///
     /// The largest node is split, the rightmost if there are several, until there are enough. The largest share has at
     /// most `2^⌈log2(leaves / parts)⌉` leaves, and exactly `leaves / parts` if that is a power of two. If there are

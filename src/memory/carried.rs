@@ -71,7 +71,8 @@ impl CarriedNorms {
         self.gradient = UNKNOWN;
     }
 
-    /// Sets the sum of squares of the gradient of the next step. Rules that use another norm ignore it.
+    /// Sets the sum of squares of the gradient of the next step. Rules that need another norm of it than the L2
+    /// norm ignore this.
     pub fn set_gradient(&mut self, sum_of_squares: f64) {
         self.gradient = double::sqrt(sum_of_squares);
     }
@@ -86,6 +87,6 @@ impl CarriedNorms {
 /// A norm greater than 0. (Not a NaN: the step measures it again, and gets NaN.)
 #[inline]
 fn known(norm: f64) -> Option<f64> {
-    // It compares bits, for processors without `f64`.
+    // Compares bits, for processors without `f64`.
     (1..=f64::INFINITY.to_bits()).contains(&norm.to_bits()).then_some(norm)
 }

@@ -78,7 +78,7 @@ macro_rules! each {
 /// A read-only slice of any element type. You need to name it only where the type is known at run time: slices, arrays
 /// and `Vec`s convert into it.
 ///
-/// `From` takes references to slices, arrays, `Vec`s and everything else that can be indexed with `[..]`.
+/// `From` takes references to slices, arrays, `Vec`s and everything else whose `[..]` is such a slice.
 ///
 /// ```
 /// use layerwise::buffers::Floats;
@@ -196,7 +196,7 @@ impl<'a, E: Element, T: ?Sized + IndexMut<RangeFull, Output = [E]>> From<&'a mut
     }
 }
 
-// Prints only the length: nobody wants a million numbers in a message.
+// Prints only type and length: nobody wants a million numbers in a message.
 impl fmt::Debug for Floats<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {

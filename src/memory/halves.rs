@@ -49,7 +49,7 @@ impl<S: RuleState> Memory<S> {
     /// }
     /// let mut masters = [0.0; 3]; // the f32 weights
     /// memory.join(0, &weights[0], &mut masters)?;
-    /// assert!((0.9943..0.9945).contains(&masters[0])); // 1 - 0.001 - 0.0019 - 0.00271; the next bf16 is 0.9921875
+    /// assert!((0.9943..0.9945).contains(&masters[0])); // 1 - 0.001 - 0.0019 - 0.00271, between two bf16
     /// # Ok::<(), layerwise::Error>(())
     /// ```
     #[must_use]

@@ -59,8 +59,9 @@ pub trait Model<S> {
 
     /// Lends one layer to `visit`. A layer that is not lent, say because it has no gradient, takes no part in the step.
     ///
-    /// A step calls this two or three times for each layer: to check it, to measure it if the [policy](crate::Policy)
-    /// decides for whole steps, and to update it. It must get the same layer each time.
+    /// A step calls this two to four times for each layer: to check it; if the [policy](crate::Policy) decides for
+    /// whole steps, to measure it and to see whether it can be updated; and to update it. It must get the same layer
+    /// each time.
     fn layer(&mut self, index: usize, visit: impl FnOnce(LayerMemory<'_, S>));
 }
 

@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 ///
 /// [`Optimizer::memory`](crate::Optimizer::memory) creates one, of zeros; [`step`](Memory::step) uses it.
 /// [`to_bytes`](Memory::to_bytes) saves it, and so does any format of `serde` with the feature `serde`. After
-/// [`load`](Memory::load), training continues with the same bits. (Only moments and states are saved. Save the weights,
-/// the step number and the optimizer's settings yourself, and set configurations again after loading. Norms are
-/// measured again.)
+/// [`load`](Memory::load), training continues with the same bits. (Only moments, states and the lower halves of
+/// split weights are saved. Save the weights, the step number and the optimizer's settings yourself, and set
+/// configurations again after loading. Norms are measured again.)
 ///
 /// With the feature `half` it can keep momentum in `bf16` (`bf16_momentum`), and the lower halves that make the weights
 /// of a `bf16` model `f32` (`split_weights`).

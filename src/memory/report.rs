@@ -17,8 +17,8 @@ pub struct Report {
     /// What the rule multiplied the gradient by: LARC's factor, NovoGrad's `1/(√v + ε)`, or their product; 1 without
     /// adaptation. (LAMB's ratio is part of the effective rate.)
     pub factor: f64,
-    /// The learning rate after the layer's multiplier, LARC, LUC and LAMB's ratio. (Adam divides LARC's factor out again,
-    /// so there it is in `factor` only.)
+    /// The learning rate after the layer's multiplier, LARC, LUC and LAMB's ratio. (Adam divides LARC's factor out
+    /// again, so there it is in `factor` only.)
     pub effective_rate: f64,
     /// Whether LARC or LUC reduced the requested rate.
     pub clipped: bool,
@@ -119,7 +119,8 @@ pub struct Summary {
     pub skipped: usize,
     /// How many layers have been updated and now have a weight that is not finite.
     pub overflowed: usize,
-    /// The global gradient norm, before clipping: the L2 norm of all finite gradient norms of layers.
+    /// The global gradient norm, before clipping: the L2 norm of the gradient norms of all layers whose measured norms
+    /// are finite.
     pub gradient_norm: f64,
     /// What all gradients were multiplied by to clip them; 1 without clipping.
     pub clip: f64,

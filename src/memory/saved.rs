@@ -184,7 +184,8 @@ fn array<const N: usize, E>(from: &mut &[u8], len: usize, of: fn([u8; N]) -> E) 
     Ok(numbers.as_chunks().0.iter().map(|number| of(*number)).collect())
 }
 
-/// Two memories are equal if their layers match and what they remember is the same, bit for bit.
+/// Two memories are equal if [`to_bytes`](Memory::to_bytes) is the same for both, and their configurations are equal.
+/// Norms and reports do not count.
 impl<S: RuleState> PartialEq for Memory<S> {
     fn eq(&self, other: &Self) -> bool {
         let configs = |memory: &Self| memory.layers.iter().map(|layer| layer.config).collect::<Vec<_>>();
