@@ -23,7 +23,7 @@ pub(crate) trait Vectors: Array {
     /// Its whole groups of [`LANES`] elements.
     type Groups: Copy;
 
-    /// How many leaves may be summed side by side. With 16-bit floats the conversion dominates.
+    /// How many leaves may be summed side by side: fewer of 16-bit floats, whose conversion takes longer than the sums.
     const LEAVES: usize;
 
     /// The whole groups.
@@ -38,7 +38,7 @@ pub(crate) trait Vectors: Array {
     fn load_first<L: Lanes>(self, lanes: L) -> L::Vector;
     /// At most a vector of elements, preceded by zeros.
     fn load_last<L: Lanes>(self, lanes: L) -> L::Vector;
-    /// How many elements precede the first cache line boundary; 0 if alignment does not matter.
+    /// How many elements precede the first vector boundary; 0 if alignment does not matter.
     fn head_len(self) -> usize;
 }
 

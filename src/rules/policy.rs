@@ -59,8 +59,9 @@ pub enum NonFinite {
     /// That layer stays as it was, and the others are updated. Its [`Report`](crate::Report) and the
     /// [`Summary`](crate::Summary) say so. The step counts for the [schedule](crate::schedule::Schedule).
     SkipLayer,
-    /// All layers stay as they were, as dynamic loss scaling requires, also if a planned step overflows `f32`. The step
-    /// does not count. (A new weight that is not finite is found only after the write, under either policy.)
+    /// All layers stay as they were, as dynamic loss scaling requires. This also happens if a planned step overflows
+    /// `f32`. The step does not count. (A new weight that is not finite is found only after the write, under either
+    /// policy.)
     SkipStep,
 }
 
