@@ -17,7 +17,7 @@
 //!     let gradients: Vec<f32> = weights.iter().map(|w| w - 1.0).collect();
 //!     let layer = LayerMemory::new(&mut weights, &gradients, &mut state);
 //!     let report = novograd.step_layer(0.02, layer.momentum(&mut momentum))?;
-//!     assert!(report.applied()); // false if there is a NaN, for example
+//!     assert!(report.applied()); // false if a gradient is NaN, for example
 //! }
 //! assert!(weights.iter().all(|w| (w - 1.0).abs() < 0.1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,7 +32,7 @@
 //! | [`LarcConfig`] | settings of LARC and LARS, a field of the three above |
 //! | [`LayerMemory`] | what a step borrows: weights, gradients, moments and state of a layer |
 //! | [`Memory`] | owns the moments and states of a model, if you have an allocator |
-//! | [`Report`] | what a step did to a layer. Check it, or the [`Summary`] of a step: a layer with a NaN is skipped, and nothing else reports that |
+//! | [`Report`] | what a step did to a layer. Check it, or the [`Summary`] of a step: a layer whose gradient has a NaN is skipped, and nothing else reports that |
 //!
 //! # Which call do I want?
 //!
@@ -88,15 +88,15 @@
 //! As a first try, use LARC with a learning rate of 1, NovoGrad with 0.01, and Adam or LAMB with 0.003, each decaying
 //! to zero. LARC lowers a rate that is too large, and never raises one that is too small. It does not lower the rate of
 //! layers that it does not adapt: give a bias that is [`LayerConfig::PLAIN`] a tenth of it. With momentum, its rate
-//! must not [rise](settings::LarcMode). [More about the choice](docs::choosing), and settings of [torch, timm, apex,
-//! optax and NeMo](docs::coming_from).
+//! must not [rise](settings::LarcMode), unless [`rate_in_momentum`](SgdConfig::rate_in_momentum) is `true`. [More about
+//! the choice](docs::choosing), and settings of [torch, timm, apex, optax and NeMo](docs::coming_from).
 //!
 //! ![Test accuracy against learning rate, for three sizes of the initial weights][digits.svg]
 //!
 //! # Features
 //!
-//! There are no default features, and only `rayon` needs `std`. In a build without optimization, a step takes some
-//! hundred times as long as in a release build. These lines in your manifest undo most of that:
+//! There are no default features, and only `rayon` needs `std`. In a build without optimization, a step takes 300 to
+//! 700 times as long as in a release build. These lines in your manifest undo most of that:
 //!
 //! ```toml
 //! [profile.dev.package.layerwise]
@@ -108,7 +108,7 @@
 //! | `alloc` | [`Memory`], which owns the moments, states and settings of a model, and saves and loads the first two; a `Vec` of [`LayerMemory`] is a model |
 //! | `half` | [16-bit floats](docs::numbers_of_16_bits): gradients, momentum, split weights and copies of weights in `bf16` or `f16` of the crate `half` |
 //! | `rayon` | [`step_parallel`] and [`accumulate_model_parallel`]: threads, with the same bits as one thread |
-//! | `serde` | reads, checks and writes settings (under OpenSeq2Seq's names, such as `larc_eta`), states and [`Memory`] |
+//! | `serde` | reads, checks and writes settings (under OpenSeq2Seq's names, such as `larc_eta`), states and [`Memory`]; with `alloc` it also reads OpenSeq2Seq's configurations ([`recipe`]) |
 //!
 //! A wrong argument is an [`Error`], and then nothing is written. There are no models, no backward passes, no GPU and
 //! no `f64`: [what it is not](docs::what_it_is_not). Interfaces for C, C++ and Python, and adapters for candle, burn,

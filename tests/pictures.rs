@@ -80,7 +80,7 @@ fn times() -> std::collections::HashMap<String, String> {
     figures.lines().skip(1).map(figure).collect()
 }
 
-/// Each error in the table of norms of uniform numbers, in `docs/accuracy.md`, is the one that its picture is drawn from.
+/// Each error in the table of norms of uniform numbers, in `docs/accuracy.md`, is the one in its picture.
 #[test]
 fn the_table_of_norms_has_the_figures_of_the_picture() {
     let (page, figures) = (page("accuracy.md"), page("data/norms.csv"));
