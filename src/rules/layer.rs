@@ -44,7 +44,8 @@ impl LayerConfig {
     /// ```
     pub const DEFAULT: LayerConfig = LayerConfig { adapt: true, rate: 1.0, decay: 1.0, frozen: false };
 
-    /// Neither adaptation nor decay, rate 1: for biases and normalisation layers.
+    /// Neither adaptation nor decay, rate 1: for biases and normalisation layers. LARC does not lower its rate: with
+    /// LARC, set [`rate`](LayerConfig::rate) to 0.1.
     ///
     /// ```
     /// use layerwise::LayerConfig;

@@ -38,9 +38,10 @@
 //! let larc = Some(LarcConfig::DEFAULT);
 //! let larc = Layerwise::new(Sgd::new(SgdConfig { momentum: 0.9, larc, ..SgdConfig::DEFAULT })?)?;
 //! let slow = LayerConfig { rate: 0.1, ..LayerConfig::DEFAULT };
+//! let bias = LayerConfig { rate: 0.1, ..LayerConfig::PLAIN }; // LARC does not lower its rate
 //! let optimizer = ModuleOptimizer::from(larc.clone())
 //!     .with_group(ParamGroup::from_predicate("embedding"), larc.clone().with_config(slow), None)
-//!     .with_group(ParamGroup::from_predicate("bias"), larc.with_config(LayerConfig::PLAIN), None);
+//!     .with_group(ParamGroup::from_predicate("bias"), larc.with_config(bias), None);
 //! # let _ = optimizer;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

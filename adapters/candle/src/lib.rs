@@ -44,7 +44,8 @@
 //!
 //! Each variable is a layer. Variables with fewer than two dimensions (biases, normalisation scales) are
 //! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; change this with [`Layerwise::configure`], by
-//! name or by shape. Note that with LARC the learning rate is an upper limit, and exempt layers use all of it.
+//! name or by shape. LARC does not lower the rate of exempt layers: give them a tenth of it, with
+//! `LayerConfig { rate: 0.1, ..LayerConfig::PLAIN }`.
 //!
 //! [`Policy`](layerwise::Policy) clips the gradient of the whole model, or skips whole steps.
 //! [`Layerwise::set_gradient_scale`] undoes a loss scale. What happened to each layer is in [`Layerwise::reports`].

@@ -52,7 +52,8 @@
 //!
 //! Each array is a layer. Arrays with fewer than two dimensions (biases, normalisation scales) are
 //! [exempt](layerwise::LayerConfig::PLAIN) from adaptation and decay; change this with [`Layerwise::configure`], by
-//! name or by shape. Note that with LARC the learning rate is an upper limit, and exempt layers use all of it.
+//! name or by shape. LARC does not lower the rate of exempt layers: give them a tenth of it, with
+//! `LayerConfig { rate: 0.1, ..LayerConfig::PLAIN }`.
 //!
 //! [`Policy`](layerwise::Policy) clips the gradient of the whole model, or skips whole steps. A
 //! [`Step`](layerwise::Step) with a gradient scale undoes a loss scale.

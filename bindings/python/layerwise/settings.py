@@ -150,7 +150,7 @@ def write(struct: ctypes.Structure, name: str, value: Any) -> None:
 
 
 def flag(name: str, value: Any) -> int:
-    """A flag. It must be valid: 256 would become 0 in a byte."""
+    """A flag. Only True and False are accepted: 256 would become 0 in a byte."""
     if value not in (False, True):
         raise TypeError(f"{name} must be True or False, not {value!r}")
     return int(value)

@@ -323,7 +323,10 @@ class SGD(Optimizer):
 
 
 class LARC(SGD):
-    """Gradient descent with LARC, for which the learning rate is an upper limit: never raise it."""
+    """Gradient descent with LARC, for which the learning rate is an upper limit: never raise it, or set
+    ``rate_in_momentum=True``. LARC does not lower the rate of parameters that are not adapted: add ``"rate": 0.1`` to
+    their group.
+    """
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, momentum: float = 0.9, larc: Any = True, **settings: Any
