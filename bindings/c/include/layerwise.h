@@ -25,8 +25,9 @@
  *
  * Pointers must point to as many elements as the call says, and be aligned to their type. Memory that a function writes
  * must not overlap its other arguments. These are refused: nulls, misaligned pointers, lengths beyond the address
- * space, and buffers of a layer that overlap each other, its settings, its norms or its report. Layers in an array may
- * share memory with each other: they are updated one after the other.
+ * space, and buffers of a layer that overlap each other, its configuration, its norms, its report or the summary. For a
+ * flat model, neither its buffers nor its configurations may overlap what a step writes, or its spans. Layers in an
+ * array may share buffers with each other: they are updated one after the other.
  *
  * Flags in structs are 0 or 1. Reserved bytes must be 0, so that later versions can use them. */
 #ifndef LAYERWISE_H
@@ -117,7 +118,7 @@ typedef struct lw_larc {
     uint8_t mode;      /* LW_LARC_... */
     uint8_t zero_norm; /* LW_ZERO_... */
     uint8_t decay_in_ratio; /* LW_RATIO_... */
-    uint8_t only_with_decay;
+    uint8_t only_with_decay; /* adapts only layers with weight decay, whether or not it is part of the gradient */
     uint8_t reserved[4];
 } lw_larc;
 #define LW_LARC_DEFAULT {0.002, 1e-8, 0.0, 0.0, 0.0, LW_LARC_CLIP, LW_ZERO_PLAIN_STEP, LW_RATIO_SUM_OF_NORMS, 0, {0}}
@@ -265,6 +266,7 @@ typedef struct lw_layer_config {
     uint8_t reserved[6];
 } lw_layer_config;
 #define LW_LAYER_DEFAULT {1.0, 1.0, 1, 0, {0}}
+/* LARC does not lower the rate of a plain layer: with LARC, set its `rate` to 0.1. */
 #define LW_LAYER_PLAIN {1.0, 0.0, 0, 0, {0}}  /* biases and normalisation scales: no decay, not adapted */
 #define LW_LAYER_FROZEN {1.0, 1.0, 1, 1, {0}}
 
