@@ -31,8 +31,8 @@ class Memory:
 
     ``configs`` has a tuple for each layer, such as :data:`PLAIN`, or is None. ``bf16_momentum`` keeps momentum in 16
     bits. ``carry_norms`` saves a pass if only steps change the weights; call :meth:`forget_norms` when something else
-    does. ``copies`` are 16-bit arrays to which each step writes the new weights; with ``saturate``, weights out of
-    range become the largest finite number.
+    does. ``copies`` are 16-bit arrays to which each step writes the new weights; with ``saturate``, weights beyond
+    the range of a copy become its largest finite number there.
 
     Arrays of numpy and of the buffer protocol are checked only when they are new, and kept alive until others replace
     them: a step with the same arrays as before takes microseconds. Only one thread at a time may step a memory.

@@ -42,7 +42,8 @@ _SCALERS: dict[str, tuple[int, dict[str, Any]]] = {
 def schedule(policy: str, learning_rate: float, **settings: Any) -> Schedule:
     """A rate policy: "fixed_lr", "piecewise_constant", "exp_decay", "poly_decay", "cosine_decay", "transformer_policy"
     or "inv_poly_decay"; :data:`POLICIES` has the settings of each. Without ``decay_steps``, call :meth:`Schedule.fill`
-    with the length of the training run."""
+    with the length of the training run. ``min_lr`` is a rate, but for "cosine_decay" a fraction of ``learning_rate``.
+    """
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}; there are {', '.join(POLICIES)}")
     c = _c.lw_schedule()
