@@ -57,8 +57,8 @@ impl Coefficients {
         second: None,
     };
 
-    /// The scalars of an update of a layer with these moments; `None` if one of them is not a finite `f32`, or if the
-    /// update needs a second moment that the layer does not have.
+    /// The scalars of an update of a layer with these moments; `None` if one of them is not a finite `f32`, if an
+    /// epsilon is negative, or if the update needs a second moment that the layer does not have.
     #[inline(always)]
     pub(super) fn of(update: &Update, moments: Moments) -> Option<Self> {
         if update.second.is_some() && moments != Moments::FirstAndSecond {
@@ -91,15 +91,15 @@ impl Coefficients {
             shrink: update.shrink as f32,
             second: update.second.as_ref().map(Second::in_f32),
         };
-        scalars.are_finite().then_some(scalars)
+        scalars.are_in_range().then_some(scalars)
     }
 
     #[inline(always)]
-    fn are_finite(&self) -> bool {
+    fn are_in_range(&self) -> bool {
         // Not a loop, so that constant settings fold away.
         let of_gradient = self.gradient.is_finite() && self.decay.is_finite() && self.momentum.is_finite();
         let of_step = self.rate.is_finite() && self.direct.is_finite() && self.shrink.is_finite();
-        of_gradient && of_step && if let Some(second) = &self.second { second.are_finite() } else { true }
+        of_gradient && of_step && if let Some(second) = &self.second { second.are_in_range() } else { true }
     }
 
     /// The scalars as the kernels take them.
@@ -212,10 +212,13 @@ impl Second {
         }
     }
 
+    /// A negative `eps_root` would make a NaN of the zeros in a vector's unused lanes, and a negative `eps` a division
+    /// by 0.
     #[inline(always)]
-    fn are_finite(&self) -> bool {
+    fn are_in_range(&self) -> bool {
         let of_moments = self.share.is_finite() && self.keep.is_finite() && self.fresh.is_finite();
-        of_moments && self.unbias.is_finite() && self.eps_root.is_finite() && self.eps.is_finite()
+        let added = (0.0..=f32::MAX).contains(&self.eps_root) && (0.0..=f32::MAX).contains(&self.eps);
+        of_moments && self.unbias.is_finite() && added
     }
 }
 

@@ -53,9 +53,10 @@ pub struct SecondMoment {
     pub keep: f64,
     /// What the second moment is multiplied by in the denominator, to correct its start from zero.
     pub unbias: f64,
-    /// A term added under the root.
+    /// A term added under the root. At least 0; otherwise the layer is
+    /// [out of range](crate::Outcome::OutOfRange).
     pub eps_root: f64,
-    /// A term added to the root.
+    /// A term added to the root. At least 0, as above.
     pub eps: f64,
 }
 

@@ -378,22 +378,24 @@ fn plans_for_moments_that_the_rule_does_not_keep() {
             assert!(report.applied(), "{update:?}: {report:?}");
         }
     }
-    // A scalar of the second moment that is not a finite `f32`.
+    // A scalar of the second moment that is not a finite `f32`, and an epsilon that is negative.
     let second = SECOND_UPDATES[0].second.unwrap();
-    for bad in [f64::NAN, f64::INFINITY, -1e300] {
-        for second in [
-            SecondMoment { share: bad, ..second },
-            SecondMoment { keep: bad, ..second },
-            SecondMoment { unbias: bad, ..second },
-            SecondMoment { eps_root: bad, ..second },
-            SecondMoment { eps: bad, ..second },
-        ] {
-            let update = Update { second: Some(second), ..SECOND_UPDATES[0] };
-            for needs in [Needs::GRADIENT, Needs::GRADIENT.step(StepNorm::Step)] {
-                let rule = Fixed { update, moments: Moments::FirstAndSecond, needs };
-                let host = host(37).second_moment(&[0.5; 37], 0);
-                assert_eq!(skipped(&Optimizer::from_rule(rule), host), Outcome::OutOfRange, "{second:?}");
-            }
+    let mut bad = vec![SecondMoment { eps_root: -1e-15, ..second }, SecondMoment { eps: -1e-15, ..second }];
+    for scalar in [f64::NAN, f64::INFINITY, -1e300] {
+        bad.extend([
+            SecondMoment { share: scalar, ..second },
+            SecondMoment { keep: scalar, ..second },
+            SecondMoment { unbias: scalar, ..second },
+            SecondMoment { eps_root: scalar, ..second },
+            SecondMoment { eps: scalar, ..second },
+        ]);
+    }
+    for second in bad {
+        let update = Update { second: Some(second), ..SECOND_UPDATES[0] };
+        for needs in [Needs::GRADIENT, Needs::GRADIENT.step(StepNorm::Step)] {
+            let rule = Fixed { update, moments: Moments::FirstAndSecond, needs };
+            let host = host(37).second_moment(&[0.5; 37], 0);
+            assert_eq!(skipped(&Optimizer::from_rule(rule), host), Outcome::OutOfRange, "{second:?}");
         }
     }
 }

@@ -156,14 +156,16 @@ fn scaled(coefficient: f64, g: f32) -> (f32, f32) {
     (coefficient as f32, g)
 }
 
-/// Whether all scalars of an update are finite in `f32`, and the rule keeps the moments that the update needs.
+/// Whether all scalars of an update are finite in `f32`, no epsilon is negative, and the rule keeps the moments that the
+/// update needs.
 pub fn in_range(update: &Update, moments: Moments) -> bool {
     let Update { gradient, decay, momentum, rate, direct, shrink, second } = *update;
     let fits = |x: &f64| (*x as f32).is_finite();
-    if let Some(SecondMoment { share, keep, unbias, eps_root, eps, .. }) = second
-        && (moments != Moments::FirstAndSecond || ![share, keep, 1.0 - keep, unbias, eps_root, eps].iter().all(fits))
-    {
-        return false;
+    if let Some(SecondMoment { share, keep, unbias, eps_root, eps, .. }) = second {
+        let finite = [share, keep, 1.0 - keep, unbias, eps_root, eps].iter().all(fits);
+        if moments != Moments::FirstAndSecond || !finite || (eps_root as f32) < 0.0 || (eps as f32) < 0.0 {
+            return false;
+        }
     }
     if moments != Moments::None {
         return scaled(gradient, 0.0).0.is_finite() && [decay, momentum, rate, direct, shrink].iter().all(fits);
