@@ -95,13 +95,14 @@ impl Arithmetic for Two {
     }
 
     #[inline(always)]
-    fn get(self, from: &[f32; 2]) -> [f32; 2] {
-        *from
+    fn get(self, [a, b]: &[f32; 2]) -> [f32; 2] {
+        // (One by one: copying the array whole costs a Cortex-M 4 % more instructions.)
+        [*a, *b]
     }
 
     #[inline(always)]
-    fn set(self, vector: [f32; 2], to: &mut [f32; 2]) {
-        *to = vector;
+    fn set(self, [a, b]: [f32; 2], to: &mut [f32; 2]) {
+        *to = [a, b];
     }
 
     #[inline(always)]
