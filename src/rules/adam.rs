@@ -339,10 +339,8 @@ impl Rule for AdamRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: AdamState) -> (Plan, AdamState) {
         let config = &self.config;
         let steps = state.steps.saturating_add(1);
-        let larc = layer.adapted(&config.larc).filter(|larc| !larc.exempts(self.decay(layer)));
-        let l2 = self.l2(layer);
-        let LarcFactor { factor, decay: l2, clipped } =
-            larc.map_or(LarcFactor::plain(l2), |larc| larc.factor(lr, l2, norms));
+        let decays = [self.decay(layer), self.l2(layer)];
+        let LarcFactor { factor, decay: l2, clipped } = LarcConfig::of_layer(&config.larc, layer, lr, decays, norms);
         let shrink = self.shrink(lr, layer);
         let c1 = || 1.0 - power(config.beta1, steps);
         let c2 = || 1.0 - power(config.beta2, steps);

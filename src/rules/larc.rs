@@ -1,6 +1,7 @@
 //! LARC and LARS: a factor for a layer's gradient. [`LarcConfig`] has the formula.
 
 use super::double::{add, at_least, is_zero, less, mul};
+use super::layer::LayerConfig;
 use super::rule::{GradientNorm, Needs, Norms};
 use crate::error::{ConfigError, check, is_non_negative};
 
@@ -247,7 +248,7 @@ impl Larc {
 
 impl LarcFactor {
     /// The factor of a layer without LARC.
-    pub(super) const fn plain(decay: f64) -> LarcFactor {
+    const fn plain(decay: f64) -> LarcFactor {
         LarcFactor { factor: 1.0, decay, clipped: false }
     }
 }
@@ -264,16 +265,32 @@ impl LarcConfig {
         }
     }
 
+    /// The factor of a layer, with LARC or without. `decay` is its weight decay, in whatever way it acts; `added` is the
+    /// part of it that is added to the gradient.
+    #[inline]
+    pub(super) fn of_layer(
+        larc: &Option<LarcConfig>,
+        layer: &LayerConfig,
+        lr: f64,
+        [decay, added]: [f64; 2],
+        norms: &Norms,
+    ) -> LarcFactor {
+        match layer.adapted(larc) {
+            Some(larc) if !larc.exempts(decay) => larc.factor(lr, added, norms),
+            _ => LarcFactor::plain(added),
+        }
+    }
+
     /// Whether a layer with this weight decay, in whatever way it acts, is exempt from adaptation.
     #[inline]
-    pub(super) fn exempts(&self, decay: f64) -> bool {
+    fn exempts(&self, decay: f64) -> bool {
         self.only_with_decay && is_zero(decay)
     }
 
     /// The factor of a layer that is not exempt, of numbers that are finite and at least 0. `decay` is the part of the
     /// weight decay that is added to the gradient.
     #[inline]
-    pub(super) fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
+    fn factor(&self, lr: f64, decay: f64, norms: &Norms) -> LarcFactor {
         let plain = LarcFactor::plain(decay);
         let weights = at_least(norms.weights, self.min_norm);
         let gradient = at_least(norms.gradient, self.min_norm);

@@ -385,9 +385,8 @@ impl Rule for NovoGradRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, mut state: NovoGradState) -> (Plan, NovoGradState) {
         let config = &self.config;
         let first = state.steps == 0;
-        let larc = layer.adapted(&config.larc).filter(|larc| !larc.exempts(self.decay(layer)));
-        let LarcFactor { factor: front, clipped, .. } =
-            larc.map_or(LarcFactor::plain(0.0), |larc| larc.factor(lr, 0.0, norms));
+        let decays = [self.decay(layer), 0.0];
+        let LarcFactor { factor: front, clipped, .. } = LarcConfig::of_layer(&config.larc, layer, lr, decays, norms);
         let second_moment = self.second_moment(mul(norms.gradient, front), &mut state);
         state.steps = state.steps.saturating_add(1);
 

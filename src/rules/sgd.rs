@@ -183,9 +183,7 @@ impl Rule for SgdRule {
     fn plan(&self, lr: f64, layer: &LayerConfig, norms: &Norms, state: SgdState) -> (Plan, SgdState) {
         let config = &self.config;
         let decay = self.decay(layer);
-        let larc = layer.adapted(&config.larc).filter(|larc| !larc.exempts(decay));
-        let LarcFactor { factor, decay, clipped } =
-            larc.map_or(LarcFactor::plain(decay), |larc| larc.factor(lr, decay, norms));
+        let LarcFactor { factor, decay, clipped } = LarcConfig::of_layer(&config.larc, layer, lr, [decay; 2], norms);
         let undampened = is_zero(config.momentum) || (state.steps == 0 && !config.dampen_first_step);
         let kept = if undampened { 1.0 } else { self.one_minus_dampening };
         // The learning rate belongs either to the momentum or to the step, and Nesterov's step takes the undampened h.
