@@ -17,7 +17,8 @@
 //! m = momentum·m + share·h
 //! v = keep·v + (fresh·h)·h
 //! d = √(unbias·v + eps_root) + eps
-//! u = (rate·m) / d                    (+ direct·h, unless direct is 0; + shrink·w, unless shrink is 0)
+//! u = (rate·m) / d                    (+ direct·h, unless direct is 0)
+//!                                     (+ shrink·w, unless shrink is 0)
 //! ```
 
 use crate::lanes::Arithmetic;

@@ -12,16 +12,20 @@ use crate::error::{Argument, Error, check_length};
 /// where a framework keeps all parameters in one buffer.
 ///
 /// ```
-/// use layerwise::{FlatModel, LayerConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig, NovoGradState, Report};
+/// use layerwise::{FlatModel, LayerConfig, LayerSpan, Layers, NovoGrad, NovoGradConfig};
+/// use layerwise::{NovoGradState, Report};
 ///
-/// const SPANS: [LayerSpan; 2] = [LayerSpan::new(0, 4), LayerSpan::new(4, 2).config(LayerConfig::PLAIN)];
+/// const BIAS: LayerSpan = LayerSpan::new(4, 2).config(LayerConfig::PLAIN);
+/// const SPANS: [LayerSpan; 2] = [LayerSpan::new(0, 4), BIAS];
 /// let layers = Layers::new(&SPANS, 6).unwrap();
-/// let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap();
-/// let (mut weights, gradients, mut momentum) = ([1.0; 6], [0.5, 0.5, 0.5, 0.5, 3.0, 4.0], [0.0; 6]);
-/// let (mut states, mut reports) = ([NovoGradState::default(); 2], [Report::ABSENT; 2]);
+/// let settings = NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT };
+/// let novograd = NovoGrad::new(settings).unwrap();
+/// let (mut weights, gradients) = ([1.0; 6], [0.5, 0.5, 0.5, 0.5, 3.0, 4.0]);
+/// let (mut momentum, mut states) = ([0.0; 6], [NovoGradState::default(); 2]);
+/// let mut reports = [Report::ABSENT; 2];
 ///
-/// let mut model = FlatModel::new(&layers, &mut weights, &gradients, &mut states).momentum(&mut momentum);
-/// let summary = novograd.step(0.1, &mut model, &mut reports)?;
+/// let model = FlatModel::new(&layers, &mut weights, &gradients, &mut states);
+/// let summary = novograd.step(0.1, &mut model.momentum(&mut momentum), &mut reports)?;
 /// assert_eq!((summary.applied, summary.skipped), (2, 0));
 /// assert_eq!(reports.map(|report| report.gradient_norm), [1.0, 5.0]);
 /// # Ok::<(), layerwise::Error>(())

@@ -13,10 +13,11 @@ use crate::rules::layer::LayerConfig;
 /// ```
 /// use layerwise::{LayerConfig, LayerMemory, NovoGrad, NovoGradConfig, NovoGradState};
 ///
-/// let novograd = NovoGrad::new(NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT }).unwrap();
+/// let settings = NovoGradConfig { weight_decay: 0.01, ..NovoGradConfig::DEFAULT };
+/// let novograd = NovoGrad::new(settings).unwrap();
 /// let (mut bias, mut momentum, mut state) = ([1.0], [0.0], NovoGradState::default());
-/// let layer = LayerMemory::new(&mut bias, &[-4.0], &mut state).momentum(&mut momentum).config(LayerConfig::PLAIN);
-/// let report = novograd.step_layer(0.1, layer)?;
+/// let layer = LayerMemory::new(&mut bias, &[-4.0], &mut state).momentum(&mut momentum);
+/// let report = novograd.step_layer(0.1, layer.config(LayerConfig::PLAIN))?;
 /// assert_eq!((bias, report.gradient_norm), ([1.1], 4.0)); // no decay
 /// # Ok::<(), layerwise::Error>(())
 /// ```

@@ -33,9 +33,11 @@ use crate::error::Error;
 ///     }
 /// }
 ///
-/// let tensor = |gradients| Tensor { weights: vec![1.0], gradients, state: SgdState::default() };
+/// let state = SgdState::default();
+/// let tensor = |gradients| Tensor { weights: vec![1.0], gradients, state };
 /// let mut net = Net { tensors: vec![tensor(Some(vec![1.0])), tensor(None)] };
-/// let summary = Sgd::new(SgdConfig::DEFAULT).unwrap().step(0.5, &mut net, &mut [Report::ABSENT; 2])?;
+/// let sgd = Sgd::new(SgdConfig::DEFAULT).unwrap();
+/// let summary = sgd.step(0.5, &mut net, &mut [Report::ABSENT; 2])?;
 /// assert_eq!((summary.applied, summary.skipped), (1, 0));
 /// # Ok::<(), layerwise::Error>(())
 /// ```

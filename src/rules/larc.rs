@@ -9,10 +9,10 @@ use crate::error::{ConfigError, check, is_non_negative};
 /// [`SgdConfig::larc`](crate::SgdConfig::larc), or in a [`Larc`] in front of your own optimizer.
 ///
 /// ```text
-/// local  = eta·|w| / (|g| + decay·|w| + eps)              the local rate
-/// Clip   : factor = min(max(local / lr, min_update), 1)   LARC: the effective rate is min(lr, local)
-/// Scale  : factor = max(local, min_update)                LARS: the effective rate is lr·local
-/// g      = factor·(g + decay·w)
+/// local = eta·|w| / (|g| + decay·|w| + eps)             the local rate
+/// Clip:  factor = min(max(local / lr, min_update), 1)   LARC: the rate becomes min(lr, local)
+/// Scale: factor = max(local, min_update)                LARS: the rate becomes lr·local
+/// g     = factor·(g + decay·w)
 /// ```
 ///
 /// By default the mode is Clip, `eta` is 0.002, `eps` 1e-8 and `min_update` 0; [`DEFAULT`](LarcConfig::DEFAULT) has the

@@ -7,7 +7,7 @@ use crate::error::{ConfigError, check};
 /// rises, or to limit the damage of a single bad batch. It belongs in the `luc` of a rule's settings.
 ///
 /// ```text
-/// w = w − min(lr, trust·|w| / (|u| + eps))·u             with the step u that the rule would take at rate 1
+/// w = w − min(lr, trust·|w| / (|u| + eps))·u    u: the step that the rule would take at rate 1
 /// ```
 ///
 /// It acts after the momentum and before the weights, so it also limits what earlier, larger gradients left in the

@@ -51,12 +51,13 @@ pub enum LossScaling {
 /// overflow. Try it first for gradients in `f16`.
 ///
 /// ```text
-/// a gradient is not finite:            scale = scale / step_factor;  the step is skipped, and the count restarts
+/// a gradient is not finite:            scale = scale / step_factor
 /// every step_window-th finite step:    scale = scale · step_factor
 /// always:                              scale_min ≤ scale ≤ scale_max;  scale_max at first
 /// ```
 ///
-/// Its state is two numbers: the scale, and the number of finite steps in a row.
+/// If a gradient is not finite, the step is skipped, and the count of finite steps restarts. Its state is two numbers:
+/// the scale, and the number of finite steps in a row.
 ///
 /// ```
 /// use layerwise::schedule::{Backoff, LossScaleState, LossScaler, LossScaling};
@@ -127,11 +128,13 @@ impl Backoff {
 /// rarely be skipped; it needs the largest gradient of each step.
 ///
 /// ```text
-/// x         = log2(max |g|);  log_max, if a gradient is not finite;  gradients of zeros are ignored
-/// mean      = (beta1·mean + (1 − beta1)·x)                      / (1 − beta1ᵗ)
+/// x         = log2(max |g|)                                     log_max, if that is not finite
+/// mean      = (beta1·mean + (1 − beta1)·x) / (1 − beta1ᵗ)
 /// deviation = √(max(0, average of x² − (average of x)²))        averages as above, with beta2
-/// scale     = 2^(log_max − (mean + overflow_std_dev·deviation)),  scale_min ≤ scale ≤ scale_max;  1 at first
+/// scale     = 2^(log_max − (mean + overflow_std_dev·deviation))
 /// ```
+///
+/// Gradients of zeros are ignored. The scale is 1 at first, and always between `scale_min` and `scale_max`.
 ///
 /// If the logarithms are normally distributed, 3.09 deviations put one step in a thousand above `2^log_max`.
 ///

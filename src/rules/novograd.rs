@@ -11,7 +11,7 @@ use crate::error::{ConfigError, check, is_non_negative};
 /// Settings of [`NovoGrad`](crate::NovoGrad): momentum of gradients that are normalised layer by layer.
 ///
 /// ```text
-/// v = beta2·v + (1 − beta2)·|g|²                       one scalar per layer; v = |g|² in the first step
+/// v = beta2·v + (1 − beta2)·|g|²               one number per layer; v = |g|² in the first step
 /// m = beta1·m + (g / (√v + eps) + weight_decay·w)
 /// w = w − lr·m
 /// ```

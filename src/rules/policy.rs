@@ -8,8 +8,10 @@ use crate::error::{ConfigError, check};
 /// Use it with a loss scale, so that an overflow skips the whole step, and to clip the global gradient norm:
 ///
 /// ```text
-/// clip = min(1, clip_norm / |g|)        |g| is the norm over all layers; by default there is no clip
+/// clip = min(1, clip_norm / |g|)     |g| is the norm over all layers
 /// ```
+///
+/// By default there is no clip, and a layer with a NaN is skipped alone.
 ///
 /// With any other policy than the default, a step has two phases: first the norms of all layers, then their updates.
 /// Nothing is written before the decision.

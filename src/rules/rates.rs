@@ -83,7 +83,7 @@ impl FixedLr {
 /// say those that divide the rate by ten after 30, 60 and 80 epochs.
 ///
 /// ```text
-/// rate = learning_rate · decay_rates[i]       boundaries[i] · steps_per_epoch < t, the last such i
+/// rate = learning_rate · decay_rates[i]    the last i with boundaries[i] · steps_per_epoch < t
 /// ```
 ///
 /// At the step of a boundary the rate is still the old one. This is TensorFlow's `tf.train.piecewise_constant`.
@@ -159,8 +159,8 @@ impl<L: AsRef<[f64]>> PiecewiseConstant<L> {
 /// OpenSeq2Seq's `exp_decay`: a rate that falls exponentially. Use it if the length of the training run is not known.
 ///
 /// ```text
-/// s    = (t − begin_decay_at) / decay_steps                 a whole number, rounded down, with use_staircase_decay
-/// rate = max(min_lr, learning_rate · decay_rateˢ)           s = 0 before begin_decay_at
+/// s    = (t − begin_decay_at) / decay_steps          rounded down with use_staircase_decay
+/// rate = max(min_lr, learning_rate · decay_rateˢ)    s = 0 before begin_decay_at
 /// ```
 ///
 /// This is TensorFlow's `tf.train.exponential_decay` with a beginning and a floor.
@@ -244,9 +244,11 @@ impl ExpDecay {
 /// OpenSeq2Seq's `poly_decay`: a warm-up, then a polynomial. Try it first: by default it is a straight line to 0.
 ///
 /// ```text
-/// rate = learning_rate · t / warmup_steps                      t < warmup_steps
-/// rate = learning_rate                                         t < begin = max(begin_decay_at, warmup_steps)
-/// rate = (learning_rate − min_lr)·(1 − s)^power + min_lr       s = min(t − begin, decay_steps) / decay_steps
+/// begin = max(begin_decay_at, warmup_steps)
+/// s     = min(t − begin, decay_steps) / decay_steps
+/// rate  = learning_rate · t / warmup_steps                        if t < warmup_steps
+/// rate  = learning_rate                                           otherwise, if t < begin
+/// rate  = (learning_rate − min_lr)·(1 − s)^power + min_lr         otherwise
 /// ```
 ///
 /// From `begin + decay_steps` on the rate is `min_lr`. This is TensorFlow's `tf.train.polynomial_decay` with a warm-up.
@@ -320,9 +322,11 @@ impl PolyDecay {
 /// the rate high for longer.
 ///
 /// ```text
-/// rate = learning_rate · t / warmup_steps                      t < warmup_steps
-/// rate = learning_rate                                         t < begin = max(begin_decay_at, warmup_steps)
-/// rate = learning_rate·((1 − min_lr)·(1 + cos πs)/2 + min_lr)  s = min(t − begin, decay_steps) / decay_steps
+/// begin = max(begin_decay_at, warmup_steps)
+/// s     = min(t − begin, decay_steps) / decay_steps
+/// rate  = learning_rate · t / warmup_steps                        if t < warmup_steps
+/// rate  = learning_rate                                           otherwise, if t < begin
+/// rate  = learning_rate·((1 − min_lr)·(1 + cos πs)/2 + min_lr)    otherwise
 /// ```
 ///
 /// `min_lr` is a fraction here, not a rate: from `begin + decay_steps` on the rate is `min_lr` *times* `learning_rate`.
@@ -398,11 +402,12 @@ impl CosineDecay {
 /// if the length of the training run is not known.
 ///
 /// ```text
-/// rate = coefficient · learning_rate / √d_model · min((t + 1) / warmup_steps^1.5, 1 / √(t + 1)),      at most max_lr
+/// rate = coefficient · learning_rate / √d_model · min((t + 1) / warmup_steps^1.5, 1 / √(t + 1))
 /// ```
 ///
-/// The rate peaks at `t + 1 = warmup_steps`; without warm-up, at the first step. Source: Vaswani et al., *Attention Is
-/// All You Need* (arXiv 1706.03762), section 5.3, where `coefficient · learning_rate` is 1.
+/// If `max_lr` is set, the rate is at most that. It peaks at `t + 1 = warmup_steps`; without warm-up, at the first step.
+/// Source: Vaswani et al., *Attention Is All You Need* (arXiv 1706.03762), section 5.3, where
+/// `coefficient · learning_rate` is 1.
 ///
 /// ```
 /// use layerwise::schedule::{RatePolicy, Schedule, TransformerPolicy};

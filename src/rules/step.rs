@@ -9,7 +9,8 @@ use crate::error::{Error, is_non_negative};
 /// ```
 /// use layerwise::Step;
 ///
-/// let scaled = Step::new(0.1).gradient_scale(1.0 / 1024.0); // gradients of a loss that was multiplied by 1024
+/// // For gradients of a loss that was multiplied by 1024:
+/// let scaled = Step::new(0.1).gradient_scale(1.0 / 1024.0);
 /// assert_eq!(Step::from(0.1).gradient_scale, 1.0);
 /// # assert_eq!(scaled.lr, 0.1);
 /// ```

@@ -40,7 +40,7 @@ pub struct Update {
 /// ```text
 /// m = momentum·m + share·h
 /// v = keep·v + (1 − keep)·h·h
-/// u = rate·m / (√(v·unbias + eps_root) + eps) + direct·h + shrink·w        (a quotient of 0/0 is 0)
+/// u = rate·m / (√(v·unbias + eps_root) + eps) + direct·h + shrink·w    (0/0 is 0)
 /// w = w − u
 /// ```
 ///
