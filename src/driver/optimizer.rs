@@ -13,8 +13,11 @@ use crate::rules::sgd::{SgdConfig, SgdRule};
 /// A training step made of a [`Rule`] and the crate's kernels.
 ///
 /// [`Sgd`], [`NovoGrad`] and [`Adam`] are optimizers, each with its `new`; [`any`](Optimizer::any) makes one whose rule
-/// is chosen at run time, and [`from_rule`](Optimizer::from_rule) one with your own rule. An optimizer is a handful of
-/// scalars, which are checked once and never change. It holds no memory of a layer: that belongs to the caller.
+/// is chosen at run time, and [`from_rule`](Optimizer::from_rule) one with your own rule.
+/// [`step_layer`](Optimizer::step_layer) updates one layer, and [`step`](Optimizer::step) a model.
+///
+/// An optimizer is a handful of scalars, which are checked once and never change. It holds no memory of a layer: that
+/// belongs to the caller, or to a `Memory` (feature `alloc`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer<R> {
     pub(super) rule: R,

@@ -36,7 +36,7 @@ pub struct Report {
 ///   layer was skipped. Continue; with a loss scale this happens now and then.
 /// - If something was skipped in 20 steps in a row, stop, as above. (20 is a recommendation.)
 ///
-/// A [table](crate::docs::what_it_is_not) lists what leads to each outcome.
+/// A [table](crate::docs::what_it_is_not#a-nan-and-when-to-stop) lists what leads to each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
