@@ -412,29 +412,6 @@ macro_rules! check {
 }
 pub(crate) use check;
 
-/// Implements serde's traits with the functions that `#[serde(remote = "Self")]` derives, and calls `check` on every
-/// value read.
-#[cfg(feature = "serde")]
-macro_rules! serde_checked {
-    ($type:ty) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                <$type>::serialize(self, serializer)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let value = <$type>::deserialize(deserializer)?;
-                value.check().map_err(serde::de::Error::custom)?;
-                Ok(value)
-            }
-        }
-    };
-}
-#[cfg(feature = "serde")]
-pub(crate) use serde_checked;
-
 /// Whether a number is finite and at least 0. (This compares bits, which needs no `f64` instructions.)
 pub(crate) const fn is_non_negative(x: f64) -> bool {
     x.to_bits() < f64::INFINITY.to_bits() || x.to_bits() == (-0.0_f64).to_bits()

@@ -49,6 +49,25 @@ fn all_of_openseq2seq_s_larc_params_parse() {
     assert_eq!(larc, expected);
 }
 
+/// The only function of this name is the trait's, which checks what it reads.
+#[test]
+fn the_function_that_reads_a_type_checks_it() {
+    use layerwise::schedule::{Backoff, PolyDecay};
+    use serde::Deserialize;
+    use serde_json::json;
+
+    assert!(SgdConfig::deserialize(json!({"momentum": 0.9})).is_ok());
+    assert!(SgdConfig::deserialize(json!({"momentum": 1.5})).is_err());
+    assert!(LarcConfig::deserialize(json!({"larc_eta": -1.0})).is_err());
+    assert!(NovoGradConfig::deserialize(json!({"beta1": 1.5})).is_err());
+    assert!(NovoGradState::deserialize(json!({"second_moment": -1, "max_second_moment": 0, "steps": 1})).is_err());
+    assert!(AdamConfig::deserialize(json!({"beta2": 1.0})).is_err());
+    assert!(LayerConfig::deserialize(json!({"rate": -1})).is_err());
+    assert!(Policy::deserialize(json!({"clip_norm": -1})).is_err());
+    assert!(Backoff::deserialize(json!({"step_factor": 1.0})).is_err());
+    assert!(PolyDecay::deserialize(json!({"learning_rate": -1.0})).is_err());
+}
+
 #[test]
 fn unknown_keys_are_errors() {
     assert!(error::<LarcConfig>(r#"{"larc_etta": 0.1}"#).contains("larc_etta"));

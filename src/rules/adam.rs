@@ -33,23 +33,16 @@ use crate::error::{ConfigError, check};
 /// (arXiv 1711.05101); You et al., *Large Batch Optimization for Deep Learning: Training BERT in 76 minutes* (arXiv
 /// 1904.00962).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct AdamConfig {
     /// How much of the momentum is kept from step to step, at least 0 and less than 1; 0.9 by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the second moment is kept from step to step, at least 0 and less than 1; 0.999 by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// A term added to the root of the second moment. At least 0; 10⁻⁸ by default.
-    #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps", with = "super::exact"))]
     pub eps: f64,
     /// A term added to the second moment under the root. At least 0; 0 by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps_root: f64,
     /// Weight decay: how strongly weights are pulled to zero. At least 0; 0 by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// How the decay acts; decoupled by default.
     pub decay_mode: AdamDecay,
@@ -235,9 +228,6 @@ impl Default for AdamConfig {
         AdamConfig::DEFAULT
     }
 }
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(AdamConfig);
 
 /// The square root of the largest `f32`.
 const LARGEST_ROOT: f64 = 1.844_674_352_395_373e19;

@@ -21,27 +21,18 @@ use crate::error::{ConfigError, check, is_non_negative};
 /// Sources: You, Gitman and Ginsburg, *Large Batch Training of Convolutional Networks* (arXiv 1708.03888), and the page
 /// "Optimizers" of NVIDIA's OpenSeq2Seq.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct LarcConfig {
     /// Whether the factor clips the learning rate or replaces it.
-    #[cfg_attr(feature = "serde", serde(rename = "larc_mode", alias = "mode"))]
     pub mode: LarcMode,
     /// The trust coefficient: the norm of a step at the local rate, with neither decay nor momentum, relative to the
     /// norm of the layer's weights. Greater than 0.
-    #[cfg_attr(feature = "serde", serde(rename = "larc_eta", alias = "eta"))]
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eta: f64,
     /// A term of the denominator that keeps it from zero. At least 0; greater than 0 with [`ZeroNorm::Formula`].
-    #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps"))]
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// The smallest factor. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_update: f64,
     /// The largest factor in [`Scale`](LarcMode::Scale) mode, greater than 0; none by default. mxnet's is 100,
     /// composer's 1.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_update: Option<f64>,
     /// A floor for both norms in the ratio: a smaller norm counts as this one. At least 0; 0 in every other system but
     /// optax's `scale_by_trust_ratio`.
@@ -49,7 +40,6 @@ pub struct LarcConfig {
     /// At 0, a layer of *tiny* weights hardly learns, although a layer of zeros does: from weights of 10⁻³⁰, the first
     /// thousands of steps are just as small, and a single weight that has to cross zero gets stuck there. 10⁻³ fixes
     /// this.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_norm: f64,
     /// What happens to a layer whose weights or gradient are zero.
     pub zero_norm: ZeroNorm,
@@ -321,9 +311,6 @@ impl LarcConfig {
         }
     }
 }
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(LarcConfig);
 
 impl TryFrom<LarcConfig> for Larc {
     type Error = ConfigError;

@@ -2,7 +2,7 @@
 
 use super::double;
 #[cfg(feature = "serde")]
-use crate::error::{ConfigError, serde_checked};
+use crate::error::ConfigError;
 
 /// The configuration of a layer: rate and decay, adaptation, whether it is trained at all.
 ///
@@ -18,17 +18,13 @@ use crate::error::{ConfigError, serde_checked};
 /// assert_eq!(LayerConfig::of_rank(1), LayerConfig::PLAIN); // a bias
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct LayerConfig {
     /// Whether LARC, LARS, LUC and LAMB's ratio adapt this layer's rate. (NovoGrad's normalisation is the rule itself,
     /// and always on.)
     pub adapt: bool,
     /// A multiplier of the learning rate for this layer, finite and at least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub rate: f64,
     /// A multiplier of the weight decay for this layer, finite and at least 0. 0 turns decay off.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub decay: f64,
     /// Whether the layer is frozen: its numbers are neither read nor written.
     pub frozen: bool,
@@ -81,9 +77,6 @@ impl Default for LayerConfig {
         LayerConfig::DEFAULT
     }
 }
-
-#[cfg(feature = "serde")]
-serde_checked!(LayerConfig);
 
 /// The rate multiplier `1/√fan_in` of a layer whose units have `fan_in` inputs each.
 ///

@@ -32,18 +32,14 @@ use libm::{log2, pow};
 /// # Ok::<(), layerwise::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(remote = "Self"))]
 #[non_exhaustive]
 pub enum LossScaling {
     /// The same scale at every step, finite and greater than 0. Steps whose gradients are not finite are skipped.
     /// (OpenSeq2Seq takes such steps, and ruins the weights.)
-    #[cfg_attr(feature = "serde", serde(alias = "static"))]
-    Static(#[cfg_attr(feature = "serde", serde(with = "super::exact"))] f64),
+    Static(f64),
     /// Lower the scale when a gradient overflows, and raise it after a while without overflow.
-    #[cfg_attr(feature = "serde", serde(alias = "backoff"))]
     Backoff(Backoff),
     /// Follow the size of the gradients.
-    #[cfg_attr(feature = "serde", serde(alias = "logmax"))]
     LogMax(LogMax),
 }
 
@@ -71,17 +67,12 @@ pub enum LossScaling {
 ///
 /// Fields may be added: write `..Backoff::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct Backoff {
     /// The smallest scale. Greater than 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_min: f64,
     /// The largest scale, and the first. At least `scale_min`.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_max: f64,
     /// The factor by which the scale falls and rises. Greater than 1; with a power of two nothing is rounded.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub step_factor: f64,
     /// After how many finite steps in a row the scale is raised. At least 1.
     pub step_window: u32,
@@ -98,7 +89,7 @@ impl Backoff {
     /// ```
     pub const DEFAULT: Backoff = Backoff { scale_min: 1.0, scale_max: 16384.0, step_factor: 2.0, step_window: 2000 };
 
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
         check!(check_limits(self.scale_min, self.scale_max));
         if !(self.step_factor > 1.0 && self.step_factor.is_finite()) {
             return Err(ConfigError { setting: "step_factor", value: self.step_factor, allowed: "finite and > 1" });
@@ -159,26 +150,18 @@ impl Backoff {
 ///
 /// Fields may be added: write `..LogMax::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct LogMax {
     /// The smallest scale. Greater than 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_min: f64,
     /// The largest scale. At least `scale_min`.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub scale_max: f64,
     /// The base-2 logarithm of the largest gradient that fits: 16 for `f16`. From 0 to 1024.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub log_max: f64,
     /// How much of the mean is kept from step to step, at least 0 and less than 1.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the averages behind the deviation is kept from step to step, at least 0 and less than 1.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// How many deviations the mean stays below `log_max`. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub overflow_std_dev: f64,
     /// Whether to compute what OpenSeq2Seq's code computes, in `f64` instead of `f32`. There, a gradient that is not
     /// finite counts as `x = 2^log_max`, not `log_max`, which pins the scale to `scale_min` for thousands of steps; a
@@ -218,7 +201,7 @@ impl LogMax {
     /// OpenSeq2Seq's code as it is executed.
     pub const OPENSEQ2SEQ: LogMax = LogMax { as_executed: true, ..LogMax::DEFAULT };
 
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
         check!(check_limits(self.scale_min, self.scale_max));
         if !(self.log_max >= 0.0 && self.log_max <= 1024.0) {
             return Err(ConfigError { setting: "log_max", value: self.log_max, allowed: ">= 0 and <= 1024" });
@@ -351,7 +334,7 @@ pub struct LossScaleUpdate {
 }
 
 impl LossScaling {
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
         match self {
             LossScaling::Static(scale) => ConfigError::unless_positive("loss_scaling", *scale),
             LossScaling::Backoff(backoff) => backoff.check(),
@@ -463,10 +446,3 @@ impl Default for LogMax {
         LogMax::DEFAULT
     }
 }
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(Backoff);
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(LogMax);
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(LossScaling);

@@ -14,6 +14,7 @@
 //! | `schedule`, `rates`, `loss_scale` | learning rates that change from step to step; loss scalers |
 //! | `recipe` | a whole training run, as OpenSeq2Seq configures it |
 //! | `layer`, `step`, `policy` | what differs from layer to layer and from step to step; decisions for whole steps |
+//! | `stored` | how settings are read and written with serde |
 //! | `double` | `f64` arithmetic for machines without it |
 
 pub(crate) mod adam;
@@ -37,4 +38,6 @@ pub(crate) mod rule;
 pub(crate) mod schedule;
 pub(crate) mod sgd;
 pub(crate) mod step;
+#[cfg(feature = "serde")]
+mod stored;
 pub(crate) mod update;

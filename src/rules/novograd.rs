@@ -22,33 +22,24 @@ use crate::error::{ConfigError, check, is_non_negative};
 /// Sources: Ginsburg et al., *Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep
 /// Networks* (arXiv 1905.11286), and the page "Optimizers" of NVIDIA's OpenSeq2Seq.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct NovoGradConfig {
     /// How much of the momentum is kept from step to step, at least 0 and less than 1. At 0 there is no momentum and
     /// layers need no memory for it.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta1: f64,
     /// How much of the second moment is kept from step to step, at least 0 and less than 1. At 0 every gradient is
     /// divided by its own norm, which is what OpenSeq2Seq's code in fact does.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub beta2: f64,
     /// A term added to the root of the second moment. At least 0.
-    #[cfg_attr(feature = "serde", serde(rename = "epsilon", alias = "eps"))]
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// A term added to the second moment under the root. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps_root: f64,
     /// Weight decay: how strongly weights are pulled to zero. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// How the decay acts.
     pub decay_mode: DecayMode,
     /// How the second moment begins.
     pub v_init: VInit,
     /// Whether new gradients enter the momentum with the weight `1 − beta1`.
-    #[cfg_attr(feature = "serde", serde(alias = "grad_averaging"))]
     pub gradient_averaging: GradientAveraging,
     /// Whether the largest second moment so far is used.
     pub amsgrad: bool,
@@ -106,8 +97,6 @@ pub enum VInit {
 /// Whether new gradients enter the momentum with the weight `1 − beta1`; off by default. In text, `true` is `On` and
 /// `false` is `Off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", remote = "Self"))]
 pub enum GradientAveraging {
     /// They enter with weight 1.
     Off,
@@ -232,14 +221,10 @@ pub struct NovoGradRule {
 
 /// What [`NovoGrad`](crate::NovoGrad) remembers about a layer. All zeros is the state before the first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields, remote = "Self"))]
 pub struct NovoGradState {
     /// The second moment: the moving average of the squared L2 norm of the gradient, or of its maximum norm.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub second_moment: f64,
     /// The largest second moment so far; stays 0 without [`amsgrad`](NovoGradConfig::amsgrad).
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub max_second_moment: f64,
     /// How many steps the layer has taken.
     pub steps: u32,
@@ -259,7 +244,7 @@ impl RuleState for NovoGradState {
 
 impl NovoGradState {
     #[cfg(feature = "serde")]
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         ConfigError::unless_non_negative("second_moment", self.second_moment)?;
         ConfigError::unless_non_negative("max_second_moment", self.max_second_moment)
     }
@@ -436,54 +421,5 @@ impl Rule for NovoGradRule {
             plan.clipped = true;
         }
         plan
-    }
-}
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(NovoGradConfig);
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(NovoGradState);
-
-#[cfg(feature = "serde")]
-mod averaging {
-    use super::GradientAveraging;
-    use core::fmt;
-    use serde::de::value::StrDeserializer;
-    use serde::de::{Error, Visitor};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    impl Serialize for GradientAveraging {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            GradientAveraging::serialize(self, serializer)
-        }
-    }
-
-    impl<'de> Deserialize<'de> for GradientAveraging {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            if deserializer.is_human_readable() {
-                deserializer.deserialize_any(NameOrFlag)
-            } else {
-                GradientAveraging::deserialize(deserializer)
-            }
-        }
-    }
-
-    /// The name of a variant, or OpenSeq2Seq's `true` and `false`.
-    struct NameOrFlag;
-
-    impl Visitor<'_> for NameOrFlag {
-        type Value = GradientAveraging;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("true, false, \"off\", \"on\" or \"after_first_step\"")
-        }
-
-        fn visit_bool<E: Error>(self, averages: bool) -> Result<GradientAveraging, E> {
-            Ok(if averages { GradientAveraging::On } else { GradientAveraging::Off })
-        }
-
-        fn visit_str<E: Error>(self, name: &str) -> Result<GradientAveraging, E> {
-            GradientAveraging::deserialize(StrDeserializer::new(name))
-        }
     }
 }

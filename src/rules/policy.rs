@@ -38,8 +38,6 @@ use crate::error::{ConfigError, check};
 ///
 /// Fields may be added: write `..Policy::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct Policy {
     /// What happens when a layer has a NaN or an infinity.
     pub non_finite: NonFinite,
@@ -49,7 +47,6 @@ pub struct Policy {
     /// that norm before the rule sees it. Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
     /// neural networks* (2013), algorithm 1. Like OpenSeq2Seq, this crate refuses it together with LARC. Layers that
     /// are skipped alone because of a NaN or an infinity are not part of the norm.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub clip_norm: Option<f64>,
 }
 
@@ -93,9 +90,6 @@ impl Policy {
         }
     }
 }
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(Policy);
 
 impl Default for Policy {
     fn default() -> Self {

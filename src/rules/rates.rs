@@ -62,11 +62,8 @@ fn warmed_up(
 /// # Ok::<(), layerwise::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct FixedLr {
     /// The rate. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
 }
 
@@ -104,19 +101,12 @@ impl FixedLr {
 ///
 /// Fields may be added: write `..PiecewiseConstant::DEFAULT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
-#[cfg_attr(feature = "serde", serde(bound(serialize = "L: AsRef<[f64]>")))]
-#[cfg_attr(feature = "serde", serde(bound(deserialize = "L: Default + FromIterator<f64>")))]
 pub struct PiecewiseConstant<L = &'static [f64]> {
     /// The rate at the start. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// The epochs, or steps, after which the rate falls: at least 0, in ascending order.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact_list"))]
     pub boundaries: L,
     /// What `learning_rate` is multiplied by after each boundary, at least 0; one for each boundary.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact_list"))]
     pub decay_rates: L,
     /// How many steps an epoch has. At 0, the default, boundaries are steps, unless
     /// [`for_training`](crate::schedule::RatePolicy::for_training) sets the number.
@@ -143,7 +133,7 @@ impl PiecewiseConstant<&'static [f64]> {
 
 impl<L: AsRef<[f64]>> PiecewiseConstant<L> {
     #[cfg(feature = "serde")]
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         check_rate(self.learning_rate)?;
         check_lists(self.boundaries.as_ref(), self.decay_rates.as_ref())
     }
@@ -178,24 +168,19 @@ impl<L: AsRef<[f64]>> PiecewiseConstant<L> {
 ///
 /// Fields may be added: write `..ExpDecay::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct ExpDecay {
     /// The rate at the start. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// The number of steps in which the rate is multiplied by `decay_rate` once. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
     /// What the rate is multiplied by in `decay_steps` steps. Greater than 0; give it a value. Above 1, the rate rises.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub decay_rate: f64,
     /// Whether the rate falls in stairs, every `decay_steps` steps.
     pub use_staircase_decay: bool,
     /// The step at which the decay begins.
     pub begin_decay_at: u64,
     /// The smallest rate. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_lr: f64,
 }
 
@@ -264,22 +249,17 @@ impl ExpDecay {
 ///
 /// Fields may be added: write `..PolyDecay::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct PolyDecay {
     /// The rate after the warm-up. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// How many steps the decay takes. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
     /// The power. Greater than 0; 1, the default, is a straight line.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub power: f64,
     /// The step at which the decay begins, unless the warm-up ends later.
     pub begin_decay_at: u64,
     /// The rate at the end. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_lr: f64,
     /// How many steps the rate takes to rise from 0.
     pub warmup_steps: u64,
@@ -344,22 +324,17 @@ impl PolyDecay {
 ///
 /// Fields may be added: write `..CosineDecay::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct CosineDecay {
     /// The rate after the warm-up. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// How many steps the decay takes. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
     /// Ignored, and 1 by default: OpenSeq2Seq's `cosine_decay` has this parameter and ignores it too. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub power: f64,
     /// The step at which the decay begins, unless the warm-up ends later.
     pub begin_decay_at: u64,
     /// The rate at the end as a fraction of `learning_rate`. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_lr: f64,
     /// How many steps the rate takes to rise from 0.
     pub warmup_steps: u64,
@@ -420,21 +395,16 @@ impl CosineDecay {
 ///
 /// Fields may be added: write `..TransformerPolicy::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct TransformerPolicy {
     /// A multiplier of the rate. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// The width of the model. At least 1; give it a value.
     pub d_model: u64,
     /// For how many steps the rate rises.
     pub warmup_steps: u64,
     /// The largest rate, greater than 0, if there is one.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_lr: Option<f64>,
     /// Another multiplier of the rate, greater than 0. OpenSeq2Seq recommends 0.002 with Adam.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub coefficient: f64,
 }
 
@@ -500,20 +470,15 @@ impl TransformerPolicy {
 ///
 /// Fields may be added: write `..InvPolyDecay::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct InvPolyDecay {
     /// The rate at the start. Greater than 0; give it a value.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub learning_rate: f64,
     /// The step at which the rate is `min_lr`. At least 1; give it a value, or let
     /// [`for_training`](crate::schedule::RatePolicy::for_training) do so.
     pub decay_steps: u64,
     /// The rate at step `decay_steps`. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub min_lr: f64,
     /// The power, greater than 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub power: f64,
     /// Not in the formula, as in OpenSeq2Seq: it only shortens `decay_steps` where
     /// [`for_training`](crate::schedule::RatePolicy::for_training) fills that in.
@@ -561,7 +526,7 @@ impl InvPolyDecay {
     }
 }
 
-/// Implements `Default` and, with the feature `serde`, reading with checks.
+/// Implements `Default`.
 macro_rules! settings {
     ($($type:ty),*) => {
         $(
@@ -570,27 +535,7 @@ macro_rules! settings {
                     <$type>::DEFAULT
                 }
             }
-
-            #[cfg(feature = "serde")]
-            crate::error::serde_checked!($type);
         )*
     };
 }
 settings!(FixedLr, ExpDecay, PolyDecay, CosineDecay, TransformerPolicy, InvPolyDecay);
-
-// `serde_checked!` has no type parameters.
-#[cfg(feature = "serde")]
-impl<L: AsRef<[f64]>> serde::Serialize for PiecewiseConstant<L> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        PiecewiseConstant::serialize(self, serializer)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de, L: AsRef<[f64]> + Default + FromIterator<f64>> serde::Deserialize<'de> for PiecewiseConstant<L> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = PiecewiseConstant::deserialize(deserializer)?;
-        value.check().map_err(serde::de::Error::custom)?;
-        Ok(value)
-    }
-}

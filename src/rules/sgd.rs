@@ -19,23 +19,17 @@ use crate::error::{ConfigError, check};
 /// With `rate_in_momentum`, `lr` multiplies `h` instead of `m`. By default all numbers are 0 and there is no LARC. With
 /// LARC, weight decay of 1e-4 to 5e-4 and momentum 0.9 are usual. Fields may be added: write `..SgdConfig::DEFAULT`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 pub struct SgdConfig {
     /// How much of the momentum is kept from step to step, at least 0 and less than 1. At 0 there is no momentum and
     /// layers need no memory for it.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub momentum: f64,
     /// The share of the gradient that does not enter the momentum, at least 0 and less than 1.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub dampening: f64,
     /// Whether the very first gradient is dampened too. In torch it is not: the momentum starts as the gradient.
     pub dampen_first_step: bool,
     /// Whether the step looks ahead along the momentum.
-    #[cfg_attr(feature = "serde", serde(alias = "use_nesterov"))]
     pub nesterov: bool,
     /// L2 regularisation: this times the weights is added to the gradient. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub weight_decay: f64,
     /// Whether the learning rate is part of the momentum, as in the LARS paper, optax and TensorFlow.
     pub rate_in_momentum: bool,
@@ -227,6 +221,3 @@ impl Rule for SgdRule {
         Plan { update, effective_rate: left, clipped: plan.clipped || limit.is_some(), ..plan }
     }
 }
-
-#[cfg(feature = "serde")]
-crate::error::serde_checked!(SgdConfig);
