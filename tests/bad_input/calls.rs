@@ -354,7 +354,7 @@ fn settings_out_of_range() {
 }
 
 #[test]
-fn settings_of_adam_and_of_limits_out_of_range() {
+fn adam_and_limits_out_of_range() {
     let name = |result: Result<(), ConfigError>| result.map_err(|error| error.setting);
     let adam = |config: AdamConfig| name(Adam::new(config).map(|_| ()));
     let base = AdamConfig::DEFAULT;

@@ -67,7 +67,7 @@ fn non_finite_weights() {
 }
 
 #[test]
-fn non_finite_momentum_of_a_rule_that_limits_its_step() {
+fn non_finite_momentum_before_a_limit() {
     for bad in NON_FINITE {
         let mut host = host(37);
         host.momentum.get_mut()[0] = bad;
@@ -97,7 +97,7 @@ fn non_finite_momentum_of_a_rule_that_limits_its_step() {
 }
 
 #[test]
-fn non_finite_numbers_that_nobody_looks_at() {
+fn non_finite_numbers_nobody_reads() {
     for bad in NON_FINITE {
         let (mut host, mut healthy) = (host(37), host(37));
         (host.weights.get_mut()[3], host.momentum.get_mut()[30]) = (bad, bad);
@@ -195,7 +195,7 @@ fn one_non_finite_layer_of_several() {
 }
 
 #[test]
-fn one_layer_of_several_that_has_no_step() {
+fn one_layer_of_several_without_a_step() {
     type Spoil = fn(&mut Net<NovoGradState>);
     let spoils: [(Spoil, Outcome); 3] = [
         (|net| net.momentum[50] = f32::NAN, Outcome::NonFinite),
@@ -367,7 +367,7 @@ fn plans_beyond_f32() {
 }
 
 #[test]
-fn plans_for_moments_that_the_rule_does_not_keep() {
+fn plans_for_moments_a_rule_lacks() {
     for update in SECOND_UPDATES {
         for needs in [Needs::GRADIENT, Needs::GRADIENT.step(StepNorm::Step), Needs::GRADIENT.step(StepNorm::Momentum)] {
             let optimizer = |moments| Optimizer::from_rule(Fixed { update, moments, needs });

@@ -146,7 +146,7 @@ fn of_type(what: Argument, allowed: &'static str) -> Error {
 }
 
 #[test]
-fn arrays_of_types_that_they_cannot_have() {
+fn arrays_of_types_they_cannot_have() {
     let weights = of_type(Argument::Weights, "f32, or bf16 with `.lower(..)` (of a `Memory`: `split_weights`)");
     assert_eq!(Lent { lower: None, ..Lent::new() }.refused(), weights);
     assert_eq!(Lent { weights: f16s(LEN), lower: None, ..Lent::new() }.refused(), weights);
@@ -167,7 +167,7 @@ fn arrays_of_types_that_they_cannot_have() {
 }
 
 #[test]
-fn lower_halves_and_copies_of_other_lengths() {
+fn halves_and_copies_of_other_lengths() {
     for len in [0, LEN - 1, LEN + 1] {
         let lower = length(Argument::Lower, LEN, len);
         assert_eq!(Lent { lower: Some(vec![7; len]), ..Lent::new() }.refused(), lower);
