@@ -175,9 +175,9 @@ class _Part:
         self._renew_configs()
         parameters = self.parameters
         gradients = [p.grad for p in parameters]
-        for i, (g, seen, size) in enumerate(zip(gradients, self.seen, self.gradient_bytes)):
-            if g is not seen or g is None or g.nbytes != size:
-                gradients[i] = self._look_at(i, parameters[i], g)
+        for i, (p, g, seen, size) in enumerate(zip(parameters, gradients, self.seen, self.gradient_bytes)):
+            if g is not seen or g is None or g.nbytes != size or g.stride() != p.stride():
+                gradients[i] = self._look_at(i, p, g)
         weights, sizes = [p.data_ptr() for p in parameters], [p.nbytes for p in parameters]
         if weights != self.weights or sizes != self.weight_bytes:
             self._renew_weights(weights, sizes)

@@ -296,6 +296,22 @@ class Tensors(unittest.TestCase):
                     q.grad *= 0.5
             self.assertTrue(torch.equal(p, q))
 
+    def test_orders_that_change_under_the_same_objects(self):
+        """`.data` may put memory of another order under a gradient, or a parameter, that has been seen."""
+        as_it_is, turned = (lambda x: x), (lambda x: x.t().contiguous().t())
+        for of_gradient, of_weights in ((turned, as_it_is), (as_it_is, turned), (turned, turned)):
+            p, q = (torch.nn.Parameter(torch.ones(4, 5)) for _ in range(2))
+            one, other = (lt.SGD([x], lr=0.1, momentum=0.9) for x in (p, q))
+            p.grad, q.grad = torch.randn(4, 5), torch.zeros(4, 5)
+            q.grad.copy_(p.grad)
+            for _ in range(2):
+                one.step()
+                other.step()
+                p.grad.data, p.data = of_gradient(p.grad.data), of_weights(p.data)
+            one.step()
+            other.step()
+            self.assertTrue(torch.equal(p, q))
+
     @unittest.skipUnless(hasattr(torch.Tensor, "grad_dtype"), "gradients have the type of their parameter")
     def test_a_gradient_that_comes_again(self):
         p, q = (torch.nn.Parameter(torch.ones(4, 5)) for _ in range(2))
