@@ -75,6 +75,9 @@ class Memory:
         #: What is particular about each layer, to be changed: an array of records.
         self.configs = self._table.configs
         if configs is not None:
+            # (numpy would spread a single one over all layers, and a single number over a whole configuration.)
+            if len(configs) != count or not all(isinstance(config, (tuple, np.void)) for config in configs):
+                raise ValueError(f"configs must be {count} tuples, one for each layer, not {configs!r}")
             self.configs[:] = list(configs)
         #: What the rule remembers of each layer: rows of four numbers.
         self.states = self._table.states

@@ -124,6 +124,10 @@ class Steps(unittest.TestCase):
             memory.step(sgd, "fast", weights, gradients)
         with self.assertRaisesRegex(ValueError, "copies must be 4"):
             sgd.memory(weights, copies=[None])
+        for bad in ([PLAIN], PLAIN, [PLAIN] * 3, [PLAIN, PLAIN, PLAIN, 1.0]):
+            with self.assertRaisesRegex(ValueError, "configs must be 4 tuples"):
+                sgd.memory(weights, configs=bad)
+        self.assertEqual(list(sgd.memory(weights, configs=memory.configs).configs), list(memory.configs))
         read_only = weights[2].copy()
         read_only.flags.writeable = False
         with self.assertRaisesRegex(ValueError, "read-only"):
