@@ -166,6 +166,8 @@ def number(name: str, value: Any) -> float:
         raise TypeError(f"{name} must be a number, not {value!r}") from None
     if name in OPTIONAL and converted == 0.0:
         raise ValueError(f"{name} must be greater than 0, or None")
+    if name == "trust" and converted == 0.0:  # for C this is no limit at all
+        raise ValueError("trust must be greater than 0; for no limit use luc=None")
     return converted
 
 

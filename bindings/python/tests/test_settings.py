@@ -86,6 +86,9 @@ class Settings(unittest.TestCase):
             layerwise.larc(mode=None)
         with self.assertRaisesRegex(ValueError, "greater than 0, or None"):
             layerwise.sgd(clip_norm=0)
+        for make in (layerwise.luc, lambda **settings: layerwise.sgd(luc=settings)):
+            with self.assertRaisesRegex(ValueError, "luc=None"):
+                make(trust=0.0)
 
     def test_values_out_of_range_are_refused_by_the_library(self):
         with self.assertRaises(layerwise.Error) as raised:
