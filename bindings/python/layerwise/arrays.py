@@ -73,6 +73,9 @@ def take_usual(x: Any, types: tuple[int, ...], shape: tuple[int, ...], *, writte
 
 def _view(x: Any, name: str) -> np.ndarray:
     """A numpy array on the memory of another object."""
+    is_neg = getattr(x, "is_neg", None)
+    if is_neg is not None and is_neg():
+        raise TypeError(f"{name} is a torch tensor with the opposite signs in memory: pass .resolve_neg()")
     try:
         if hasattr(x, "__dlpack__"):
             return np.from_dlpack(x)

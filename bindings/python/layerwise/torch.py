@@ -211,7 +211,8 @@ class _Part:
             raise ValueError(f"a gradient of shape {tuple(g.shape)} for a parameter of shape {tuple(p.shape)}")
         if type_ != self.types[i]:
             self.table.layers[i].gradients.type = self.types[i] = type_
-        if g.stride() != p.stride() and _strides(g) != _strides(p):
+        # (A tensor with the negative bit, such as the imaginary part of a conjugate, has the wrong sign in memory.)
+        if g.is_neg() or (g.stride() != p.stride() and _strides(g) != _strides(p)):
             return _laid_out_as(p, g)  # anew in each step
         self.seen[i], self.gradient_bytes[i] = g, g.nbytes
         return g
@@ -282,6 +283,8 @@ def _check(p: torch.Tensor) -> None:
         raise TypeError(f"a parameter on {p.device}: layerwise works on the CPU")
     if p.layout != torch.strided or p.dtype not in (torch.float32, torch.bfloat16):
         raise TypeError(f"a parameter of {p.dtype}, {p.layout}: layerwise takes dense float32 and bfloat16")
+    if p.is_neg():
+        raise ValueError("a parameter with the opposite signs in memory: make it of .resolve_neg()")
     if not is_dense(p.stride(), p.shape):
         raise ValueError("a parameter that does not lie in one piece: give it memory of its own by .contiguous()")
 

@@ -312,6 +312,23 @@ class Tensors(unittest.TestCase):
             other.step()
             self.assertTrue(torch.equal(p, q))
 
+    def test_the_negative_bit(self):
+        """Memory may have numbers of the opposite sign, as in the gradient of the imaginary part of a conjugate."""
+        p, q = (torch.nn.Parameter(torch.tensor(0.5)) for _ in range(2))
+        one = torch.tensor(1.0)
+        for x in (p, q):
+            (torch.complex(one, x).conj() * torch.complex(one, one)).imag.backward()
+        q.grad = q.grad.resolve_neg().clone()
+        self.assertTrue(p.grad.is_neg() and not q.grad.is_neg())
+        for x in (p, q):
+            lt.SGD([x], lr=1.0).step()
+        self.assertEqual((p.item(), q.item()), (1.5, 1.5))
+        with self.assertRaisesRegex(ValueError, "resolve_neg"):
+            lt.SGD([torch.nn.Parameter(torch._neg_view(torch.ones(3)))])
+        sgd, weights = layerwise.sgd(), torch.ones(3)
+        with self.assertRaisesRegex(TypeError, "resolve_neg"):
+            sgd.memory([weights]).step(sgd, 1.0, [weights], [torch._neg_view(torch.ones(3))])
+
     @unittest.skipUnless(hasattr(torch.Tensor, "grad_dtype"), "gradients have the type of their parameter")
     def test_a_gradient_that_comes_again(self):
         p, q = (torch.nn.Parameter(torch.ones(4, 5)) for _ in range(2))
