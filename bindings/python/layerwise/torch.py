@@ -131,13 +131,26 @@ class Optimizer(torch.optim.Optimizer):
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        loaded: list[dict[str, Any]] = []
+        hooks = [
+            self.register_load_state_dict_pre_hook(lambda _, given: loaded.append(given)),  # what other hooks leave
+            self.register_load_state_dict_post_hook(lambda _: self._restore(loaded[-1]), prepend=True),
+        ]
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _restore(self, state_dict: dict[str, Any]) -> None:
+        """Puts back the tensors of a loaded state as they were saved: torch rounds them to the type of their
+        parameter."""
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
         parameters = [p for group in self.param_groups for p in group["params"]]
         for number, p in zip(numbers, parameters):
             for name, value in state_dict["state"].get(number, {}).items():
                 if isinstance(value, torch.Tensor):
-                    self.state[p][name] = _laid_out_as(p, value)  # as it was saved, not rounded to the type of p
+                    self.state[p][name] = _laid_out_as(p, value)
 
     def __getstate__(self) -> dict[str, Any]:
         self._save_rules()

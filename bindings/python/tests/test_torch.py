@@ -235,6 +235,27 @@ class Saved(unittest.TestCase):
         trained(net, other, 2)
         self.assertTrue(torch.equal(momentum, saved["state"][0]["momentum"]))
 
+    def test_hooks_of_loading(self):
+        """What a hook makes of a state is loaded, and a hook that comes after sees what has been loaded."""
+        for dtype in (torch.float32, torch.bfloat16):
+            net = model(dtype=dtype)
+            optimizer = lt.SGD(net.parameters(), lr=0.1, momentum=0.9)
+            trained(net, optimizer, 1, dtype=dtype)
+            saved = copy.deepcopy(optimizer.state_dict())
+            doubled = copy.deepcopy(saved)
+            doubled["state"][0]["momentum"] *= 2
+            weight = net[0].weight
+            momentum = lambda state: state["state"][0]["momentum"]
+
+            hook = optimizer.register_load_state_dict_pre_hook(lambda *_: copy.deepcopy(doubled))
+            optimizer.load_state_dict(saved)
+            self.assertTrue(torch.equal(optimizer.state[weight]["momentum"], momentum(doubled)))
+            hook.remove()
+            optimizer.register_load_state_dict_post_hook(lambda of: of.state[weight]["momentum"].zero_())
+            optimizer.load_state_dict(saved)
+            self.assertFalse(optimizer.state[weight]["momentum"].any())
+            self.assertTrue(momentum(saved).any())
+
     def test_a_state_of_other_types_is_refused(self):
         net = model()
         optimizer = lt.AdamW(net.parameters())
