@@ -318,6 +318,8 @@ def _strides(x: torch.Tensor) -> list[int]:
 
 def _laid_out_as(p: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """A copy with the memory order of a parameter, and the same type."""
+    if x.numel() != p.numel():  # `copy_` would repeat a smaller one
+        raise ValueError(f"the state has shape {tuple(x.shape)}, and its parameter {tuple(p.shape)}")
     return torch.empty_like(p, dtype=x.dtype, requires_grad=False).copy_(x)
 
 

@@ -266,6 +266,15 @@ class Saved(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "second_moment of torch.bfloat16"):
             trained(net, optimizer, 1)
 
+    def test_a_state_of_another_shape_is_refused(self):
+        for shape in ((1, 5), (5,), (1,), (3, 4)):
+            p, q = torch.nn.Parameter(torch.ones(4, 5)), torch.nn.Parameter(torch.ones(shape))
+            one, other = lt.SGD([p], momentum=0.9), lt.SGD([q], momentum=0.9)
+            q.grad = torch.ones(shape)
+            other.step()
+            with self.assertRaisesRegex(ValueError, "the state has shape"):
+                one.load_state_dict(other.state_dict())
+
     def test_a_state_that_is_cleared_begins_anew(self):
         net = model()
         optimizer = lt.NovoGrad(net.parameters())
