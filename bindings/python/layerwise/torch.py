@@ -132,8 +132,15 @@ class Optimizer(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         loaded: list[dict[str, Any]] = []
+
+        def before(_: Any, given: dict[str, Any]) -> None:  # after the hooks of others
+            states = [state for state in given["state"].values() if isinstance(state, dict) and state]
+            if states and not any("rule" in state for state in states):
+                raise ValueError(f"a state of another optimizer: it has {', '.join(map(str, states[0]))}")
+            loaded.append(given)
+
         hooks = [
-            self.register_load_state_dict_pre_hook(lambda _, given: loaded.append(given)),  # what other hooks leave
+            self.register_load_state_dict_pre_hook(before),
             self.register_load_state_dict_post_hook(lambda _: self._restore(loaded[-1]), prepend=True),
         ]
         try:
@@ -148,9 +155,10 @@ class Optimizer(torch.optim.Optimizer):
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
         parameters = [p for group in self.param_groups for p in group["params"]]
         for number, p in zip(numbers, parameters):
-            for name, value in state_dict["state"].get(number, {}).items():
-                if isinstance(value, torch.Tensor):
-                    self.state[p][name] = _laid_out_as(p, value)
+            saved = state_dict["state"].get(number, {})
+            for name in ("momentum", "second_moment", "lower"):
+                if name in saved:
+                    self.state[p][name] = _laid_out_as(p, saved[name])
 
     def __getstate__(self) -> dict[str, Any]:
         self._save_rules()

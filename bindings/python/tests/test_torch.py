@@ -266,6 +266,22 @@ class Saved(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "second_moment of torch.bfloat16"):
             trained(net, optimizer, 1)
 
+    def test_a_state_of_an_optimizer_of_torch_is_refused(self):
+        net = model()
+        theirs, ours = torch.optim.AdamW(net.parameters()), lt.AdamW(net.parameters())
+        trained(net, theirs, 1)
+        trained(net, ours, 1)
+        ours.state[net[0].weight]["mine"] = torch.tensor(3.0)  # others may keep something there too
+        before = copy.deepcopy(ours.state_dict())
+        ours.load_state_dict(before)
+        self.assertEqual(str(ours.state_dict()), str(before))
+        with self.assertRaisesRegex(ValueError, "of another optimizer: it has .*exp_avg"):
+            ours.load_state_dict(theirs.state_dict())
+        self.assertEqual(str(ours.state_dict()), str(before))
+        # Before its first step an optimizer has no state.
+        ours.load_state_dict(lt.AdamW(net.parameters()).state_dict())
+        self.assertEqual(len(ours.state), 0)
+
     def test_a_state_of_another_shape_is_refused(self):
         for shape in ((1, 5), (5,), (1,), (3, 4)):
             p, q = torch.nn.Parameter(torch.ones(4, 5)), torch.nn.Parameter(torch.ones(shape))
