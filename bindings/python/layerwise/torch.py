@@ -64,6 +64,9 @@ class Optimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         try:
             group = self.param_groups[-1]
+            for name, value in self._base.settings.items():
+                if name not in self.defaults and group.get(name, value) != value:
+                    raise TypeError(f"{name} is the same in all groups, and cannot be {group[name]!r} in one")
             self._of(group)
             self._base.replace(weight_decay=_decay(group))
             if not 0.0 <= _rate(group) < float("inf"):

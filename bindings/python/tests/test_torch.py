@@ -170,6 +170,15 @@ class Groups(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "betas must be the same"):
             optimizer.step()
 
+    def test_settings_that_groups_cannot_have(self):
+        p, q = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+        for make, settings in ((lt.AdamW, {"eps": 0.1}), (lt.SGD, {"nesterov": True}), (lt.LARC, {"larc": None})):
+            (name,) = settings
+            with self.assertRaisesRegex(TypeError, f"{name} is the same in all groups"):
+                make([{"params": [p]}, {"params": [q], **settings}])
+        # Those of the optimizer, and what others keep in groups, are no settings of one group.
+        lt.AdamW([{"params": [p], "eps": 1e-8, "name": "first"}])
+
     def test_schedulers(self):
         net, plain = model(), model()
         optimizer = lt.LARC(net.parameters(), lr=1.0)
