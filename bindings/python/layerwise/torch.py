@@ -101,7 +101,8 @@ class Optimizer(torch.optim.Optimizer):
         """The groups by rule: all with the same betas are updated in one step."""
         groups = self.param_groups
         parameters = [p for group in groups for p in group["params"]]
-        made_of = [(group.get("betas"), group.get("momentum"), len(group["params"])) for group in groups]
+        # (A copy of the betas: a list may be changed in place.)
+        made_of = [(*group.get("betas", ()), group.get("momentum"), len(group["params"])) for group in groups]
         seen = (*groups, *parameters, self.state)
         is_known = made_of == self._made_of and _are_same(seen, self._seen) and len(self.state) == self._remembered
         if is_known and self._parts is not None:

@@ -170,6 +170,16 @@ class Groups(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "betas must be the same"):
             optimizer.step()
 
+    def test_betas_that_change_in_place(self):
+        p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+        one, other = lt.AdamW([{"params": [p], "betas": [0.9, 0.99]}]), lt.AdamW([q], betas=(0.9, 0.99))
+        for beta1 in (0.9, 0.5):
+            one.param_groups[0]["betas"][0], other.param_groups[0]["betas"] = beta1, (beta1, 0.99)
+            for x, optimizer in ((p, one), (q, other)):
+                x.grad = torch.tensor([beta1, 1.0, -1.0])
+                optimizer.step()
+        self.assertTrue(torch.equal(p, q))
+
     def test_settings_that_groups_cannot_have(self):
         p, q = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
         for make, settings in ((lt.AdamW, {"eps": 0.1}), (lt.SGD, {"nesterov": True}), (lt.LARC, {"larc": None})):
