@@ -78,6 +78,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (train, test) = digits.split(0);
     let batches = train.len() / BATCH;
     let training = recipe.training(batches as u64).map_err(|error| format!("{path}: {error}"))?;
+    if training.iter_size > batches as u64 {
+        let iter_size = training.iter_size;
+        return Err(format!("{path}: a step takes {iter_size} batches, and there are {batches}").into());
+    }
     describe(&path, &training);
     let bar = ProgressBar::new(training.steps)
         .with_style(ProgressStyle::with_template("steps {bar:40} {pos}/{len} [{elapsed}]").expect("a valid template"));
