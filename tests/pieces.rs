@@ -55,7 +55,7 @@ struct Trouble {
 }
 
 fn troubles() -> impl Strategy<Value = Trouble> {
-    let bad = prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, f32::MAX]);
+    let bad = prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX]);
     let absent = prop::option::weighted(0.2, any::<prop::sample::Index>());
     (0..7_usize, any::<prop::sample::Index>(), bad, absent).prop_map(|(array, at, bad, absent)| Trouble {
         array,
@@ -559,6 +559,31 @@ fn moments_that_are_not_finite_skip_the_step() {
         pass.leaf_sums(view, 0, &mut sums).unwrap();
         let _ = pass.fold(&LayerConfig::DEFAULT, 3000, &sums).unwrap();
         assert!(pass.decide().skips(), "moment {moment}, at {at}");
+    }
+}
+
+/// Where a second moment is infinite the step is 0: such a layer takes the step that it takes as a whole.
+#[test]
+fn an_infinite_second_moment_skips_no_step() {
+    let (optimizer, numbers) = (skipping(lamb()), vec![0.5; 3000]);
+    let mut second = numbers.clone();
+    second[2999] = f32::INFINITY;
+    let mut whole = Host::<AdamState>::new(&numbers, &numbers, &numbers, [0; 3]).second_moment(&second, 0);
+    let expected = whole.step(&optimizer, 0.1).unwrap();
+    assert_eq!(expected.outcome, Outcome::Applied);
+
+    let view = LayerView::new(&numbers, &numbers).momentum(&numbers).second_moment(&second);
+    let (mut pass, mut in_leaves) = (optimizer.pass(0.1).unwrap(), optimizer.pass(0.1).unwrap());
+    let measured = pass.measure(view).unwrap();
+    let mut sums = [[0.0; SUMS]; 3];
+    in_leaves.leaf_sums(view, 0, &mut sums).unwrap();
+    let folded = in_leaves.fold(&LayerConfig::DEFAULT, 3000, &sums).unwrap();
+    for (measured, decided) in [(measured, pass.decide()), (folded, in_leaves.decide())] {
+        assert!(!decided.skips());
+        let (mut w, mut m, mut v, mut state) = (numbers.clone(), numbers.clone(), second.clone(), AdamState::default());
+        let layer = LayerMemory::new(&mut w, &numbers, &mut state).momentum(&mut m).second_moment(&mut v);
+        harness::assert_same_report(&decided.apply(measured, layer).unwrap(), &expected);
+        assert_same("weight", &w, whole.weights.get());
     }
 }
 

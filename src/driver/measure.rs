@@ -97,17 +97,18 @@ pub(super) fn sums(
     if needs.weights {
         each_piece([w], leaves(), sums, WEIGHTS, squares);
     }
-    // The moments are only checked for being finite, so one sum is enough for both.
+    // The moments are only checked, so one sum is enough for both.
     match [chunk.momentum, chunk.second_moment].map(|moment| moment.map(numbers)) {
         [Some(m), None] if moments => each_piece([m], leaves(), sums, MOMENTS, squares),
         [Some(m), Some(v)] if moments => {
-            each_piece([m, v], leaves(), sums, MOMENTS, |[m, v]| squares([m]) + squares([v]));
+            let of_both = |[m, v]: [Numbers<'_>; 2]| if has_nan(machine, v) { f64::NAN } else { squares([m]) };
+            each_piece([m, v], leaves(), sums, MOMENTS, of_both);
         }
         _ => {}
     }
 }
 
-/// The norms of a layer from the sums of all its pieces, and whether its moments are finite.
+/// The norms of a layer from the sums of all its pieces, and whether its moments have a finite step.
 pub(super) fn fold(
     needs: &Needs,
     scale: f64,
@@ -133,6 +134,16 @@ pub(super) fn fold(
 /// The larger of two numbers; NaN if one of them is.
 fn larger(a: f64, b: f64) -> f64 {
     if a >= b || a.is_nan() { a } else { b }
+}
+
+/// Whether moments have a finite step. (Where a second moment is infinite, the step is 0.)
+pub(super) fn are_usable(machine: Machine, layer: &LayerView<'_>) -> bool {
+    layer.momentum.is_none_or(|m| is_finite(machine, m))
+        && layer.second_moment.is_none_or(|v| !has_nan(machine, numbers(v)))
+}
+
+fn has_nan(machine: Machine, x: Numbers<'_>) -> bool {
+    max_abs(machine, x).is_nan()
 }
 
 /// Whether all elements are finite.

@@ -277,9 +277,8 @@ impl<'o, R: Rule> Pass<'o, R> {
         let machine = self.optimizer.machine(Threads::One);
         let report = self.optimizer.measured(machine, &self.step, &layer);
         let looks = report.outcome == Outcome::Applied && self.optimizer.reads_moments(&layer.config);
-        let mut moments = [layer.momentum, layer.second_moment].into_iter().flatten();
-        let finite = !looks || moments.all(|moment| measure::is_finite(machine, moment));
-        Ok(self.found(report, layer.weights.len(), finite))
+        let usable = !looks || measure::are_usable(machine, &layer);
+        Ok(self.found(report, layer.weights.len(), usable))
     }
 
     /// Measures the leaves of a chunk that begins at the element `start` of its layer: one group of [`SUMS`] numbers
@@ -382,13 +381,13 @@ impl<'o, R: Rule> Pass<'o, R> {
             return Ok(Measured { report: Report::FROZEN, len });
         }
         let needs = self.optimizer.rule.needs(config);
-        let (norms, finite) = measure::fold(&needs, self.step.gradient_scale, Tree::of_len(len), pieces)?;
-        Ok(self.found(self.optimizer.seen(&self.step, config, norms), len, finite))
+        let (norms, usable) = measure::fold(&needs, self.step.gradient_scale, Tree::of_len(len), pieces)?;
+        Ok(self.found(self.optimizer.seen(&self.step, config, norms), len, usable))
     }
 
-    /// What was measured of a layer. `finite` is false if its moments were read and are not finite.
-    fn found(&mut self, mut report: Report, len: usize, finite: bool) -> Measured {
-        if !finite {
+    /// What was measured of a layer. `usable` is false if its moments were read and have no finite step.
+    fn found(&mut self, mut report: Report, len: usize, usable: bool) -> Measured {
+        if !usable {
             report.outcome = Outcome::NonFinite;
         }
         let measured = Measured { report, len };
