@@ -518,6 +518,29 @@ fn a_frozen_layer_takes_no_part() {
     }
 }
 
+/// The same if it is frozen only after it was measured: its slices are not even checked.
+#[test]
+fn a_layer_that_is_frozen_after_it_was_measured_stays_as_it_was() {
+    let optimizer = novograd();
+    let (mut weights, mut state) = ([1.0; 2], NovoGradState::default());
+    let mut pass = optimizer.pass(0.1).unwrap();
+    let measured = pass.measure(LayerView::new(&weights, &[0.5; 2])).unwrap();
+    let decided = pass.decide();
+    let planned = decided.plan(measured, &LayerConfig::FROZEN, state).unwrap();
+    let (report, next) = planned.report();
+    harness::assert_same_report(&report, &Report::FROZEN);
+    assert_eq!((planned.needs_step(), next), (false, state));
+
+    let mut momentum = [0.0; 2];
+    let whole = LayerMemory::new(&mut weights, &[0.5; 2], &mut state).momentum(&mut momentum);
+    let report = decided.apply(measured, whole.config(LayerConfig::FROZEN)).unwrap();
+    harness::assert_same_report(&report, &Report::FROZEN);
+    let without_momentum = LayerMemory::new(&mut weights, &[0.5; 2], &mut state);
+    let report = decided.apply(measured, without_momentum.config(LayerConfig::FROZEN)).unwrap();
+    harness::assert_same_report(&report, &Report::FROZEN);
+    assert_eq!((weights, momentum, state), ([1.0; 2], [0.0; 2], NovoGradState::default()));
+}
+
 /// If each plan is confirmed before the first is applied, a plan that overflows `f32` skips the whole step.
 #[test]
 fn a_confirmed_step_is_all_or_nothing() {

@@ -27,6 +27,13 @@ pub struct Measured {
     pub(super) len: usize,
 }
 
+impl Measured {
+    /// What was measured, unless the layer is frozen by now.
+    fn seen(&self, config: &LayerConfig) -> Report {
+        if config.frozen { Report::FROZEN } else { self.report }
+    }
+}
+
 /// The second phase of a step: layers are updated, in any order.
 #[must_use]
 #[derive(Debug)]
@@ -85,7 +92,8 @@ impl<R: Rule> Decided<'_, R> {
         self.optimizer.check_layer(&self.step, &layer)?;
         check_length(Argument::Weights, measured.len, layer.weights.len())?;
         let machine = self.optimizer.machine(Threads::One);
-        Ok(self.optimizer.update(machine, &self.step, self.decision, measured.report, layer, None))
+        let seen = measured.seen(&layer.config);
+        Ok(self.optimizer.update(machine, &self.step, self.decision, seen, layer, None))
     }
 
     /// The decision for a layer that is updated in chunks. Every worker may call this, and all get the same decision.
@@ -95,7 +103,7 @@ impl<R: Rule> Decided<'_, R> {
     /// [`Error::LearningRate`], [`Error::Decay`] and [`Error::State`].
     pub fn plan(&self, measured: Measured, config: &LayerConfig, state: R::State) -> Result<Planned<R::State>, Error> {
         check_config(self.step.lr, config)?;
-        let Measured { report: seen, len } = measured;
+        let (seen, len) = (measured.seen(config), measured.len);
         let optimizer = self.optimizer;
         if !config.frozen && !optimizer.rule.accepts(state) {
             return Err(Error::State { layer: None });
