@@ -98,6 +98,23 @@ fn values_outside_their_range_are_errors() {
     assert!(error::<SgdConfig>(r#"{"luc": {"trust": -1}}"#).contains("luc.trust is -1"));
 }
 
+/// So they are where a part of the settings is stored alone.
+#[test]
+fn values_of_parts_outside_their_range_are_errors() {
+    assert!(error::<Luc>(r#"{"trust": -1}"#).contains("luc.trust is -1, but must be finite and > 0"));
+    assert!(error::<Luc>(r#"{"eps": "inf"}"#).contains("luc.eps is inf"));
+    assert!(error::<TrustRatio>(r#"{"max_ratio": 0}"#).contains("trust_ratio.max_ratio is 0"));
+    assert!(error::<TrustRatio>(r#"{"eps": -1}"#).contains("trust_ratio.eps is -1"));
+    for text in [r#"{"corrected": {"max_rate": 0}}"#, r#"{"corrected": {"max_rate": -0.0}}"#] {
+        assert!(error::<DecayMode>(text).contains("but must be finite and > 0"));
+        assert!(error::<AdamDecay>(text).contains("decay_mode.max_rate is "));
+    }
+    there_and_back(Luc::NEMO);
+    there_and_back(TrustRatio { max_ratio: Some(0.1), ..TrustRatio::DEFAULT });
+    there_and_back([DecayMode::Fixed, DecayMode::Corrected { max_rate: 0.1 }]);
+    there_and_back([AdamDecay::InUpdate, AdamDecay::Corrected { max_rate: 0.1 }]);
+}
+
 #[test]
 fn short_numbers_are_numbers_and_long_ones_are_text() {
     let json = |rate| serde_json::to_string(&LayerConfig { rate, ..LayerConfig::DEFAULT }).unwrap();

@@ -62,7 +62,6 @@ pub struct AdamConfig {
 
 /// How weight decay acts in [`Adam`](crate::Adam); decoupled by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AdamDecay {
     /// It is added to the gradient and so enters both moments: Adam with L2 regularisation.
     L2,
@@ -74,11 +73,19 @@ pub enum AdamDecay {
     /// Weights shrink by `lr²/max_rate·decay` in addition to the step: timm's "corrected" decay.
     Corrected {
         /// The largest learning rate of the schedule. Greater than 0.
-        #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
         max_rate: f64,
     },
     /// Weights shrink by `decay` in addition to the step, whatever the learning rate.
     Fixed,
+}
+
+impl AdamDecay {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            AdamDecay::Corrected { max_rate } => ConfigError::unless_positive("decay_mode.max_rate", *max_rate),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How Adam's moments, which begin at zero, are corrected in the first steps; both by default.
@@ -108,16 +115,12 @@ pub enum AdamCorrection {
 /// With a decay in addition to the step, `|w|` is the norm after the decay. By default `eps` is 0 and there are no
 /// limits. It belongs in [`AdamConfig::trust_ratio`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct TrustRatio {
     /// A term added to the norm of the step. At least 0; 0 by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// A cap on the norm of the weights. Greater than 0; none by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_weights: Option<f64>,
     /// The largest ratio. Greater than 0; none by default.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact::option"))]
     pub max_ratio: Option<f64>,
     /// Whether layers without weight decay are exempt, as in timm and apex.
     pub only_with_decay: bool,
@@ -134,7 +137,7 @@ impl TrustRatio {
     /// ```
     pub const DEFAULT: TrustRatio = TrustRatio { eps: 0.0, max_weights: None, max_ratio: None, only_with_decay: false };
 
-    const fn check(&self) -> Result<(), ConfigError> {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
         check!(ConfigError::unless_non_negative("trust_ratio.eps", self.eps));
         if let Some(max) = self.max_weights {
             check!(ConfigError::unless_positive("trust_ratio.max_weights", max));
@@ -207,9 +210,7 @@ impl AdamConfig {
         check!(ConfigError::unless_non_negative("eps", self.eps));
         check!(ConfigError::unless_non_negative("eps_root", self.eps_root));
         check!(ConfigError::unless_non_negative("weight_decay", self.weight_decay));
-        if let AdamDecay::Corrected { max_rate } = self.decay_mode {
-            check!(ConfigError::unless_positive("decay_mode.max_rate", max_rate));
-        }
+        check!(self.decay_mode.check());
         if let Some(ratio) = &self.trust_ratio {
             check!(ratio.check());
         }

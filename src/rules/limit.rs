@@ -16,13 +16,10 @@ use crate::error::{ConfigError, check};
 /// step before the step is taken, which costs one more pass over the layer. NeMo has it in NovoGrad and calls it LUC;
 /// bitsandbytes has it in LARS. By default `trust` is 0.001 and `eps` 1e-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Luc {
     /// The largest norm of a step, relative to the norm of the layer's weights. Greater than 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub trust: f64,
     /// A term of the denominator that keeps it from zero. At least 0.
-    #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
     pub eps: f64,
     /// Whether a layer of zeros always stays zero, as in NeMo. If not, it takes the plain step.
     pub freezes_zeros: bool,

@@ -66,7 +66,6 @@ pub struct NovoGradConfig {
 
 /// How weight decay acts in [`NovoGrad`](crate::NovoGrad); coupled by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DecayMode {
     /// It is added to the normalised gradient and so enters the momentum.
     Coupled,
@@ -75,11 +74,19 @@ pub enum DecayMode {
     /// Weights shrink by `lr²/max_rate·decay` in addition to the step: timm's "corrected" decay.
     Corrected {
         /// The largest learning rate of the schedule. Greater than 0.
-        #[cfg_attr(feature = "serde", serde(with = "super::exact"))]
         max_rate: f64,
     },
     /// Weights shrink by `decay` in addition to the step, whatever the learning rate.
     Fixed,
+}
+
+impl DecayMode {
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            DecayMode::Corrected { max_rate } => ConfigError::unless_positive("decay_mode.max_rate", *max_rate),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How NovoGrad's second moment starts; `WhileZero` by default.
@@ -187,9 +194,7 @@ impl NovoGradConfig {
         check!(ConfigError::unless_non_negative("eps", self.eps));
         check!(ConfigError::unless_non_negative("eps_root", self.eps_root));
         check!(ConfigError::unless_non_negative("weight_decay", self.weight_decay));
-        if let DecayMode::Corrected { max_rate } = self.decay_mode {
-            check!(ConfigError::unless_positive("decay_mode.max_rate", max_rate));
-        }
+        check!(self.decay_mode.check());
         if let Some(larc) = &self.larc {
             check!(larc.check());
             if matches!(self.norm, MomentNorm::Max) {

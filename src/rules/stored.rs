@@ -4,12 +4,11 @@
 //! the same fields, whose derived functions read and write the public type. (Derived at the public type itself, these
 //! functions would be public too, and read without a check.)
 
-use super::adam::{AdamCorrection, AdamDecay, TrustRatio};
+use super::adam::AdamCorrection;
 use super::larc::{DecayInRatio, LarcMode, ZeroNorm};
-use super::limit::Luc;
-use super::novograd::{BiasCorrection, DecayMode, MomentNorm, VInit};
+use super::novograd::{BiasCorrection, MomentNorm, VInit};
 use super::policy::NonFinite;
-use super::{adam, exact, exact_list, larc, layer, loss_scale, novograd, policy, rates, sgd};
+use super::{adam, exact, exact_list, larc, layer, limit, loss_scale, novograd, policy, rates, sgd};
 use core::fmt;
 use serde::de::value::StrDeserializer;
 use serde::de::{Error, Visitor};
@@ -37,7 +36,8 @@ macro_rules! checked {
     };
 }
 
-checked!(sgd::SgdConfig, larc::LarcConfig, novograd::NovoGradConfig, novograd::NovoGradState, adam::AdamConfig);
+checked!(sgd::SgdConfig, larc::LarcConfig, limit::Luc, novograd::NovoGradConfig, novograd::NovoGradState);
+checked!(novograd::DecayMode, adam::AdamConfig, adam::AdamDecay, adam::TrustRatio);
 checked!(layer::LayerConfig, policy::Policy, loss_scale::LossScaling, loss_scale::Backoff, loss_scale::LogMax);
 checked!(rates::FixedLr, rates::ExpDecay, rates::PolyDecay, rates::CosineDecay, rates::TransformerPolicy);
 checked!(rates::InvPolyDecay);
@@ -107,7 +107,7 @@ struct SgdConfig {
     rate_in_momentum: bool,
     maximize: bool,
     larc: Option<larc::LarcConfig>,
-    luc: Option<Luc>,
+    luc: Option<limit::Luc>,
     starts_at_gradient: bool,
 }
 
@@ -132,6 +132,16 @@ struct LarcConfig {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(default = "limit::Luc::default", deny_unknown_fields, remote = "limit::Luc")]
+struct Luc {
+    #[serde(with = "exact")]
+    trust: f64,
+    #[serde(with = "exact")]
+    eps: f64,
+    freezes_zeros: bool,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(default = "novograd::NovoGradConfig::default", deny_unknown_fields, remote = "novograd::NovoGradConfig")]
 struct NovoGradConfig {
     #[serde(with = "exact")]
@@ -144,19 +154,31 @@ struct NovoGradConfig {
     eps_root: f64,
     #[serde(with = "exact")]
     weight_decay: f64,
-    decay_mode: DecayMode,
+    decay_mode: novograd::DecayMode,
     v_init: VInit,
     #[serde(alias = "grad_averaging")]
     gradient_averaging: novograd::GradientAveraging,
     amsgrad: bool,
     larc: Option<larc::LarcConfig>,
-    luc: Option<Luc>,
+    luc: Option<limit::Luc>,
     starts_at_gradient: bool,
     bias_correction: BiasCorrection,
     norm: MomentNorm,
     raw_momentum: bool,
     rate_in_momentum: bool,
     maximize: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", remote = "novograd::DecayMode")]
+enum DecayMode {
+    Coupled,
+    Decoupled,
+    Corrected {
+        #[serde(with = "exact")]
+        max_rate: f64,
+    },
+    Fixed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,13 +212,38 @@ struct AdamConfig {
     eps_root: f64,
     #[serde(with = "exact")]
     weight_decay: f64,
-    decay_mode: AdamDecay,
+    decay_mode: adam::AdamDecay,
     bias_correction: AdamCorrection,
     grad_averaging: bool,
-    trust_ratio: Option<TrustRatio>,
+    trust_ratio: Option<adam::TrustRatio>,
     larc: Option<larc::LarcConfig>,
-    luc: Option<Luc>,
+    luc: Option<limit::Luc>,
     maximize: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", remote = "adam::AdamDecay")]
+enum AdamDecay {
+    L2,
+    InUpdate,
+    Decoupled,
+    Corrected {
+        #[serde(with = "exact")]
+        max_rate: f64,
+    },
+    Fixed,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(default = "adam::TrustRatio::default", deny_unknown_fields, remote = "adam::TrustRatio")]
+struct TrustRatio {
+    #[serde(with = "exact")]
+    eps: f64,
+    #[serde(with = "exact::option")]
+    max_weights: Option<f64>,
+    #[serde(with = "exact::option")]
+    max_ratio: Option<f64>,
+    only_with_decay: bool,
 }
 
 #[derive(Serialize, Deserialize)]
