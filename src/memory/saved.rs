@@ -59,8 +59,8 @@ impl<S: RuleState> Memory<S> {
         self.take_over(Memory::from_bytes(bytes)?)
     }
 
-    /// Takes over moments and states of another memory, say one that was read by `serde`, if the layers match.
-    /// Configurations stay as they are, and norms are forgotten.
+    /// Takes over moments, states and lower halves of another memory, say one that was read by `serde`, if the layers
+    /// match. Configurations stay as they are, and norms are forgotten.
     ///
     /// # Errors
     ///
