@@ -86,7 +86,21 @@ impl<R: Rule> Optimizer<R> {
         if !self.rule.accepts(*layer.state) {
             return Err(Error::State { layer: None });
         }
-        if cfg!(debug_assertions) && self.rule.needs(&layer.config).weights { check_norm(layer) } else { Ok(()) }
+        if cfg!(debug_assertions) { self.check_norm(&layer.view()) } else { Ok(()) }
+    }
+
+    /// Refuses a carried norm of the weights that the rule needs, and that is not the one measured here.
+    fn check_norm(&self, layer: &LayerView<'_>) -> Result<(), Error> {
+        let carried = layer.norms.weights().filter(|_| self.rule.needs(&layer.config).weights);
+        let measured = || l2(Machine::serial(), weights(layer.weights));
+        let is_stale = carried.is_some_and(|norm| norm.to_bits() != measured().to_bits());
+        if is_stale { Err(Error::StaleNorm { layer: None }) } else { Ok(()) }
+    }
+
+    /// Checks a whole layer before it is measured. The step has been checked.
+    pub(super) fn check_whole(&self, step: &Step, layer: &LayerView<'_>) -> Result<(), Error> {
+        self.check_view(step, layer)?;
+        if cfg!(debug_assertions) && !layer.config.frozen { self.check_norm(layer) } else { Ok(()) }
     }
 
     /// Checks (a chunk of) one layer before it is measured. The step has been checked.
@@ -142,16 +156,6 @@ impl<R: Rule> Optimizer<R> {
         // A layer that the model does not lend keeps this report.
         reports.fill(Report::ABSENT);
         Ok(())
-    }
-}
-
-/// Refuses a carried norm of the weights that is not the one measured here.
-fn check_norm<S>(layer: &LayerMemory<'_, S>) -> Result<(), Error> {
-    let carried = layer.norms.as_deref().and_then(|norms| norms.weights());
-    let measured = l2(Machine::serial(), weights(layer.weights.read()));
-    match carried {
-        Some(norm) if norm.to_bits() != measured.to_bits() => Err(Error::StaleNorm { layer: None }),
-        _ => Ok(()),
     }
 }
 

@@ -271,9 +271,10 @@ impl<'o, R: Rule> Pass<'o, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], [`Error::LearningRate`] and [`Error::Decay`].
+    /// [`Error::Length`], [`Error::Missing`], [`Error::Type`], [`Error::LearningRate`], [`Error::Decay`] and, in builds
+    /// with debug assertions, [`Error::StaleNorm`].
     pub fn measure(&mut self, layer: LayerView<'_>) -> Result<Measured, Error> {
-        self.optimizer.check_view(&self.step, &layer)?;
+        self.optimizer.check_whole(&self.step, &layer)?;
         let machine = self.optimizer.machine(Threads::One);
         let report = self.optimizer.measured(machine, &self.step, &layer);
         let looks = report.outcome == Outcome::Applied && self.optimizer.reads_moments(&layer.config);

@@ -574,6 +574,10 @@ fn carried_norms_that_are_stale() {
         let update = Update { gradient: 1.0, rate: 0.1, ..Update::ZERO };
         if cfg!(debug_assertions) {
             assert_eq!(host.step(&optimizer, 0.1).unwrap_err(), Error::StaleNorm { layer: None }, "{name}");
+            // In pieces it is refused where it is read, before any layer is written.
+            let (mut pass, layer) = (optimizer.pass(0.1).unwrap(), host.memory());
+            assert_eq!(pass.measure(layer.view()).unwrap_err(), Error::StaleNorm { layer: None }, "{name}");
+            let _ = pass.measure(layer.view().config(LayerConfig::FROZEN)).unwrap();
             // A rule that does not need the norm of the weights does not check it.
             let mut other = crate::host::<u32>(37);
             other.norms = host.norms;
