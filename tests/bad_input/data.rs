@@ -398,6 +398,14 @@ fn plans_for_moments_a_rule_lacks() {
             assert_eq!(skipped(&Optimizer::from_rule(rule), host), Outcome::OutOfRange, "{second:?}");
         }
     }
+    // Here only the share takes the coefficient of the gradient beyond `f32`, and the norm of the momentum needs both.
+    let update = Update { gradient: 3e65, second: Some(SecondMoment { share: 1.8, ..second }), ..SECOND_UPDATES[0] };
+    let needs = Needs::GRADIENT.step(StepNorm::Momentum);
+    let optimizer = Optimizer::from_rule(Fixed { update, moments: Moments::FirstAndSecond, needs });
+    for len in [0, 37] {
+        let host = host(len).second_moment(&vec![0.5; len], 0);
+        assert_eq!(skipped(&optimizer, host), Outcome::NonFinite, "{len}");
+    }
 }
 
 #[test]

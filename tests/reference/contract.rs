@@ -202,6 +202,9 @@ fn step_norm<S>(needed: StepNorm, update: &Update, moments: Moments, layer: &Lay
     // The share of a second moment's update goes into the scalars of `h`.
     let share = update.second.map_or(1.0, |second| second.share);
     let shared = Update { gradient: share * update.gradient, decay: share * update.decay, ..*update };
+    if needed == StepNorm::Momentum && !in_range(&shared, Moments::FirstAndSecond) {
+        return f64::INFINITY; // of an empty layer too
+    }
     let element = |i: usize| match needed {
         StepNorm::Momentum => {
             let h = rescaled(&shared, w[i], g[i]);
