@@ -113,6 +113,14 @@ fn numbers_outside_their_range() {
     }
     let decay = optimizer("AdamW", json!({"weight_decay": -1}));
     assert_eq!(decay, format!("optimizer_params.weight_decay is -1, {at_least_0}"));
+    // A regularizer of 0 is allowed beside a decay, which is then not its own.
+    for name in ["AdamW", "NovoGrad"] {
+        let words = json!({
+            "optimizer": name, "optimizer_params": {"weight_decay": -1},
+            "regularizer": "l2_regularizer", "regularizer_params": {"scale": 0},
+        });
+        assert_eq!(message(words), format!("optimizer_params.weight_decay is -1, {at_least_0}"));
+    }
     let scale = json!({"regularizer": "l2_regularizer", "regularizer_params": {"scale": -1}});
     assert_eq!(message(scale), format!("regularizer_params.scale is -1, {at_least_0}"));
     let above_0 = "but must be finite and > 0";

@@ -19,8 +19,7 @@ pub(super) fn rule(words: &mut Words) -> Result<AnyRule, RecipeError> {
     words.require("optimizer")?;
     let name = words.text("optimizer")?.unwrap_or_default();
     let mut params = words.table_or_empty("optimizer_params")?;
-    let scale = regularizer(words)?;
-    let l2 = scale.unwrap_or(0.0);
+    let l2 = regularizer(words)?;
     let larc = larc(words, l2)?;
     let rule = match name.as_str() {
         "Momentum" => momentum(&mut params, l2, larc)?,
@@ -35,7 +34,7 @@ pub(super) fn rule(words: &mut Words) -> Result<AnyRule, RecipeError> {
         _ => return Err(RecipeError::Value { place: "optimizer".into(), found: name, allowed: OPTIMIZERS }),
     };
     params.finish()?;
-    rule.map_err(|error| RecipeError::of_setting(place(&error, scale.is_some()), error))
+    rule.map_err(|error| RecipeError::of_setting(place(&error, !is_zero(l2)), error))
 }
 
 /// The place that the value of a setting comes from.
@@ -50,8 +49,8 @@ fn place(error: &ConfigError, is_regularized: bool) -> String {
     }
 }
 
-/// The scale of L2 regularisation, if there is any.
-fn regularizer(words: &mut Words) -> Result<Option<f64>, RecipeError> {
+/// The scale of L2 regularisation; 0 if there is none.
+fn regularizer(words: &mut Words) -> Result<f64, RecipeError> {
     let mut params = words.table_or_empty("regularizer_params")?;
     let scale = match words.text("regularizer")?.as_deref() {
         None => None,
@@ -65,7 +64,7 @@ fn regularizer(words: &mut Words) -> Result<Option<f64>, RecipeError> {
         }
     };
     params.finish()?;
-    Ok(scale)
+    Ok(scale.unwrap_or(0.0))
 }
 
 /// LARC with OpenSeq2Seq's defaults. The gradient that it measures there already includes the regularizer.
