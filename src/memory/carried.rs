@@ -6,9 +6,9 @@ use crate::rules::double;
 /// known, and the step measures what it needs.
 ///
 /// - A step stores the norm of the new weights, for rules that need it (LARC, LARS, LUC): they then read the weights
-///   once per step, not twice. If you change the weights in any other way, say by clamping or loading them, call
-///   [`forget_weights`](CarriedNorms::forget_weights). If you forget, builds with debug assertions refuse the step with
-///   [`Error::StaleNorm`](crate::Error::StaleNorm).
+///   once per step, not twice. If you change the weights in any other way, say by clamping or loading them, or in
+///   [chunks](crate::pieces::Planned::apply), call [`forget_weights`](CarriedNorms::forget_weights). If you forget,
+///   builds with debug assertions refuse the step with [`Error::StaleNorm`](crate::Error::StaleNorm).
 /// - [`accumulate`](crate::accumulate) returns the sum of squares of the gradient it has just written;
 ///   [`set_gradient`](CarriedNorms::set_gradient) passes it to the next step, which uses it once, even if the layer is
 ///   frozen.

@@ -77,8 +77,8 @@ impl<S: RuleState> Memory<S> {
     }
 
     /// Sets whether the norms of weights are [carried](CarriedNorms) from step to step; off by default. Turn it on only
-    /// if nothing but steps changes the weights, or call [`forget_norms`](Memory::forget_norms) when something else
-    /// does.
+    /// if nothing but steps of whole layers changes the weights, or call [`forget_norms`](Memory::forget_norms) when
+    /// something else does.
     pub fn carry_norms(&mut self, carry: bool) {
         self.carries_norms = carry;
         self.forget_norms();
