@@ -45,8 +45,8 @@ pub struct Policy {
     ///
     /// If the norm over all layers that are not frozen is larger, each gradient is multiplied by `clip_norm` divided by
     /// that norm before the rule sees it. Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
-    /// neural networks* (2013), algorithm 1. Like OpenSeq2Seq, this crate refuses it together with LARC. Layers that
-    /// are skipped alone because of a NaN or an infinity are not part of the norm.
+    /// neural networks* (2013), algorithm 1. Like OpenSeq2Seq, this crate refuses it together with LARC. Layers whose
+    /// measured norms are not finite are not part of the norm; layers that are skipped for other reasons are.
     pub clip_norm: Option<f64>,
 }
 
