@@ -206,7 +206,8 @@ fn in_pieces<R: Rule<State = S>, S: RuleState>(
 ) -> Result<()> {
     // If a bad moment skips the whole step, pieces find it earlier, and report other layers differently.
     let skips = optimizer.policy().non_finite == NonFinite::SkipStep;
-    if skips && !start.momentum.iter().chain(&start.second_moment).all(|m| m.is_finite()) {
+    let bad_moments = start.momentum.iter().any(|m| !m.is_finite()) || start.second_moment.iter().any(|v| v.is_nan());
+    if skips && bad_moments {
         return Ok(());
     }
     let mut by_pass = start.clone();

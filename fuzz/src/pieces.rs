@@ -55,7 +55,8 @@ fn layer<R: Rule<State = S> + Copy, S: RuleState>(u: &mut Unstructured, optimize
     let [w, g, m] = [input::numbers(u, len)?, input::numbers(u, len)?, input::numbers(u, len)?];
     let m = if keeps_momentum(&optimizer) { m } else { vec![] };
     let v = if keeps_second_moment(&optimizer) { input::second_moments(u, len)? } else { vec![] };
-    if optimizer.policy().non_finite == NonFinite::SkipStep && !m.iter().chain(&v).all(|m| m.is_finite()) {
+    let bad_moments = m.iter().any(|m| !m.is_finite()) || v.iter().any(|v| v.is_nan());
+    if optimizer.policy().non_finite == NonFinite::SkipStep && bad_moments {
         // Pieces check that earlier, and find it before a step that is out of range.
         return Ok(());
     }
