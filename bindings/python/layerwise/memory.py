@@ -143,7 +143,10 @@ class Memory:
                 addresses[i], kept[i], seen[i] = 0, None, None
                 continue
             seen[i] = _UNKNOWN
+            before = addresses[i]
             addresses[i], type_, kept[i] = self._look_at(name, i, array)
+            if name == "weights" and addresses[i] != before:
+                self._table.norms[i].weights = 0.0  # a carried norm is of the array before
             if name == "gradients" and type_ != self._gradient_types[i]:
                 self._table.layers[i].gradients.type = self._gradient_types[i] = type_
             # The memory of a tensor may change under the same object, so it is checked in each step.

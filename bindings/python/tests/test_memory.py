@@ -219,6 +219,17 @@ class Kept(unittest.TestCase):
             of_plain.step(larc, 0.1, plain, arrays(2 + step))
         self.assertTrue(same_bits(weights, plain))
 
+    def test_a_carried_norm_is_of_one_array(self):
+        larc = RULES["larc"]
+        weights, plain = arrays(1), arrays(1)
+        memory, of_plain = larc.memory(weights, carry_norms=True), larc.memory(plain)
+        for step in range(3):
+            if step == 1:  # other arrays, with other weights
+                weights, plain = ([w * np.float32(3) for w in old] for old in (weights, plain))
+            memory.step(larc, 0.1, weights, arrays(2 + step))
+            of_plain.step(larc, 0.1, plain, arrays(2 + step))
+        self.assertTrue(same_bits(weights, plain))
+
 
 class Saved(unittest.TestCase):
     def run_of(self, optimizer, cut, **options):
