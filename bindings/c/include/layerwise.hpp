@@ -290,6 +290,8 @@ private:
                 detail::require_length(size, layer.len, what, i);
             };
             require(tensor.weights.size(), "weights");
+            // A carried norm is of the weights of the step before.
+            if (lw_array(tensor.weights).data != layer.weights.data) norms_[i] = {};
             // (An empty span may still point somewhere.)
             layer.weights = tensor.weights;
             layer.gradients = lw_const_array{};

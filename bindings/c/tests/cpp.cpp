@@ -108,6 +108,13 @@ void same_bits() {
                                 layerwise::Array::f16(f16)}});
     }
     EXPECT(w == carried && w[0] < 1.0f && w[1] > 1.0f);
+    // Other weights: the norm that was carried is not theirs.
+    std::vector<float> other = {3.0f, -2.0f}, same = other;
+    layerwise::Memory fresh(larc, {2});
+    fresh.load(carrying.numbers());
+    carrying.step(larc, 0.1, {{other, g}});
+    fresh.step(larc, 0.1, {{same, g}});
+    EXPECT(other == same);
     EXPECT(std::fabs(layerwise::l2_norm(layerwise::ConstArray::f16(f16)) - layerwise::l2_norm(w)) < 1e-3);
     for (std::size_t i = 0; i < 2; i++) {
         const std::uint32_t bits = std::uint32_t{upper[i]} << 16 | lower[i];
