@@ -105,7 +105,8 @@ impl<'a, S> FlatModel<'a, S> {
         FlatModel { norms: Some(norms), ..self }
     }
 
-    /// One layer; `None` if it does not exist or the buffers are too short.
+    /// One layer; `None` if it does not exist, or if weights, gradients or states are too short. A moment that is too
+    /// short is left out, and so are norms.
     #[inline]
     pub fn get(&mut self, layer: usize) -> Option<LayerMemory<'_, S>> {
         let span = self.layers.spans().get(layer)?;
